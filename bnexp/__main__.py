@@ -1,0 +1,6 @@
+"""``python -m bnexp``."""
+
+from bnexp.cli import main
+
+if __name__ == "__main__":
+    main()
