@@ -1,0 +1,146 @@
+"""Where a run's arithmetic happens: NumPy on the CPU, torch on a GPU.
+
+The network's mathematics (`bnexp.model`) is written once, in the functions that NumPy and torch
+share under one name (`matmul`, `multiply`, ... with `out=`); this module holds the few that differ.
+
+Why NumPy on the CPU: at 60 examples and 100 units a call costs more than its arithmetic, and a
+NumPy call costs about half of torch's; its OpenBLAS also multiplies these shapes in half the time
+of torch's BLAS on processors with AVX-512 (`results/benchmark`).
+"""
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch  # noqa: TID253
+
+from bnexp.errors import ConfigError
+
+Array = Any  # numpy.ndarray or torch.Tensor, as the backend says
+
+
+class Backend(Protocol):
+    """What the network needs beyond the functions of `xp`."""
+
+    xp: Any
+    name: str
+
+    def empty(self, *shape: int) -> Array:
+        """An uninitialised array of the run's dtype."""
+
+    def asarray(self, values: torch.Tensor) -> Array:
+        """The values on this device; floating point becomes the run's dtype."""
+
+    def numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        """The array on the host, in its own dtype."""
+
+    def sum(self, array: Array, axis: int, out: Array) -> Array:
+        """Sum over one axis, which stays with length 1."""
+
+    def max(self, array: Array, axis: int, out: Array) -> Array:
+        """Maximum over one axis, which stays with length 1."""
+
+    def sort(self, array: Array, axis: int) -> Array:
+        """A sorted copy along one axis."""
+
+    def take(self, array: Array, index: Array, out: Array) -> Array:
+        """Rows of `array` (n, k) at `index` (S, B), into `out` (S, B, k)."""
+
+
+class NumpyBackend:
+    """The CPU."""
+
+    xp = np
+
+    def __init__(self, dtype: str) -> None:
+        self.dtype = np.dtype(dtype)
+        self.name = f"numpy {np.__version__}, {blas()}"
+
+    def empty(self, *shape: int) -> Array:  # noqa: D102
+        return np.empty(shape, self.dtype)
+
+    def asarray(self, values: torch.Tensor) -> Array:  # noqa: D102
+        array = values.numpy()
+        return array.astype(self.dtype, copy=False) if array.dtype.kind == "f" else array
+
+    def numpy(self, array: Array) -> np.ndarray[Any, Any]:  # noqa: D102
+        return np.asarray(array)
+
+    def sum(self, array: Array, axis: int, out: Array) -> Array:  # noqa: D102
+        return np.add.reduce(array, axis, None, out, True)
+
+    def max(self, array: Array, axis: int, out: Array) -> Array:  # noqa: D102
+        return np.maximum.reduce(array, axis, None, out, True)
+
+    def sort(self, array: Array, axis: int) -> Array:  # noqa: D102
+        return np.sort(array, axis=axis)
+
+    def take(self, array: Array, index: Array, out: Array) -> Array:  # noqa: D102
+        # "raise" would copy through a buffer; the batch order holds no index to refuse.
+        return np.take(array, index, axis=0, out=out, mode="clip")
+
+
+class TorchBackend:
+    """A GPU, or torch on the CPU where a test compares the two."""
+
+    xp = torch
+
+    def __init__(self, dtype: str, device: str) -> None:
+        self.dtype = getattr(torch, dtype)
+        self.device = torch.device(device)
+        self.name = f"torch {torch.__version__}, {device}"
+        if self.device.type == "cuda":
+            self.name += f" ({torch.cuda.get_device_name(self.device)})"
+
+    def empty(self, *shape: int) -> Array:  # noqa: D102
+        return torch.empty(shape, dtype=self.dtype, device=self.device)
+
+    def asarray(self, values: torch.Tensor) -> Array:  # noqa: D102
+        dtype = self.dtype if values.is_floating_point() else None
+        return values.to(self.device, dtype)
+
+    def numpy(self, array: Array) -> np.ndarray[Any, Any]:  # noqa: D102
+        host: np.ndarray[Any, Any] = array.cpu().numpy()
+        return host
+
+    def sum(self, array: Array, axis: int, out: Array) -> Array:  # noqa: D102
+        return torch.sum(array, axis, keepdim=True, out=out)
+
+    def max(self, array: Array, axis: int, out: Array) -> Array:  # noqa: D102
+        return torch.amax(array, axis, keepdim=True, out=out)
+
+    def sort(self, array: Array, axis: int) -> Array:  # noqa: D102
+        return torch.sort(array, dim=axis).values
+
+    def take(self, array: Array, index: Array, out: Array) -> Array:  # noqa: D102
+        rows = torch.index_select(array, 0, index.reshape(-1))
+        return out.copy_(rows.view(out.shape))
+
+
+def choose(device: str, dtype: str) -> Backend:
+    """The backend of `train.device` and `train.dtype`.
+
+    `auto` is CUDA where there is one, else the CPU; MPS is used when asked for.
+
+    Raises:
+        ConfigError: the device is not on this machine, or has no such dtype.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        return NumpyBackend(dtype)
+    present = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}[device]()
+    if not present:
+        raise ConfigError(f"train.device={device}: not on this machine; use train.device=cpu")
+    if device == "mps" and dtype == "float64":
+        raise ConfigError("train.dtype=float64: MPS has float32 alone; use train.device=cpu")
+    return TorchBackend(dtype, device)
+
+
+def blas() -> str:
+    """The BLAS that NumPy has loaded, and the kernels it chose: they decide the last bits."""
+    from threadpoolctl import threadpool_info  # noqa: PLC0415  (loads slowly; used once a run)
+
+    for pool in threadpool_info():
+        if pool["user_api"] == "blas" and "numpy" in pool["filepath"]:
+            return f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".strip()
+    return "another BLAS"

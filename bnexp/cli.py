@@ -1,0 +1,228 @@
+"""The command line: parse, call, print, exit code."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import typer.core
+
+from bnexp import __version__
+from bnexp.errors import BnexpError, ConfigError
+
+app = typer.Typer(
+    help="See what batch normalization does: train MLPs with and without it, and plot the "
+    "percentiles of every unit's pre-activation.",
+    epilog="Start here: bnexp train --config quickstart   (no download, about 15 seconds)",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """The console script: every error of ours is its text on stderr and its exit code."""
+    debug = "--debug" in sys.argv
+    try:
+        app(args=[a for a in sys.argv[1:] if a != "--debug"], prog_name="bnexp")
+    except BnexpError as error:
+        if debug:
+            raise
+        typer.echo(f"bnexp: {error}", err=True)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except BrokenPipeError:  # `bnexp ... | head`
+        sys.stderr.close()
+        raise SystemExit(0) from None
+
+
+ConfigOption = Annotated[
+    str,
+    typer.Option("--config", "-c", help="A YAML, or the name of a packaged config.", metavar="PATH"),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="Overrides, such as train.lr=0.05 or seeds=[0,1].", metavar="KEY.PATH=VALUE"),
+]
+ExperimentArgument = Annotated[
+    Path, typer.Argument(help="The experiment's folder, such as results/fig1.", metavar="EXPERIMENT")
+]
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,  # noqa: FBT002
+    debug: Annotated[bool, typer.Option("--debug", help="A traceback for every error.")] = False,  # noqa: FBT002, ARG001
+) -> None:
+    if version:
+        print(f"bnexp {__version__}")
+        raise typer.Exit
+
+
+@app.command(epilog="Example: bnexp train --config fig1 train.steps=5000 --out /tmp/short")
+def train(
+    config: ConfigOption,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the results go.  [default: results/NAME]", metavar="DIR")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Variants trained at a time.")] = 2,
+    force: Annotated[bool, typer.Option("--force", help="Discard the results that are there.")] = False,  # noqa: FBT002
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved YAML and what would run.")
+    ] = False,  # noqa: FBT002
+) -> None:
+    """Train every variant, draw the figures, print the summary.
+
+    The same command again continues what is unfinished.
+    """
+    from bnexp import config as configs
+
+    experiment = configs.load(config, overrides or [])
+    folder = out or Path("results") / experiment.name
+    if dry_run:
+        print(configs.dump(experiment), end="")
+        for variant in experiment.variants:
+            steps = variant.settings.train.steps
+            _say(f"would train {folder / variant.name}: {steps} steps, {len(experiment.seeds)} seeds")
+        return
+    from bnexp import execute
+
+    if force:
+        execute.discard(experiment, folder)
+    with _Progress() as progress:
+        errors = execute.execute(experiment, folder, jobs, progress)
+    _present(folder)
+    for error in dict.fromkeys(str(error) for error in errors):
+        _say(f"bnexp: {error}")
+    if errors:
+        raise SystemExit(errors[0].exit_code)
+
+
+def _present(folder: Path) -> None:
+    """Figures, summary and the next command, for whatever runs there are."""
+    from bnexp import figures, runlog, storage, summary, tables
+    from bnexp.environment import provenance
+
+    files = runlog.read_experiment(folder)
+    if not files.runs:
+        return
+    with storage.storage_errors(folder):
+        numbers = {**summary.summarize(files), "environment": provenance()}
+        storage.write_json(folder / runlog.SUMMARY, numbers)
+        drawn = figures.save(figures.draw(files), folder / runlog.FIGURES / "fig1", ["png"])
+    print(tables.render(numbers))
+    for path in drawn:
+        print(f"figure: {path}")
+    _say(f"next: bnexp plot {folder} --unit all")
+
+
+@app.command(epilog="Example: bnexp plot results/fig1 --source batch --unit 7 --format png,pdf")
+def plot(
+    experiment: ExperimentArgument,
+    source: Annotated[str, typer.Option(help="probe or batch.", metavar="probe|batch")] = "probe",
+    layer: Annotated[
+        int | None, typer.Option(help="Hidden layer, from 1.  [default: the last]", metavar="N")
+    ] = None,
+    unit: Annotated[
+        str, typer.Option(help="A unit of the layer, from 0; or typical; or all.", metavar="N|typical|all")
+    ] = "typical",
+    formats: Annotated[
+        str, typer.Option("--format", help="png, pdf, svg; several with commas.")
+    ] = "png",
+) -> None:
+    """Draw the percentiles of an experiment from its files."""
+    from bnexp import figures, runlog, storage
+
+    files = runlog.read_experiment(experiment)
+    with storage.storage_errors(experiment):
+        figure = figures.draw(files, source=source, layer=layer, unit=unit)
+        name = figures.file_name(source, layer, unit)
+        for path in figures.save(figure, experiment / runlog.FIGURES / name, formats.split(",")):
+            print(path)
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="DIR")] = Path("results"),
+) -> None:
+    """List every run under a folder: status, step, accuracy."""
+    from bnexp import runlog, tables
+
+    print(tables.aligned(runlog.list_runs(folder)))
+
+
+@app.command(name="configs")
+def list_configs() -> None:
+    """List the packaged configs."""
+    from bnexp import config as configs
+
+    for name, path in configs.packaged().items():
+        print(f"{name:16} {configs.title(path)}")
+
+
+@app.command()
+def validate(
+    config: Annotated[list[str], typer.Argument(metavar="CONFIG...")],
+) -> None:
+    """Check configs without running them."""
+    from bnexp import config as configs
+
+    mistakes = []
+    for name in config:
+        try:
+            experiment = configs.load(name)
+        except ConfigError as error:
+            mistakes += error.mistakes
+        else:
+            print(f"{name}: valid; {len(experiment.variants)} variants, {len(experiment.seeds)} seeds")
+    if mistakes:
+        raise ConfigError(mistakes)
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+class _Progress:
+    """A tqdm bar on a terminal, and one line every ten seconds elsewhere."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._next = time.monotonic() + 10
+
+    def __enter__(self) -> "_Progress":
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(unit="step", leave=False, dynamic_ncols=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def say(self, text: str) -> None:
+        """A line for the user."""
+        if self._bar is None:
+            _say(text)
+        else:
+            self._bar.write(text, file=sys.stderr)
+
+    def steps(self, done: int, total: int) -> None:
+        """Steps done by all runs together, and how many there are."""
+        if self._bar is not None:
+            self._bar.total = total
+            if self._bar.n == 0:
+                self._bar.initial = done  # what an earlier command did says nothing of this speed
+            self._bar.update(done - self._bar.n)
+        elif time.monotonic() >= self._next:
+            self._next += 10
+            _say(f"{done:,} of {total:,} steps")
+
+
+if __name__ == "__main__":
+    main()

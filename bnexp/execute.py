@@ -1,0 +1,317 @@
+"""The runs of an experiment, side by side, each in a process of its own.
+
+A process a run, and not a pool: a run that is killed takes no other with it, and is tried again
+from its checkpoint. The processes end with their parent, and at the first SIGINT or SIGTERM each
+stops after a checkpoint.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bnexp.config import Experiment, Settings, differences, dump, load
+from bnexp.environment import provenance
+from bnexp.errors import BnexpError, ConfigError, DamagedError, InterruptedRun, RunError
+from bnexp.runlog import CONFIG, RUN_FILES, STATUS
+from bnexp.storage import locked, read_json, storage_errors, write_whole
+
+if TYPE_CHECKING:
+    from bnexp.train import Task
+
+TRIES = 3  # of a run whose process is killed
+POLL_SECONDS = 0.5
+
+
+class Progress(Protocol):
+    """What is told while the runs are at work."""
+
+    def say(self, text: str) -> None:
+        """A line for the user."""
+
+    def steps(self, done: int, total: int) -> None:
+        """Steps done by all runs together, and how many there are."""
+
+
+def execute(
+    experiment: Experiment, folder: Path, jobs: int, progress: Progress
+) -> list[BnexpError]:
+    """Do what is left of every run; returns one error for each run that failed.
+
+    Args:
+        experiment: what to do.
+        folder: where its files are, or go.
+        jobs: runs at a time.
+        progress: is told what happens.
+
+    Raises:
+        ConfigError: the folder holds an experiment of another config.
+        InterruptedRun: stopped by a signal.
+        LockedError: another process works on the experiment.
+        StorageError: the folder cannot be written.
+    """
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder):
+            check_unchanged(experiment, folder)
+            write_whole(folder / CONFIG, dump(experiment).encode())
+            return _Runs(experiment, folder, progress).work(jobs)
+
+
+def check_unchanged(experiment: Experiment, folder: Path) -> None:
+    """Check that the folder is empty, or holds this experiment, perhaps with fewer steps.
+
+    Raises:
+        ConfigError: it holds another; the text names every key that differs.
+        DamagedError: its config cannot be read.
+    """
+    if not (folder / CONFIG).exists():
+        return
+    try:
+        before = load(folder / CONFIG)
+    except ConfigError as error:
+        raise DamagedError(
+            f"{folder / CONFIG}: damaged ({error.mistakes[0]}); use --out DIR, or --force"
+        ) from None
+    old, new = ({v.name: v.settings for v in e.variants} for e in (before, experiment))
+    changes = dict.fromkeys(
+        change for name in new if name in old for change in _changes(old[name], new[name])
+    )
+    if before.seeds != experiment.seeds:
+        changes[f"seeds: {list(before.seeds)}, now {list(experiment.seeds)}"] = None
+    if list(old) != list(new):
+        changes[f"variants: {', '.join(old)}; now {', '.join(new)}"] = None
+    if changes:
+        raise ConfigError(
+            f"{folder}: holds results of another config ({'; '.join(changes)}).\n"
+            "Use --out DIR for another folder, or --force to discard the results there."
+        )
+
+
+def _changes(old: Settings, new: Settings) -> Iterator[str]:
+    for key, (before, now) in differences(old, new).items():
+        # Where the data lies is no part of the experiment, and a longer run continues a shorter.
+        if key != "data.root" and not (key == "train.steps" and now > before):
+            yield f"{key}: {before}, now {now}"
+
+
+def discard(experiment: Experiment, folder: Path) -> None:
+    """Delete what training wrote into the folder for these variants, and nothing else.
+
+    Raises:
+        LockedError: another process works on the experiment.
+        StorageError: the folder cannot be written.
+    """
+    if folder.is_dir():
+        with storage_errors(folder), locked(folder):
+            for variant in experiment.variants:
+                for name in RUN_FILES:
+                    (folder / variant.name / name).unlink(missing_ok=True)
+            (folder / CONFIG).unlink(missing_ok=True)
+
+
+@dataclass
+class _Run:
+    """A run at work, or waiting for its turn."""
+
+    task: "Task"
+    tries: int = 0
+    process: Any = None
+    connection: Connection | None = None
+    state: str = ""  # what the process said last: done, interrupted, failed
+    error: BnexpError | None = None
+
+
+class _Runs:
+    """All runs of an experiment."""
+
+    def __init__(self, experiment: Experiment, folder: Path, progress: Progress) -> None:
+        from bnexp.train import Task  # noqa: PLC0415  (brings torch)
+
+        self.folder, self.progress = folder, progress
+        where = provenance()
+        self.runs = [
+            _Run(Task(variant, experiment.seeds, folder / variant.name, where))
+            for variant in experiment.variants
+        ]
+        self.context = multiprocessing.get_context("spawn")
+        self.stop = self.context.Event()
+        self.signals = 0
+
+    def work(self, jobs: int) -> list[BnexpError]:
+        """Do all runs, `jobs` at a time."""
+        waiting, working = deque(r for r in self.runs if not self._is_done(r)), list[_Run]()
+        with self._signals_handled():
+            try:
+                while working or (waiting and not self.signals):
+                    while waiting and len(working) < jobs and not self.signals:
+                        working.append(self._start(waiting.popleft()))
+                    self._listen(working)
+                    for run in [r for r in working if not r.process.is_alive()]:
+                        working.remove(run)
+                        if self._ended(run):
+                            waiting.appendleft(run)
+                    self._tell_steps()
+            finally:
+                for run in working:
+                    run.process.kill()
+        if self.signals:
+            raise InterruptedRun("stopped")
+        return [run.error for run in self.runs if run.error]
+
+    def _is_done(self, run: _Run) -> bool:
+        try:
+            status = read_json(run.task.folder / STATUS)
+        except DamagedError:
+            return False  # missing or damaged: the checkpoint decides
+        steps = run.task.variant.settings.train.steps
+        done = status.get("state") == "done" and status.get("steps") == steps
+        if done:
+            self.progress.say(f"{run.task.variant.name}: done already ({steps} steps)")
+        return done
+
+    def _start(self, run: _Run) -> _Run:
+        run.connection, theirs = self.context.Pipe(duplex=False)
+        run.tries += 1
+        run.process = self.context.Process(
+            target=_child, args=(run.task, self.stop, theirs), name=run.task.variant.name
+        )
+        with process_environment(run.task.variant.settings.train.threads):
+            run.process.start()
+        theirs.close()
+        return run
+
+    def _listen(self, working: Sequence[_Run]) -> None:
+        """Wait for news of the runs, for half a second at most."""
+        speaking = [r.connection for r in working if r.connection is not None]
+        ready = wait([*speaking, *(r.process.sentinel for r in working)], POLL_SECONDS)
+        for run in working:
+            while run.connection in ready and run.connection.poll():
+                try:
+                    kind, content = run.connection.recv()
+                except (EOFError, OSError):
+                    run.connection = None
+                    break
+                if kind == "say":
+                    self.progress.say(content)
+                elif kind == "state":
+                    run.state = content
+                else:
+                    run.error = content
+
+    def _ended(self, run: _Run) -> bool:
+        """Take note of a process that ended; true where the run must be tried again."""
+        self._listen([run])
+        run.process.join()
+        code = run.process.exitcode
+        if run.state or run.error:
+            return False
+        name = run.task.variant.name
+        if self.signals:
+            return False
+        if code < 0 and run.tries < TRIES:
+            self.progress.say(f"{name}: its process was killed (signal {-code}); trying again")
+            return True
+        hint = "; perhaps out of memory: fewer --jobs, or fewer seeds" if code == -9 else ""
+        run.error = RunError(f"{name}: its process ended with code {code}{hint}")
+        return False
+
+    def _tell_steps(self) -> None:
+        done = total = 0
+        for run in self.runs:
+            steps = run.task.variant.settings.train.steps
+            total += steps
+            with suppress(DamagedError):
+                done += min(int(read_json(run.task.folder / STATUS).get("step", 0)), steps)
+        self.progress.steps(done, total)
+
+    @contextmanager
+    def _signals_handled(self) -> Iterator[None]:
+        """The first SIGINT or SIGTERM stops the runs after a checkpoint; the second at once."""
+
+        def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+            self.signals += 1
+            self.stop.set()
+            if self.signals > 1:
+                raise InterruptedRun("stopped at once; what follows the last checkpoint is lost")
+            self.progress.say("stopping after a checkpoint; once more to stop at once")
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _child(task: "Task", stop_all: Any, connection: Connection) -> None:  # noqa: ANN401
+    """The process of one run: reports through `connection`, and ends with its parent."""
+    from bnexp import train  # noqa: PLC0415  (brings torch)
+
+    stopped = threading.Event()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent decides
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        state = train.run(
+            task,
+            stop=lambda: stopped.is_set() or stop_all.is_set(),
+            say=lambda text: connection.send(("say", text)),
+        )
+        connection.send(("state", state))
+    except BnexpError as error:
+        connection.send(("error", error))
+    except MemoryError:
+        text = f"{task.variant.name}: out of memory; use fewer seeds, fewer units, or fewer --jobs"
+        connection.send(("error", RunError(text)))
+
+
+def _end_with_parent() -> None:
+    """Wait for the parent's end, and follow it at once: the next process needs the files."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextmanager
+def process_environment(threads: int) -> Iterator[None]:
+    """The environment that a run's process must start with, since a BLAS reads it when loaded.
+
+    The number of threads, and a documented rule for the kernels: OpenBLAS runs AVX2 code on AMD
+    processors that have AVX-512; its SkylakeX kernels are right there and about 1.7 times faster
+    (`results/benchmark`). A value that the user has set is left alone.
+    """
+    wanted = {f"{library}_NUM_THREADS": str(threads) for library in ("OPENBLAS", "MKL", "OMP")}
+    if "OPENBLAS_CORETYPE" not in os.environ and _has_avx512():
+        wanted["OPENBLAS_CORETYPE"] = "SkylakeX"
+    before = {key: os.environ.get(key) for key in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
+
+
+def _has_avx512() -> bool:
+    """Whether the processor has what OpenBLAS's SkylakeX kernels use (Linux on x86 alone)."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.is_file():
+        return False
+    flags = next((s for s in cpuinfo.read_text().splitlines() if s.startswith("flags")), "")
+    return {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= set(flags.split())
