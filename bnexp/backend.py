@@ -21,7 +21,7 @@ Array = Any  # numpy.ndarray or torch.Tensor, as the backend says
 class Backend(Protocol):
     """What the network needs beyond the functions of `xp`."""
 
-    xp: Any
+    xp: Any  # the namespace: numpy or torch
     name: str
 
     def empty(self, *shape: int) -> Array:
@@ -29,6 +29,9 @@ class Backend(Protocol):
 
     def asarray(self, values: torch.Tensor) -> Array:
         """The values on this device; floating point becomes the run's dtype."""
+
+    def copy(self, array: Array) -> Array:
+        """A copy on the same device."""
 
     def numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """The array on the host, in its own dtype."""
@@ -49,7 +52,7 @@ class Backend(Protocol):
 class NumpyBackend:
     """The CPU."""
 
-    xp = np
+    xp: Any = np
 
     def __init__(self, dtype: str) -> None:
         self.dtype = np.dtype(dtype)
@@ -62,14 +65,17 @@ class NumpyBackend:
         array = values.numpy()
         return array.astype(self.dtype, copy=False) if array.dtype.kind == "f" else array
 
+    def copy(self, array: Array) -> Array:  # noqa: D102
+        return array.copy()
+
     def numpy(self, array: Array) -> np.ndarray[Any, Any]:  # noqa: D102
         return np.asarray(array)
 
     def sum(self, array: Array, axis: int, out: Array) -> Array:  # noqa: D102
-        return np.add.reduce(array, axis, None, out, True)
+        return np.add.reduce(array, axis, out=out, keepdims=True)
 
     def max(self, array: Array, axis: int, out: Array) -> Array:  # noqa: D102
-        return np.maximum.reduce(array, axis, None, out, True)
+        return np.maximum.reduce(array, axis, out=out, keepdims=True)
 
     def sort(self, array: Array, axis: int) -> Array:  # noqa: D102
         return np.sort(array, axis=axis)
@@ -82,7 +88,7 @@ class NumpyBackend:
 class TorchBackend:
     """A GPU, or torch on the CPU where a test compares the two."""
 
-    xp = torch
+    xp: Any = torch
 
     def __init__(self, dtype: str, device: str) -> None:
         self.dtype = getattr(torch, dtype)
@@ -97,6 +103,9 @@ class TorchBackend:
     def asarray(self, values: torch.Tensor) -> Array:  # noqa: D102
         dtype = self.dtype if values.is_floating_point() else None
         return values.to(self.device, dtype)
+
+    def copy(self, array: Array) -> Array:  # noqa: D102
+        return array.clone()
 
     def numpy(self, array: Array) -> np.ndarray[Any, Any]:  # noqa: D102
         host: np.ndarray[Any, Any] = array.cpu().numpy()
@@ -128,8 +137,8 @@ def choose(device: str, dtype: str) -> Backend:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
         return NumpyBackend(dtype)
-    present = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}[device]()
-    if not present:
+    module = {"cuda": torch.cuda, "mps": torch.backends.mps}[device]
+    if not module.is_available():
         raise ConfigError(f"train.device={device}: not on this machine; use train.device=cpu")
     if device == "mps" and dtype == "float64":
         raise ConfigError("train.dtype=float64: MPS has float32 alone; use train.device=cpu")
@@ -142,5 +151,7 @@ def blas() -> str:
 
     for pool in threadpool_info():
         if pool["user_api"] == "blas" and "numpy" in pool["filepath"]:
-            return f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".strip()
+            return (
+                f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".strip()
+            )
     return "another BLAS"

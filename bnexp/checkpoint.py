@@ -66,7 +66,7 @@ def load_tensors(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             bad = archive.testzip()
         if bad is not None:
-            raise DamagedError(f"{path}: damaged (record {bad})")  # noqa: TRY301
+            raise DamagedError(f"{path}: damaged (record {bad})")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (
         OSError,
@@ -83,4 +83,3 @@ def load_tensors(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DamagedError(f"{path}: damaged (no table of tensors)")
     return content
-

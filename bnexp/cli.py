@@ -1,15 +1,16 @@
 """The command line: parse, call, print, exit code."""
 
+import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import typer
 import typer.core
 
 from bnexp import __version__
-from bnexp.errors import BnexpError, ConfigError
+from bnexp.errors import BnexpError, ConfigError, InterruptedRun
 
 app = typer.Typer(
     help="See what batch normalization does: train MLPs with and without it, and plot the "
@@ -31,31 +32,45 @@ def main() -> None:
         if debug:
             raise
         typer.echo(f"bnexp: {error}", err=True)
+        if isinstance(error, InterruptedRun):
+            again = [word for word in sys.argv[1:] if word != "--force"]
+            typer.echo(f"continue with: {shlex.join(['bnexp', *again])}", err=True)
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
     except BrokenPipeError:  # `bnexp ... | head`
         sys.stderr.close()
         raise SystemExit(0) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except Exception as error:  # a mistake of ours, which should not cost users a page of text
+        if debug:
+            raise
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        typer.echo(f"bnexp: internal error ({what}); --debug shows where", err=True)
+        raise SystemExit(1) from None
 
 
 ConfigOption = Annotated[
     str,
-    typer.Option("--config", "-c", help="A YAML, or the name of a packaged config.", metavar="PATH"),
+    typer.Option(
+        "--config", "-c", help="A YAML, or the name of a packaged config.", metavar="PATH"
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(help="Overrides, such as train.lr=0.05 or seeds=[0,1].", metavar="KEY.PATH=VALUE"),
+    typer.Argument(
+        help="Overrides, such as train.lr=0.05 or seeds=[0,1].", metavar="KEY.PATH=VALUE"
+    ),
 ]
 ExperimentArgument = Annotated[
-    Path, typer.Argument(help="The experiment's folder, such as results/fig1.", metavar="EXPERIMENT")
+    Path,
+    typer.Argument(help="The experiment's folder, such as results/fig1.", metavar="EXPERIMENT"),
 ]
 
 
 @app.callback(invoke_without_command=True)
 def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,  # noqa: FBT002
-    debug: Annotated[bool, typer.Option("--debug", help="A traceback for every error.")] = False,  # noqa: FBT002, ARG001
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="A traceback for every error.")] = False,  # noqa: ARG001
 ) -> None:
     if version:
         print(f"bnexp {__version__}")
@@ -67,13 +82,16 @@ def train(
     config: ConfigOption,
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where the results go.  [default: results/NAME]", metavar="DIR")
+        Path | None,
+        typer.Option(help="Where the results go.  [default: results/NAME]", metavar="DIR"),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Variants trained at a time.")] = 2,
-    force: Annotated[bool, typer.Option("--force", help="Discard the results that are there.")] = False,  # noqa: FBT002
+    force: Annotated[
+        bool, typer.Option("--force", help="Discard the results that are there.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved YAML and what would run.")
-    ] = False,  # noqa: FBT002
+    ] = False,
 ) -> None:
     """Train every variant, draw the figures, print the summary.
 
@@ -87,7 +105,9 @@ def train(
         print(configs.dump(experiment), end="")
         for variant in experiment.variants:
             steps = variant.settings.train.steps
-            _say(f"would train {folder / variant.name}: {steps} steps, {len(experiment.seeds)} seeds")
+            _say(
+                f"would train {folder / variant.name}: {steps} steps, {len(experiment.seeds)} seeds"
+            )
         return
     from bnexp import execute
 
@@ -128,7 +148,10 @@ def plot(
         int | None, typer.Option(help="Hidden layer, from 1.  [default: the last]", metavar="N")
     ] = None,
     unit: Annotated[
-        str, typer.Option(help="A unit of the layer, from 0; or typical; or all.", metavar="N|typical|all")
+        str,
+        typer.Option(
+            help="A unit of the layer, from 0; or typical; or all.", metavar="N|typical|all"
+        ),
     ] = "typical",
     formats: Annotated[
         str, typer.Option("--format", help="png, pdf, svg; several with commas.")
@@ -161,7 +184,8 @@ def list_configs() -> None:
     from bnexp import config as configs
 
     for name, path in configs.packaged().items():
-        print(f"{name:16} {configs.title(path)}")
+        first = path.read_text().splitlines()[0]
+        print(f"{name:14} {first.removeprefix('# What it shows: ')}")
 
 
 @app.command()
@@ -178,7 +202,9 @@ def validate(
         except ConfigError as error:
             mistakes += error.mistakes
         else:
-            print(f"{name}: valid; {len(experiment.variants)} variants, {len(experiment.seeds)} seeds")
+            print(
+                f"{name}: valid; {len(experiment.variants)} variants, {len(experiment.seeds)} seeds"
+            )
     if mistakes:
         raise ConfigError(mistakes)
 
@@ -194,7 +220,7 @@ class _Progress:
         self._bar: Any = None
         self._next = time.monotonic() + 10
 
-    def __enter__(self) -> "_Progress":
+    def __enter__(self) -> Self:
         if sys.stderr.isatty():
             from tqdm import tqdm
 

@@ -16,16 +16,14 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from bnexp import idx
 from bnexp.config import Experiment, Settings, differences, dump, load
 from bnexp.environment import provenance
 from bnexp.errors import BnexpError, ConfigError, DamagedError, InterruptedRun, RunError
-from bnexp.runlog import CONFIG, RUN_FILES, STATUS
+from bnexp.runlog import CONFIG, RUN_FILES, STATUS, Task
 from bnexp.storage import locked, read_json, storage_errors, write_whole
-
-if TYPE_CHECKING:
-    from bnexp.train import Task
 
 TRIES = 3  # of a run whose process is killed
 POLL_SECONDS = 0.5
@@ -54,6 +52,7 @@ def execute(
 
     Raises:
         ConfigError: the folder holds an experiment of another config.
+        DataError: a data set is missing or damaged.
         InterruptedRun: stopped by a signal.
         LockedError: another process works on the experiment.
         StorageError: the folder cannot be written.
@@ -122,7 +121,7 @@ def discard(experiment: Experiment, folder: Path) -> None:
 class _Run:
     """A run at work, or waiting for its turn."""
 
-    task: "Task"
+    task: Task
     tries: int = 0
     process: Any = None
     connection: Connection | None = None
@@ -134,8 +133,6 @@ class _Runs:
     """All runs of an experiment."""
 
     def __init__(self, experiment: Experiment, folder: Path, progress: Progress) -> None:
-        from bnexp.train import Task  # noqa: PLC0415  (brings torch)
-
         self.folder, self.progress = folder, progress
         where = provenance()
         self.runs = [
@@ -149,6 +146,12 @@ class _Runs:
     def work(self, jobs: int) -> list[BnexpError]:
         """Do all runs, `jobs` at a time."""
         waiting, working = deque(r for r in self.runs if not self._is_done(r)), list[_Run]()
+        # Once, before all runs: what is missing is downloaded, or said, a single time.
+        for name, root in {
+            (r.task.variant.settings.data.name, r.task.variant.settings.data.root) for r in waiting
+        }:
+            if name in idx.CLASSES:
+                idx.load(name, root)
         with self._signals_handled():
             try:
                 while working or (waiting and not self.signals):
@@ -247,7 +250,9 @@ class _Runs:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {
+            number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)
+        }
         try:
             yield
         finally:
@@ -255,9 +260,11 @@ class _Runs:
                 signal.signal(number, handler)
 
 
-def _child(task: "Task", stop_all: Any, connection: Connection) -> None:  # noqa: ANN401
+def _child(task: Task, stop_all: Any, connection: Connection) -> None:  # noqa: ANN401
     """The process of one run: reports through `connection`, and ends with its parent."""
-    from bnexp import train  # noqa: PLC0415  (brings torch)
+    import torch
+
+    from bnexp import train  # noqa: PLC0415
 
     stopped = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent decides
@@ -272,7 +279,7 @@ def _child(task: "Task", stop_all: Any, connection: Connection) -> None:  # noqa
         connection.send(("state", state))
     except BnexpError as error:
         connection.send(("error", error))
-    except MemoryError:
+    except (MemoryError, torch.OutOfMemoryError):
         text = f"{task.variant.name}: out of memory; use fewer seeds, fewer units, or fewer --jobs"
         connection.send(("error", RunError(text)))
 

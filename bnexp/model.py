@@ -8,6 +8,7 @@ Keys: `layers.N.weight`, `.bias`, `.gamma`, `.beta`, `.running_mean`, `.running_
 1, and the last is the output layer. The first axis of each array is the seed.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from bnexp.config import ModelConfig
 from bnexp.data import generator
 
 Statistics = Literal["batch", "running"]
+Namespace = Any  # numpy or torch
 LEAKY_SLOPE = 0.01  # torch.nn.LeakyReLU's
 
 
@@ -47,7 +49,7 @@ class BatchNorm:
     1 and at 0.
     """
 
-    def __init__(  # noqa: PLR0913  (one argument for each quantity of the definition)
+    def __init__(  # noqa: PLR0913, PLR0917  (one argument for each quantity of the definition)
         self,
         backend: Backend,
         running_mean: Array,
@@ -166,12 +168,12 @@ class Network:
         self.depth = len(self.sizes) - 1
         self._activate, self._activate_backward = _ACTIVATIONS[config.activation]
         initial = self._initial()
+        self._shapes = {key: tuple(value.shape) for key, value in initial.items()}
         total = sum(value.numel() for value in initial.values())
         # One vector for all parameters, so that an optimizer's update is a few calls in all.
         self.vector, self.gradient_vector = backend.empty(total), backend.empty(total)
-        self.parameters, self.gradients = (
-            _views(vector, initial) for vector in (self.vector, self.gradient_vector)
-        )
+        self.parameters = self.views(self.vector)
+        self.gradients = self.views(self.gradient_vector)
         for key, value in initial.items():
             self.parameters[key][...] = backend.asarray(value)
         self.gradient_vector[...] = 0.0
@@ -179,7 +181,8 @@ class Network:
         self.norms = [self._batch_norm(layer) for layer in range(1, self.depth)]
 
     def _initial(self) -> dict[str, torch.Tensor]:
-        config, shapes = self.config, {}
+        config = self.config
+        shapes: dict[str, tuple[tuple[int, ...], float]] = {}
         for layer, (fan_in, units) in enumerate(zip(self.sizes, self.sizes[1:], strict=False), 1):
             hidden = layer < self.depth
             std = fan_in**-0.5 if config.weight_std is None else config.weight_std
@@ -215,6 +218,15 @@ class Network:
             self.config.norm_eps,
             self.config.norm_momentum,
         )
+
+    def views(self, vector: Array) -> dict[str, Array]:
+        """The pieces of a vector of all parameters, by key and in their shapes."""
+        pieces, start = {}, 0
+        for key, shape in self._shapes.items():
+            end = start + math.prod(shape)
+            pieces[key] = vector[start:end].reshape(shape)
+            start = end
+        return pieces
 
     def workspace(self, examples: int) -> list[LayerWork]:
         """The arrays that a pass over batches of so many examples needs, one item a layer."""
@@ -303,16 +315,7 @@ def _gaussian(seed: int, key: str, shape: tuple[int, ...]) -> torch.Tensor:
     return torch.randn(shape, generator=generator(seed, key), dtype=torch.float64)
 
 
-def _views(vector: Array, like: dict[str, torch.Tensor]) -> dict[str, Array]:
-    """Consecutive pieces of the vector, in the shapes of `like`."""
-    views, start = {}, 0
-    for key, value in like.items():
-        views[key] = vector[start : start + value.numel()].reshape(tuple(value.shape))
-        start += value.numel()
-    return views
-
-
-def _sigmoid(xp: Any, z: Array, a: Array) -> None:
+def _sigmoid(xp: Namespace, z: Array, a: Array) -> None:
     # (1 + tanh(z / 2)) / 2: exp would overflow on the way for z below -88 in float32.
     xp.multiply(z, 0.5, out=a)
     xp.tanh(a, out=a)
@@ -320,28 +323,28 @@ def _sigmoid(xp: Any, z: Array, a: Array) -> None:
     xp.multiply(a, 0.5, out=a)
 
 
-def _sigmoid_backward(xp: Any, a: Array, d: Array, scratch: Array) -> None:
+def _sigmoid_backward(xp: Namespace, a: Array, d: Array, scratch: Array) -> None:
     xp.multiply(a, a, out=scratch)
     xp.subtract(a, scratch, out=scratch)
     xp.multiply(d, scratch, out=d)
 
 
-def _tanh(xp: Any, z: Array, a: Array) -> None:
+def _tanh(xp: Namespace, z: Array, a: Array) -> None:
     xp.tanh(z, out=a)
 
 
-def _tanh_backward(xp: Any, a: Array, d: Array, scratch: Array) -> None:
+def _tanh_backward(xp: Namespace, a: Array, d: Array, scratch: Array) -> None:
     xp.multiply(a, a, out=scratch)
     xp.multiply(d, scratch, out=scratch)
     xp.subtract(d, scratch, out=d)
 
 
 def _leaky_relu(slope: float) -> tuple[Callable[..., None], Callable[..., None]]:
-    def forward(xp: Any, z: Array, a: Array) -> None:
+    def forward(xp: Namespace, z: Array, a: Array) -> None:
         xp.multiply(z, slope, out=a)
         xp.maximum(z, a, out=a)
 
-    def backward(xp: Any, a: Array, d: Array, scratch: Array) -> None:
+    def backward(xp: Namespace, a: Array, d: Array, scratch: Array) -> None:
         xp.greater(a, 0.0, out=scratch)
         xp.multiply(scratch, 1.0 - slope, out=scratch)
         xp.add(scratch, slope, out=scratch)

@@ -71,7 +71,7 @@ class Adam:
 
 def make(config: TrainConfig, backend: Backend, size: int) -> Optimizer:
     """The optimizer of the `train` section, for a vector of so many parameters."""
-    return {"sgd": SGD, "adam": Adam}[config.optimizer](config, backend, size)
+    return SGD(config, backend, size) if config.optimizer == "sgd" else Adam(config, backend, size)
 
 
 def _zeros(backend: Backend, size: int) -> Array:

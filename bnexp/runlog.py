@@ -5,11 +5,10 @@ the last row of the probe and of the metrics is the final network's. A reader ta
 `status.json` promises, and those bytes must have the CRC-32 that stands there.
 """
 
-import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,28 @@ from numpy.typing import NDArray
 
 from bnexp import config
 from bnexp.config import Experiment, Settings, Variant
-from bnexp.errors import DamagedError, StorageError
+from bnexp.errors import BnexpError, DamagedError, StorageError
 from bnexp.storage import AppendedArray, AppendedFile, check, read_json
 
 BATCH, PROBE, METRICS = "batch_percentiles.npy", "probe_percentiles.npy", "metrics.csv"
+ICS = "ics.csv"
 PERCENTILES, STATUS = "percentiles.json", "status.json"
 CHECKPOINT, PREVIOUS, MODEL = "checkpoint.pt", "checkpoint.previous.pt", "model.pt"
-RUN_FILES = (BATCH, PROBE, METRICS, PERCENTILES, STATUS, CHECKPOINT, PREVIOUS, MODEL)
+RUN_FILES = (BATCH, PROBE, METRICS, ICS, PERCENTILES, STATUS, CHECKPOINT, PREVIOUS, MODEL)
 CONFIG, SUMMARY, FIGURES = "config.yaml", "summary.json", "figures"
 COLUMNS = ("train_loss", "test_accuracy", "test_loss", "bias_norm", "bias_gradient_norm")
+ICS_HEADER = b"step,seed,layer,distance,cosine\n"
 METRICS_HEADER = ",".join(("step", "seed", *COLUMNS)).encode() + b"\n"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run to do: everything its process must know."""
+
+    variant: Variant
+    seeds: tuple[int, ...]
+    folder: Path
+    provenance: Mapping[str, Any]  # versions, commit and command, as they go to status.json
 
 
 class RunFiles:
@@ -49,7 +60,11 @@ class RunFiles:
         if record.probe_every is not None:
             self.probe = AppendedArray(folder / PROBE, (*shape, sum(hidden)))
         self.metrics = AppendedFile(folder / METRICS, METRICS_HEADER)
-        self.files = {file.path.name: file for file in (self.batch, self.probe, self.metrics) if file}
+        self.ics = None
+        if record.ics_every is not None:
+            self.ics = AppendedFile(folder / ICS, ICS_HEADER)
+        opened = (self.batch, self.probe, self.metrics, self.ics)
+        self.files = {file.path.name: file for file in opened if file}
 
     def start(self) -> None:
         """Begin all files anew."""
@@ -70,11 +85,16 @@ class RunFiles:
         return {name: file.extent() for name, file in self.files.items()}
 
     def append_metrics(self, step: int, columns: Mapping[str, NDArray[np.float64]]) -> None:
-        """Add one row a seed; a value that is not there (NaN) is an empty cell."""
+        """Add one row of metrics for each seed."""
         for index, seed in enumerate(self.seeds):
-            values = [float(columns[name][index]) for name in COLUMNS]
-            cells = [str(step), str(seed), *("" if v != v else repr(v) for v in values)]  # noqa: PLR0124
-            self.metrics.append((",".join(cells) + "\n").encode())
+            self.metrics.append(_csv_row(step, seed, *(columns[name][index] for name in COLUMNS)))
+
+    def append_shift(self, step: int, shifts: NDArray[np.float64]) -> None:
+        """Add one row for each seed and layer from 2 on, of shifts (layers, S, 2)."""
+        assert self.ics is not None  # noqa: S101  (asked for by record.ics_every)
+        for layer, of_layer in enumerate(shifts, 2):
+            for seed, (distance, cosine) in zip(self.seeds, of_layer, strict=True):
+                self.ics.append(_csv_row(step, seed, layer, distance, cosine))
 
     def publish(self) -> None:
         """Put everything appended on the disk and make it visible to readers."""
@@ -85,6 +105,12 @@ class RunFiles:
         """Close all files."""
         for file in self.files.values():
             file.close()
+
+
+def _csv_row(*values: float) -> bytes:
+    """A line; a value that is not there (NaN) is an empty cell, and the rest round-trips."""
+    cells = ("" if math.isnan(v) else repr(v if isinstance(v, int) else float(v)) for v in values)
+    return (",".join(cells) + "\n").encode()
 
 
 def describe_percentiles(settings: Settings, seeds: Sequence[int]) -> dict[str, Any]:
@@ -111,9 +137,7 @@ def describe_percentiles(settings: Settings, seeds: Sequence[int]) -> dict[str, 
     if record.probe_every is not None:
         every_layer = range(1, len(hidden) + 1)
         population = f"the first {record.probe_size} examples of the test set"
-        description["probe"] = log(
-            record.probe_every, every_layer, record.probe_size, population
-        )
+        description["probe"] = log(record.probe_every, every_layer, record.probe_size, population)
     return description
 
 
@@ -166,6 +190,25 @@ class Metrics:
 
 
 @dataclass(frozen=True)
+class GradientShift:
+    """Gradient internal covariate shift (Santurkar et al. 2018, Definition 2.1).
+
+    Attributes:
+        steps: (rows,).
+        seeds: the last axis.
+        layers: the middle axis, from layer 2 to the output layer.
+        distance: (rows, layers, seeds): ||G - G'||.
+        cosine: (rows, layers, seeds): of the angle between G and G'.
+    """
+
+    steps: NDArray[np.int64]
+    seeds: tuple[int, ...]
+    layers: tuple[int, ...]
+    distance: NDArray[np.float64]
+    cosine: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Run:
     """One run, read from its folder. A log is read and checked when it is first asked for."""
 
@@ -187,22 +230,45 @@ class Run:
     @cached_property
     def metrics(self) -> Metrics:
         """The metrics."""
-        path, extent = self.path / METRICS, self._extent(METRICS)
-        check(path, len(METRICS_HEADER), extent["bytes"], extent["crc32"])
-        text = path.read_bytes()[len(METRICS_HEADER) :][: extent["bytes"]].decode()
-        rows = list(csv.reader(StringIO(text)))
-        seeds = tuple(dict.fromkeys(int(row[1]) for row in rows))
-        cells = [[float(cell or "nan") for cell in row[2:]] for row in rows]
-        values = np.array(cells).reshape(-1, len(seeds) or 1, len(COLUMNS))
-        steps = np.array([int(row[0]) for row in rows[:: len(seeds) or 1]], np.int64)
-        return Metrics(steps, seeds, *np.moveaxis(values, 2, 0))
+        table, seeds = self._table(METRICS, METRICS_HEADER), self._seeds()
+        values = table[:, 2:].reshape(-1, len(seeds), len(COLUMNS))
+        return Metrics(table[:: len(seeds), 0].astype(int), seeds, *np.moveaxis(values, 2, 0))
+
+    @cached_property
+    def ics(self) -> GradientShift | None:
+        """The shifts of the gradients; None where the config asks for none."""
+        if self.variant.settings.record.ics_every is None:
+            return None
+        table, seeds = self._table(ICS, ICS_HEADER), self._seeds()
+        layers = tuple(range(2, len(self.variant.settings.model.hidden) + 2))
+        values = table[:, 3:].reshape(-1, len(layers), len(seeds), 2)
+        steps = table[:: len(layers) * len(seeds), 0].astype(int)
+        return GradientShift(steps, seeds, layers, values[..., 0], values[..., 1])
+
+    def _seeds(self) -> tuple[int, ...]:
+        seeds = self.status.get("seeds")
+        if not isinstance(seeds, list) or not seeds:
+            raise DamagedError(f"{self.path / STATUS}: says nothing of its seeds; train again")
+        return tuple(seeds)
+
+    def _table(self, name: str, header: bytes) -> NDArray[np.float64]:
+        """The numbers of a CSV of the run, one row a line; NaN for an empty cell."""
+        path, extent = self.path / name, self._extent(name)
+        check(path, len(header), extent["bytes"], extent["crc32"])
+        with path.open("rb") as file:
+            file.seek(len(header))
+            text = file.read(extent["bytes"]).decode()
+        rows = [[float(cell or "nan") for cell in line.split(",")] for line in text.splitlines()]
+        return np.array(rows).reshape(len(rows), header.count(b",") + 1)
 
     def _extent(self, name: str) -> dict[str, int]:
         try:
             extent: dict[str, int] = self.status["files"][name]
             return {"bytes": int(extent["bytes"]), "crc32": int(extent["crc32"])}
         except (KeyError, TypeError, ValueError):
-            raise DamagedError(f"{self.path / STATUS}: says nothing of {name}; train again") from None
+            raise DamagedError(
+                f"{self.path / STATUS}: says nothing of {name}; train again"
+            ) from None
 
     def _log(self, name: str, kind: str) -> PercentileLog:
         path, extent = self.path / name, self._extent(name)
@@ -266,3 +332,39 @@ def read_experiment(path: Path) -> ExperimentFiles:
         if (path / variant.name / STATUS).is_file()
     }
     return ExperimentFiles(path, experiment, runs)
+
+
+def list_runs(folder: Path) -> list[dict[str, Any]]:
+    """A row for every run under a folder: experiment, variant, state, step, accuracy, heartbeat."""
+    rows = []
+    for path in sorted(folder.glob("**/" + CONFIG)):
+        try:
+            files = read_experiment(path.parent)
+        except BnexpError as error:
+            rows.append(_row(path.parent, "", state=f"damaged: {error}"))
+            continue
+        for variant in files.experiment.variants:
+            progress = _progress(files.runs.get(variant.name))
+            rows.append(_row(path.parent, variant.name, **progress))
+    return rows
+
+
+def _row(path: Path, variant: str, **progress: Any) -> dict[str, Any]:  # noqa: ANN401
+    empty = dict.fromkeys(("state", "step", "test_accuracy", "heartbeat"))
+    return {"experiment": str(path), "variant": variant, **empty, **progress}
+
+
+def _progress(run: Run | None) -> dict[str, Any]:
+    if run is None:
+        return {"state": "not begun"}
+    status = run.status
+    row = {
+        "state": status.get("state"),
+        "step": f"{status.get('step')}/{status.get('steps')}",
+        "heartbeat": status.get("heartbeat"),
+    }
+    try:
+        accuracy = run.metrics.test_accuracy
+    except BnexpError as error:
+        return row | {"state": f"damaged: {error}"}
+    return row | ({"test_accuracy": f"{accuracy[-1].mean():.4f}"} if len(accuracy) else {})

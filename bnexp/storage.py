@@ -129,11 +129,15 @@ def check(path: Path, skip: int, size: int, crc32: int) -> None:
 def write_whole(path: Path, data: bytes) -> None:
     """Put the file in place whole or not at all: a temporary file, fsync, an atomic rename."""
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:  # a full disk needs the room
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, content: Any) -> None:  # noqa: ANN401  (whatever JSON can hold)

@@ -6,9 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +14,10 @@ import torch  # noqa: TID253
 from numpy.typing import NDArray
 
 from bnexp import backend as backends
-from bnexp import checkpoint, data, optimizer
+from bnexp import checkpoint, data, ics, optimizer
 from bnexp.backend import Array, Backend
-from bnexp.config import Variant, flatten, recorded_layers
-from bnexp.errors import DamagedError, RunError
+from bnexp.config import flatten, recorded_layers
+from bnexp.errors import ConfigError, DamagedError, RunError
 from bnexp.model import LayerWork, Network
 from bnexp.percentiles import Percentiles
 from bnexp.runlog import (
@@ -28,6 +26,7 @@ from bnexp.runlog import (
     PERCENTILES,
     STATUS,
     RunFiles,
+    Task,
     describe_percentiles,
 )
 from bnexp.storage import AppendedArray, locked, storage_errors, write_json
@@ -35,16 +34,6 @@ from bnexp.storage import AppendedArray, locked, storage_errors, write_json
 BLOCK = 100  # rows kept on the device before they are written
 CHUNK = 1000  # test examples evaluated at a time: their activations stay in the cache
 HEARTBEAT_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Task:
-    """One run to do: everything its process must know."""
-
-    variant: Variant
-    seeds: tuple[int, ...]
-    folder: Path
-    provenance: Mapping[str, Any]  # versions, commit and command, as they go to status.json
 
 
 class Batches:
@@ -129,11 +118,14 @@ class Trainer:
         self.recorded = [self.work[layer - 1] for layer in recorded_layers(self.settings)]
         self.recorder = Recorder(to, files.batch, record.percentiles, train.batch_size, BLOCK)
         if files.probe is not None:
+            if record.probe_size > len(dataset.test_x):
+                raise ConfigError(
+                    f"record.probe_size: {record.probe_size}, but the test set of {dataset.name} "
+                    f"has {len(dataset.test_x)} examples; choose at most that many"
+                )
             self.probe = to.asarray(dataset.test_x[: record.probe_size])
             self.probe_work = self.network.workspace(len(self.probe))
-            self.probe_recorder = Recorder(
-                to, files.probe, record.percentiles, len(self.probe), 1
-            )
+            self.probe_recorder = Recorder(to, files.probe, record.percentiles, len(self.probe), 1)
         self.test = to.asarray(dataset.test_x), to.asarray(one_hot(dataset, "test"))
         self.test_work = self.network.workspace(min(CHUNK, len(dataset.test_x)))
         self.step = 0
@@ -157,10 +149,20 @@ class Trainer:
         self._losses[self._losses_filled] = loss
         self._losses_filled += 1
         self.network.update_running(self.work)
-        self.optimizer.update(self.network.vector, self.network.gradient_vector, step)
+        if record.ics_every is not None and step % record.ics_every == 0:
+            self._update_and_record_shift(x, targets)
+        else:
+            self.optimizer.update(self.network.vector, self.network.gradient_vector, step)
         self.step += 1
         if self._losses_filled == BLOCK:
             self._flush_losses()
+
+    def _update_and_record_shift(self, x: Array, targets: Array) -> None:
+        network, copy = self.network, self.backend.copy
+        parameters, gradient = copy(network.vector), copy(network.gradient_vector)
+        self.optimizer.update(network.vector, network.gradient_vector, self.step)
+        shift = ics.gradient_shift(network, self.work, x, targets, parameters, gradient)
+        self.files.append_shift(self.step, shift)
 
     def record_probe(self) -> None:
         """Record the probe percentiles of all hidden layers; the running statistics stay."""
@@ -232,7 +234,10 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on."""
-        host = {**self.network.state(), **{f"optimizer.{k}": v for k, v in self.optimizer.state.items()}}
+        host = {
+            **self.network.state(),
+            **{f"optimizer.{k}": v for k, v in self.optimizer.state.items()},
+        }
         kept = [np.empty((0, len(self.task.seeds))), *self._losses_kept]
         return {
             "step": self.step,
@@ -325,7 +330,11 @@ def _loop(trainer: Trainer, status: "_Status", stop: Callable[[], bool]) -> str:
         while trainer.step < train.steps:
             trainer.advance()
             stopping = status.due() and stop()
-            if stopping or trainer.step % train.checkpoint_every == 0 or trainer.step == train.steps:
+            if (
+                stopping
+                or trainer.step % train.checkpoint_every == 0
+                or trainer.step == train.steps
+            ):
                 extents = _checkpoint(trainer)
                 status.write("running", extents)
             elif status.beat_due():
@@ -366,6 +375,7 @@ class _Status:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "backend": trainer.backend.name,
+            "seeds": list(task.seeds),
             "threads": trainer.settings.train.threads,
             "parameters": len(trainer.network.vector) // len(task.seeds),
         }

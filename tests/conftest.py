@@ -3,7 +3,16 @@
 from dataclasses import replace
 
 import pytest
-from bnexp.config import DataConfig, Experiment, ModelConfig, RecordConfig, Settings, TrainConfig, Variant
+
+from bnexp.config import (
+    DataConfig,
+    Experiment,
+    ModelConfig,
+    RecordConfig,
+    Settings,
+    TrainConfig,
+    Variant,
+)
 
 
 def small_settings(**changes):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from bnexp.backend import NumpyBackend, TorchBackend
 from bnexp.config import ModelConfig
 from bnexp.model import LEAKY_SLOPE, Network
@@ -34,17 +35,16 @@ def build(config, seeds=SEEDS, backend=None):
     rng = np.random.default_rng(0)
     for key, value in network.parameters.items():
         if key.endswith(("gamma", "beta")):
-            value += torch.from_numpy(rng.normal(size=value.shape)).to(value) if isinstance(
-                value, torch.Tensor
-            ) else rng.normal(size=value.shape)
+            moved = torch.from_numpy(rng.normal(1, size=tuple(value.shape)))
+            value[...] = network.backend.asarray(moved)
     return network
 
 
-def batch(seed=0, stack=len(SEEDS), examples=EXAMPLES):
+def batch(examples=EXAMPLES):
     """x (S, B, features) and one-hot targets (S, B, classes)."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(stack, examples, FEATURES))
-    return x, np.eye(CLASSES)[rng.integers(CLASSES, size=(stack, examples))]
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(len(SEEDS), examples, FEATURES))
+    return x, np.eye(CLASSES)[rng.integers(CLASSES, size=(len(SEEDS), examples))]
 
 
 def torch_network(network, index):
@@ -73,7 +73,9 @@ def torch_network(network, index):
     return torch.nn.Sequential(*layers)
 
 
-@pytest.mark.parametrize("config", MODELS, ids=lambda c: f"{c.activation}-{c.norm}-{c.bias}-{c.gamma}-{c.beta}")
+@pytest.mark.parametrize(
+    "config", MODELS, ids=lambda c: f"{c.activation}-{c.norm}-{c.bias}-{c.gamma}-{c.beta}"
+)
 def test_forward_backward_and_running_statistics_match_torch(config):
     """Loss, every gradient, running statistics and evaluation mode are torch's to 1e-10."""
     network, (x, targets) = build(config), batch()
@@ -207,7 +209,9 @@ def test_a_probe_pass_leaves_the_running_statistics_alone():
     for key, value in network.state().items():
         np.testing.assert_array_equal(value, before[key])
     network.update_running(work)
-    assert not np.array_equal(network.running["layers.1.running_mean"], before["layers.1.running_mean"])
+    assert not np.array_equal(
+        network.running["layers.1.running_mean"], before["layers.1.running_mean"]
+    )
 
 
 def test_extreme_preactivations_give_no_overflow():

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from bnexp.backend import NumpyBackend, TorchBackend
-from bnexp.percentiles import Percentiles
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from bnexp.backend import NumpyBackend, TorchBackend
+from bnexp.percentiles import Percentiles
 
 
 def percentiles(values, q, backend):
@@ -38,7 +39,8 @@ def test_both_backends_select_the_same(dtype):
     values = np.random.default_rng(1).normal(size=(3, 60, 10)).astype(dtype)
     q = (15.0, 50.0, 85.0)
     np.testing.assert_array_equal(
-        percentiles(values, q, NumpyBackend(dtype)), percentiles(values, q, TorchBackend(dtype, "cpu"))
+        percentiles(values, q, NumpyBackend(dtype)),
+        percentiles(values, q, TorchBackend(dtype, "cpu")),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from bnexp import checkpoint, data, runlog, storage, train
 from bnexp.errors import DamagedError, LockedError, RunError, StorageError
 
@@ -29,7 +30,7 @@ def after(steps):
 @pytest.fixture(autouse=True)
 def _a_run_asks_at_every_step_whether_to_stop(monkeypatch):
     """It asks five times a second, and steps here take microseconds."""
-    monkeypatch.setattr(train._Status, "due", lambda _: True)  # noqa: SLF001
+    monkeypatch.setattr(train._Status, "due", lambda _: True)
 
 
 def go(task, stop=never):
@@ -178,7 +179,8 @@ def test_the_same_run_twice_writes_the_same_bytes(small_task):
 
 
 @pytest.mark.parametrize(
-    "train_changes", [{}, {"momentum": 0.9, "weight_decay": 1e-4}, {"optimizer": "adam", "lr": 0.01}]
+    "train_changes",
+    [{}, {"momentum": 0.9, "weight_decay": 1e-4}, {"optimizer": "adam", "lr": 0.01}],
 )
 def test_resumed_run_is_bitwise_equal_to_uninterrupted_run(small_task, train_changes):
     """Stopped at any moment, and several times, a run ends with the same bytes."""
@@ -264,8 +266,12 @@ def test_a_damaged_file_is_named_and_never_trusted(small_task, name, damage):
 
 def test_a_diverged_run_fails_with_its_step_and_stays_readable(small_task):
     """The error names variant, step and key; what was recorded until then is on the disk."""
-    task = small_task(train={"lr": 1e30, "steps": 500}, model={"norm": "none", "activation": "relu"})
-    with pytest.raises(RunError, match=r"variant: the loss is not finite at step \d+; lower train.lr"):
+    task = small_task(
+        train={"lr": 1e30, "steps": 500}, model={"norm": "none", "activation": "relu"}
+    )
+    with pytest.raises(
+        RunError, match=r"variant: the loss is not finite at step \d+; lower train.lr"
+    ):
         go(task)
     status = json.loads((task.folder / runlog.STATUS).read_text())
     assert status["state"] == "failed"
@@ -279,7 +285,10 @@ def test_two_processes_never_write_one_run(small_task, monkeypatch):
     task.folder.mkdir()
     original = train.locked
     monkeypatch.setattr(train, "locked", lambda folder, wait: original(folder, wait=0))  # noqa: ARG005
-    with storage.locked(task.folder), pytest.raises(LockedError, match=r"in use by process \d+ on "):
+    with (
+        storage.locked(task.folder),
+        pytest.raises(LockedError, match=r"in use by process \d+ on "),
+    ):
         go(task)
 
 
@@ -319,8 +328,7 @@ def test_readers_see_whole_rows_while_a_run_writes(small_task, monkeypatch):
         original(descriptor)
         if (task.folder / runlog.STATUS).exists():
             run = read(task)
-            for log in (run.batch, run.probe):
-                seen.append(log.values.copy())
+            seen.extend(log.values.copy() for log in (run.batch, run.probe))
             assert np.load(task.folder / runlog.BATCH, mmap_mode="r").shape[1:] == (3, 3, 14)
 
     monkeypatch.setattr("bnexp.storage.os.fsync", fsync)
@@ -328,7 +336,6 @@ def test_readers_see_whole_rows_while_a_run_writes(small_task, monkeypatch):
     final = read(task)
     assert len(seen) > 50
     for values in seen:
-        log = final.batch if values.shape[3:] == final.batch.values.shape[3:] else final.probe
         assert any(
             np.array_equal(values, log.values[: len(values)]) for log in (final.batch, final.probe)
         )
