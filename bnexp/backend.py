@@ -30,23 +30,23 @@ class Backend(Protocol):
     def asarray(self, values: torch.Tensor) -> Array:
         """The values on this device; floating point becomes the run's dtype."""
 
+    def constant(self, value: float, *shape: int) -> Array:
+        """An array of one value, made once; a product with it is the fastest sum, or mean."""
+
     def copy(self, array: Array) -> Array:
         """A copy on the same device."""
 
     def numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """The array on the host, in its own dtype."""
 
-    def sum(self, array: Array, axis: int, out: Array) -> Array:
-        """Sum over one axis, which stays with length 1."""
-
     def max(self, array: Array, axis: int, out: Array) -> Array:
         """Maximum over one axis, which stays with length 1."""
 
-    def sort(self, array: Array, axis: int) -> Array:
-        """A sorted copy along one axis."""
+    def sort(self, array: Array) -> Array:
+        """The array sorted along its last axis, perhaps in place."""
 
     def take(self, array: Array, index: Array, out: Array) -> Array:
-        """Rows of `array` (n, k) at `index` (S, B), into `out` (S, B, k)."""
+        """Rows of `array` (n, k) at `index` (S, B), into `out` (S, B, k) and its dtype."""
 
 
 class NumpyBackend:
@@ -56,10 +56,17 @@ class NumpyBackend:
 
     def __init__(self, dtype: str) -> None:
         self.dtype = np.dtype(dtype)
+        self._constants: dict[tuple[float, ...], Array] = {}
         self.name = f"numpy {np.__version__}, {blas()}"
 
     def empty(self, *shape: int) -> Array:  # noqa: D102
         return np.empty(shape, self.dtype)
+
+    def constant(self, value: float, *shape: int) -> Array:  # noqa: D102
+        key = value, *shape
+        if key not in self._constants:
+            self._constants[key] = np.full(shape, value, self.dtype)
+        return self._constants[key]
 
     def asarray(self, values: torch.Tensor) -> Array:  # noqa: D102
         array = values.numpy()
@@ -71,18 +78,19 @@ class NumpyBackend:
     def numpy(self, array: Array) -> np.ndarray[Any, Any]:  # noqa: D102
         return np.asarray(array)
 
-    def sum(self, array: Array, axis: int, out: Array) -> Array:  # noqa: D102
-        return np.add.reduce(array, axis, out=out, keepdims=True)
-
     def max(self, array: Array, axis: int, out: Array) -> Array:  # noqa: D102
         return np.maximum.reduce(array, axis, out=out, keepdims=True)
 
-    def sort(self, array: Array, axis: int) -> Array:  # noqa: D102
-        return np.sort(array, axis=axis)
+    def sort(self, array: Array) -> Array:  # noqa: D102
+        array.sort(axis=-1)
+        return array
 
     def take(self, array: Array, index: Array, out: Array) -> Array:  # noqa: D102
         # "raise" would copy through a buffer; the batch order holds no index to refuse.
-        return np.take(array, index, axis=0, out=out, mode="clip")
+        if array.dtype == out.dtype:
+            return np.take(array, index, axis=0, out=out, mode="clip")
+        out[...] = np.take(array, index, axis=0, mode="clip")
+        return out
 
 
 class TorchBackend:
@@ -92,6 +100,7 @@ class TorchBackend:
 
     def __init__(self, dtype: str, device: str) -> None:
         self.dtype = getattr(torch, dtype)
+        self._constants: dict[tuple[float, ...], Array] = {}
         self.device = torch.device(device)
         self.name = f"torch {torch.__version__}, {device}"
         if self.device.type == "cuda":
@@ -99,6 +108,13 @@ class TorchBackend:
 
     def empty(self, *shape: int) -> Array:  # noqa: D102
         return torch.empty(shape, dtype=self.dtype, device=self.device)
+
+    def constant(self, value: float, *shape: int) -> Array:  # noqa: D102
+        key = value, *shape
+        if key not in self._constants:
+            full = torch.full(shape, value, dtype=self.dtype, device=self.device)
+            self._constants[key] = full
+        return self._constants[key]
 
     def asarray(self, values: torch.Tensor) -> Array:  # noqa: D102
         dtype = self.dtype if values.is_floating_point() else None
@@ -111,14 +127,11 @@ class TorchBackend:
         host: np.ndarray[Any, Any] = array.cpu().numpy()
         return host
 
-    def sum(self, array: Array, axis: int, out: Array) -> Array:  # noqa: D102
-        return torch.sum(array, axis, keepdim=True, out=out)
-
     def max(self, array: Array, axis: int, out: Array) -> Array:  # noqa: D102
         return torch.amax(array, axis, keepdim=True, out=out)
 
-    def sort(self, array: Array, axis: int) -> Array:  # noqa: D102
-        return torch.sort(array, dim=axis).values
+    def sort(self, array: Array) -> Array:  # noqa: D102
+        return torch.sort(array).values
 
     def take(self, array: Array, index: Array, out: Array) -> Array:  # noqa: D102
         rows = torch.index_select(array, 0, index.reshape(-1))

@@ -28,7 +28,7 @@ LEAKY_SLOPE = 0.01  # torch.nn.LeakyReLU's
 class LayerWork:
     """What one layer computed for one batch, kept for recording and for the backward pass."""
 
-    normalized: Array  # (S, B, U): x-hat, the normalised input of gamma and beta
+    centered: Array  # (S, B, U): the input of BN; after its pass, less the mean
     preactivation: Array  # (S, B, U): the input of the nonlinearity; the logits in the last layer
     activation: Array  # (S, B, U): its output
     delta: Array  # (S, B, U): the loss's gradient, first for the activation, then further back
@@ -65,34 +65,29 @@ class BatchNorm:
         self.eps, self.momentum = eps, momentum
 
     def forward(self, work: LayerWork, statistics: Statistics) -> None:
-        """From `work.normalized`, which holds x, to `work.preactivation`; x is overwritten.
+        """From `work.centered`, which holds x, to `work.preactivation`; x is overwritten.
 
         Raises:
             ValueError: batch statistics of one example: its variance is 0, and BN would return
                 beta whatever the input.
         """
-        xp, x, y = self.backend.xp, work.normalized, work.preactivation
+        xp, x, y = self.backend.xp, work.centered, work.preactivation
         work.statistics = statistics
         if statistics == "batch":
             if x.shape[1] < 2:
                 raise ValueError("batch normalization in training mode needs 2 examples or more")
-            self.backend.sum(x, 1, work.mean)
-            xp.divide(work.mean, x.shape[1], out=work.mean)
+            average = self.backend.constant(1 / x.shape[1], 1, 1, x.shape[1])
+            xp.matmul(average, x, out=work.mean)
             xp.subtract(x, work.mean, out=x)
             xp.multiply(x, x, out=work.scratch)
-            self.backend.sum(work.scratch, 1, work.var)
-            xp.divide(work.var, x.shape[1], out=work.var)
+            xp.matmul(average, work.scratch, out=work.var)
             xp.add(work.var, self.eps, out=work.inv_std)
         else:
             xp.subtract(x, self.running_mean[:, None], out=x)
             xp.add(self.running_var[:, None], self.eps, out=work.inv_std)
         xp.sqrt(work.inv_std, out=work.inv_std)
         xp.reciprocal(work.inv_std, out=work.inv_std)
-        xp.multiply(x, work.inv_std, out=x)
-        if self.gamma is None:
-            y[...] = x
-        else:
-            xp.multiply(x, self.gamma[:, None], out=y)
+        xp.multiply(x, self._scale(work), out=y)
         if self.beta is not None:
             xp.add(y, self.beta[:, None], out=y)
 
@@ -100,32 +95,35 @@ class BatchNorm:
         """In `work.delta`, from dL/dy to dL/dx; the gradients of gamma and beta (S, U).
 
         The six equations of section 3 of the paper, put together: dL/dx = gamma / sqrt(var + eps)
-        * (dy - mean(dy) - x_hat * mean(dy * x_hat)). With running statistics, which do not depend
-        on x, both means drop out.
+        * (dy - mean(dy) - x_hat * mean(dy * x_hat)), with x_hat = (x - mean) / sqrt(var + eps).
+        With running statistics, which do not depend on x, both means drop out.
         """
         xp, d, column = self.backend.xp, work.delta, work.column
         on_batch = work.statistics == "batch"
+        average = self.backend.constant(1 / d.shape[1], 1, 1, d.shape[1])
         if on_batch or gamma_grad is not None:
-            xp.multiply(d, work.normalized, out=work.scratch)
-            self.backend.sum(work.scratch, 1, column)
+            xp.multiply(d, work.centered, out=work.scratch)
+            xp.matmul(average, work.scratch, out=column)
+            xp.multiply(column, work.inv_std, out=column)  # mean(dy * x_hat)
             if gamma_grad is not None:
-                gamma_grad[...] = column[:, 0]
+                xp.multiply(column[:, 0], d.shape[1], out=gamma_grad)
         if on_batch:
-            xp.divide(column, d.shape[1], out=column)
-            xp.multiply(work.normalized, column, out=work.scratch)
+            xp.multiply(column, work.inv_std, out=column)
+            xp.multiply(work.centered, column, out=work.scratch)
         if on_batch or beta_grad is not None:
-            self.backend.sum(d, 1, column)
+            xp.matmul(average, d, out=column)  # mean(dy)
             if beta_grad is not None:
-                beta_grad[...] = column[:, 0]
+                xp.multiply(column[:, 0], d.shape[1], out=beta_grad)
         if on_batch:
-            xp.divide(column, d.shape[1], out=column)
             xp.subtract(d, column, out=d)
             xp.subtract(d, work.scratch, out=d)
+        xp.multiply(d, self._scale(work), out=d)
+
+    def _scale(self, work: LayerWork) -> Array:
+        """gamma / sqrt(var + eps), (S, 1, U)."""
         if self.gamma is None:
-            xp.multiply(d, work.inv_std, out=d)
-        else:
-            xp.multiply(work.inv_std, self.gamma[:, None], out=column)
-            xp.multiply(d, column, out=d)
+            return work.inv_std
+        return self.backend.xp.multiply(work.inv_std, self.gamma[:, None], out=work.column)
 
     def update_running(self, work: LayerWork) -> None:
         """Move the running statistics towards those of the batch in `work`."""
@@ -248,7 +246,7 @@ class Network:
         xp = self.backend.xp
         for layer, here in enumerate(work, 1):
             norm = self.norms[layer - 1] if layer < self.depth else None
-            z = here.preactivation if norm is None else here.normalized
+            z = here.preactivation if norm is None else here.centered
             xp.matmul(x, self.parameters[f"layers.{layer}.weight"], out=z)
             bias = self.parameters.get(f"layers.{layer}.bias")
             if bias is not None:
@@ -266,18 +264,18 @@ class Network:
         Its gradient for the logits, (softmax - targets) / B, is left in the last `work.delta`.
         """
         xp, last = self.backend.xp, work[-1]
-        logits, d, scratch = last.preactivation, last.delta, last.scratch
-        examples = logits.shape[1]
-        top = self.backend.max(logits, 2, self.backend.empty(*logits.shape[:2], 1))
-        xp.subtract(logits, top, out=logits)
+        logits, d = last.preactivation, last.delta
+        stack, examples, classes = logits.shape
+        rows = last.activation[:, :, :1]  # which has no other use in the output layer
+        xp.subtract(logits, self.backend.max(logits, 2, rows), out=logits)
         xp.exp(logits, out=d)
-        total = self.backend.sum(d, 2, top)
-        xp.multiply(logits, targets, out=scratch)
-        loss = (xp.log(total).sum(1)[:, 0] - scratch.sum((1, 2))) / examples
-        xp.divide(d, total, out=d)
+        xp.matmul(d, self.backend.constant(1.0, classes, 1), out=rows)
+        xp.divide(d, rows, out=d)
         xp.subtract(d, targets, out=d)
         xp.divide(d, examples, out=d)
-        return loss
+        size = examples * classes
+        chosen = xp.matmul(logits.reshape(stack, 1, size), targets.reshape(-1, size, 1))
+        return (xp.log(rows).sum(1)[:, 0] - chosen[:, 0, 0]) / examples
 
     def backward(self, x: Array, work: list[LayerWork]) -> None:
         """All gradients, from the last `work.delta`, into `gradients`; x as given to `forward`."""
@@ -292,7 +290,8 @@ class Network:
                 norm.backward(here, gamma, beta)
             bias = self.gradients.get(f"layers.{layer}.bias")
             if bias is not None:
-                self.backend.sum(here.delta, 1, bias[:, None])
+                ones = self.backend.constant(1.0, 1, 1, here.delta.shape[1])
+                xp.matmul(ones, here.delta, out=bias[:, None])
             below = work[layer - 2].activation if layer > 1 else x
             weight = f"layers.{layer}.weight"
             xp.matmul(below.swapaxes(1, 2), here.delta, out=self.gradients[weight])

@@ -26,16 +26,25 @@ class Percentiles:
         position = np.asarray(q, np.float64) / 100 * (examples - 1)
         low = np.floor(position).astype(np.int64)
         self.rows = np.concatenate([low, np.minimum(low + 1, examples - 1)])
-        self.fraction = (position - low)[:, None]
+        self.fraction = position - low
 
-    def select(self, backend: Backend, values: Array) -> Array:
-        """The order statistics below and above each position: (S, m, U) to (S, 2 * len(q), U)."""
-        return backend.sort(values, 1)[:, self.rows]
+    def select(self, backend: Backend, columns: Array) -> Array:
+        """The order statistics below and above each position: (S, U, m) to (S, U, 2 * len(q)).
+
+        `columns` may be sorted in place. The examples come last, where sorting is fastest.
+        """
+        return backend.sort(columns)[..., self.rows]
 
     def interpolate(self, selected: NDArray[Any]) -> NDArray[np.float32]:
-        """The percentiles: (..., 2 * len(q), U), as selected, to (..., len(q), U)."""
-        low, high = np.split(selected.astype(np.float64), 2, axis=-2)
-        span = high - low
-        # Two forms of one line, as in numpy: each is exact at its own end.
-        from_low, from_high = low + span * self.fraction, high - span * (1 - self.fraction)
-        return np.where(self.fraction < 0.5, from_low, from_high).astype(np.float32)
+        """The percentiles: (..., U, 2 * len(q)), as selected, to (..., len(q), U)."""
+        count = len(self.fraction)
+        shape = (*selected.shape[:-2], count, selected.shape[-2])
+        percentiles = np.empty(shape, np.float32)
+        for index, fraction in enumerate(self.fraction):
+            low = selected[..., index].astype(np.float64)
+            high = selected[..., count + index].astype(np.float64)
+            # Two forms of one line, as in numpy: each is exact at its own end.
+            near_low = fraction < 0.5
+            start, share = (low, fraction) if near_low else (high, fraction - 1)
+            percentiles[..., index, :] = start + (high - low) * share
+        return percentiles
