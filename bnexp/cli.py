@@ -123,21 +123,18 @@ def train(
 
 
 def _present(folder: Path) -> None:
-    """Figures, summary and the next command, for whatever runs there are."""
-    from bnexp import figures, runlog, storage, summary, tables
-    from bnexp.environment import provenance
+    """Summary, figures and the next command, for whatever runs there are."""
+    from bnexp import present, runlog, tables
 
     files = runlog.read_experiment(folder)
-    if not files.runs:
+    if not any(len(run.metrics.steps) for run in files.runs.values()):
         return
-    with storage.storage_errors(folder):
-        numbers = {**summary.summarize(files), "environment": provenance()}
-        storage.write_json(folder / runlog.SUMMARY, numbers)
-        drawn = figures.save(figures.draw(files), folder / runlog.FIGURES / "fig1", ["png"])
+    numbers, figures = present.present(files)
     print(tables.render(numbers))
-    for path in drawn:
+    for path in figures:
         print(f"figure: {path}")
-    _say(f"next: bnexp plot {folder} --unit all")
+    several = len(files.runs) > 1
+    _say(f"next: bnexp {'compare' if several else 'plot'} {folder}")
 
 
 @app.command(epilog="Example: bnexp plot results/fig1 --source batch --unit 7 --format png,pdf")
@@ -166,6 +163,62 @@ def plot(
         name = figures.file_name(source, layer, unit)
         for path in figures.save(figure, experiment / runlog.FIGURES / name, formats.split(",")):
             print(path)
+
+
+@app.command(epilog="Example: bnexp compare results/gamma --baseline relu --markdown")
+def compare(
+    experiments: Annotated[list[Path], typer.Argument(metavar="EXPERIMENT...")],
+    baseline: Annotated[
+        str | None, typer.Option(help="Compare with this.  [default: the first]", metavar="VARIANT")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All numbers, as JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="A line a variant and measure.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="A Markdown table.")] = False,
+) -> None:
+    """Compare variants: measures with 95 % intervals, differences paired by seed."""
+    from bnexp import runlog, summary, tables
+
+    forms = {"json": as_json, "csv": as_csv, "markdown": as_markdown}
+    chosen = [name for name, wanted in forms.items() if wanted] or ["text"]
+    if len(chosen) > 1:
+        raise ConfigError("--json, --csv, --markdown: give one of them")
+    rows = summary.compare([runlog.read_experiment(path) for path in experiments], baseline)
+    print(tables.comparison(rows, chosen[0]))
+
+
+@app.command()
+def verify(
+    experiment: Annotated[Path | None, typer.Argument(metavar="[EXPERIMENT]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Check what is said of batch normalization, by computing it; exit 1 if something fails.
+
+    Without EXPERIMENT: the mathematics, and short runs on embedded data. With it: its trained
+    networks, and the paper's claims by its numbers.
+    """
+    import json
+    from dataclasses import asdict
+
+    from bnexp import runlog, verify
+
+    every = (
+        verify.experiment_checks(runlog.read_experiment(experiment))
+        if experiment
+        else verify.checks()
+    )
+    found = []
+    for check in every:
+        found.append(check)
+        if not as_json:
+            print(f"{'holds' if check.holds else 'FAILS'}  {check.number:2}  {check.claim}")
+            print(f"           {check.source}\n           expected {check.expected}")
+            print(f"           measured {check.measured}", flush=True)
+    if as_json:
+        print(json.dumps([asdict(check) for check in found], indent=1))
+    failed = [check for check in found if not check.holds]
+    _say(f"{len(found) - len(failed)} of {len(found)} hold")
+    if failed:
+        raise SystemExit(1)
 
 
 @app.command()

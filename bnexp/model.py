@@ -137,6 +137,19 @@ class BatchNorm:
             xp.add(running, work.column[:, 0], out=running)
 
 
+@dataclass(frozen=True)
+class Layer:
+    """The parameters of one layer, their gradients, and its norm; None for what it has not."""
+
+    weight: Array  # (S, in, U)
+    weight_grad: Array
+    bias: Array | None  # (S, 1, U)
+    bias_grad: Array | None
+    norm: BatchNorm | None
+    gamma_grad: Array | None  # (S, U)
+    beta_grad: Array | None
+
+
 class Network:
     """S multilayer perceptrons, trained together: hidden layers, then a linear output layer.
 
@@ -151,21 +164,28 @@ class Network:
         classes: outputs.
         seeds: one network for each.
         backend: where the arrays live.
+        inputs: indices of the features that x holds, where the others are 0 in every example;
+            None: all. The weights of the others have no effect and no gradient: they stay as
+            drawn, and take no part in the arithmetic.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  (see Args)
         self,
         config: ModelConfig,
         features: int,
         classes: int,
         seeds: Sequence[int],
         backend: Backend,
+        inputs: torch.Tensor | None = None,
     ) -> None:
         self.config, self.seeds, self.backend = config, tuple(seeds), backend
         self.sizes = (features, *config.hidden, classes)
         self.depth = len(self.sizes) - 1
         self._activate, self._activate_backward = _ACTIVATIONS[config.activation]
         initial = self._initial()
+        self._inputs, self._first_weight = inputs, initial["layers.1.weight"]
+        if inputs is not None:
+            initial["layers.1.weight"] = self._first_weight[:, inputs]
         self._shapes = {key: tuple(value.shape) for key, value in initial.items()}
         total = sum(value.numel() for value in initial.values())
         # One vector for all parameters, so that an optimizer's update is a few calls in all.
@@ -176,7 +196,7 @@ class Network:
             self.parameters[key][...] = backend.asarray(value)
         self.gradient_vector[...] = 0.0
         self.running: dict[str, Array] = {}
-        self.norms = [self._batch_norm(layer) for layer in range(1, self.depth)]
+        self.layers = [self._layer(number) for number in range(1, self.depth + 1)]
 
     def _initial(self) -> dict[str, torch.Tensor]:
         config = self.config
@@ -199,20 +219,30 @@ class Network:
                     initial[f"layers.{layer}.beta"] = torch.zeros(len(self.seeds), units)
         return initial
 
-    def _batch_norm(self, layer: int) -> BatchNorm | None:
-        if self.config.norm == "none":
-            return None
-        shape = (len(self.seeds), self.sizes[layer])
-        mean, var = self.backend.empty(*shape), self.backend.empty(*shape)
+    def _layer(self, number: int) -> Layer:
+        key = f"layers.{number}."
+        bias, bias_grad = (of.get(key + "bias") for of in (self.parameters, self.gradients))
+        return Layer(
+            self.parameters[key + "weight"],
+            self.gradients[key + "weight"],
+            None if bias is None else bias[:, None],
+            None if bias_grad is None else bias_grad[:, None],
+            self._batch_norm(key) if number < self.depth and self.config.norm == "batch" else None,
+            self.gradients.get(key + "gamma"),
+            self.gradients.get(key + "beta"),
+        )
+
+    def _batch_norm(self, key: str) -> BatchNorm:
+        stack, _, units = self.parameters[key + "weight"].shape
+        mean, var = self.backend.empty(stack, units), self.backend.empty(stack, units)
         mean[...], var[...] = 0.0, 1.0
-        self.running[f"layers.{layer}.running_mean"] = mean
-        self.running[f"layers.{layer}.running_var"] = var
+        self.running |= {key + "running_mean": mean, key + "running_var": var}
         return BatchNorm(
             self.backend,
             mean,
             var,
-            self.parameters.get(f"layers.{layer}.gamma"),
-            self.parameters.get(f"layers.{layer}.beta"),
+            self.parameters.get(key + "gamma"),
+            self.parameters.get(key + "beta"),
             self.config.norm_eps,
             self.config.norm_momentum,
         )
@@ -244,16 +274,14 @@ class Network:
         `running` in evaluation. The running ones are not changed here: see `update_running`.
         """
         xp = self.backend.xp
-        for layer, here in enumerate(work, 1):
-            norm = self.norms[layer - 1] if layer < self.depth else None
-            z = here.preactivation if norm is None else here.centered
-            xp.matmul(x, self.parameters[f"layers.{layer}.weight"], out=z)
-            bias = self.parameters.get(f"layers.{layer}.bias")
-            if bias is not None:
-                xp.add(z, bias[:, None], out=z)
-            if norm is not None:
-                norm.forward(here, statistics)
-            if layer < self.depth:
+        for layer, here in zip(self.layers, work, strict=True):
+            z = here.preactivation if layer.norm is None else here.centered
+            xp.matmul(x, layer.weight, out=z)
+            if layer.bias is not None:
+                xp.add(z, layer.bias, out=z)
+            if layer.norm is not None:
+                layer.norm.forward(here, statistics)
+            if here is not work[-1]:
                 self._activate(xp, here.preactivation, here.activation)
                 x = here.activation
         return work[-1].preactivation
@@ -280,34 +308,44 @@ class Network:
     def backward(self, x: Array, work: list[LayerWork]) -> None:
         """All gradients, from the last `work.delta`, into `gradients`; x as given to `forward`."""
         xp = self.backend.xp
-        for layer in range(self.depth, 0, -1):
-            here = work[layer - 1]
-            norm = self.norms[layer - 1] if layer < self.depth else None
-            if layer < self.depth:
+        ones = self.backend.constant(1.0, 1, 1, work[0].delta.shape[1])
+        for number in reversed(range(self.depth)):
+            layer, here = self.layers[number], work[number]
+            if number < self.depth - 1:
                 self._activate_backward(xp, here.activation, here.delta, here.scratch)
-            if norm is not None:
-                gamma, beta = (self.gradients.get(f"layers.{layer}.{k}") for k in ("gamma", "beta"))
-                norm.backward(here, gamma, beta)
-            bias = self.gradients.get(f"layers.{layer}.bias")
-            if bias is not None:
-                ones = self.backend.constant(1.0, 1, 1, here.delta.shape[1])
-                xp.matmul(ones, here.delta, out=bias[:, None])
-            below = work[layer - 2].activation if layer > 1 else x
-            weight = f"layers.{layer}.weight"
-            xp.matmul(below.swapaxes(1, 2), here.delta, out=self.gradients[weight])
-            if layer > 1:
-                transposed = self.parameters[weight].swapaxes(1, 2)
-                xp.matmul(here.delta, transposed, out=work[layer - 2].delta)
+            if layer.norm is not None:
+                layer.norm.backward(here, layer.gamma_grad, layer.beta_grad)
+            if layer.bias_grad is not None:
+                xp.matmul(ones, here.delta, out=layer.bias_grad)
+            below = work[number - 1].activation if number else x
+            xp.matmul(below.swapaxes(1, 2), here.delta, out=layer.weight_grad)
+            if number:
+                xp.matmul(here.delta, layer.weight.swapaxes(1, 2), out=work[number - 1].delta)
 
     def update_running(self, work: list[LayerWork]) -> None:
         """Move every layer's running statistics towards those of the batch in `work`."""
-        for norm, here in zip(self.norms, work, strict=False):
-            if norm is not None:
-                norm.update_running(here)
+        for layer, here in zip(self.layers, work, strict=True):
+            if layer.norm is not None:
+                layer.norm.update_running(here)
 
     def state(self) -> dict[str, Array]:
         """All parameters and running statistics by key: the arrays themselves, not copies."""
         return {**self.parameters, **self.running}
+
+    def model(self) -> dict[str, torch.Tensor]:
+        """The same on the host, with the weights of every feature, as `model.pt` holds them."""
+        host = {k: torch.from_numpy(self.backend.numpy(v)) for k, v in self.state().items()}
+        if self._inputs is not None:
+            weight = self._first_weight.to(host["layers.1.weight"].dtype)
+            weight[:, self._inputs] = host["layers.1.weight"]
+            host["layers.1.weight"] = weight
+        return host
+
+    @property
+    def parameter_count(self) -> int:
+        """Parameters of one network."""
+        unused = 0 if self._inputs is None else self.sizes[0] - len(self._inputs)
+        return len(self.vector) // len(self.seeds) + unused * self.sizes[1]
 
 
 def _gaussian(seed: int, key: str, shape: tuple[int, ...]) -> torch.Tensor:

@@ -1,0 +1,58 @@
+"""What an experiment shows when it has been trained: its summary, and the figures that fit it."""
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure  # noqa: TID253
+
+from bnexp import checkpoint, figures, figures_compare, storage, summary
+from bnexp.environment import provenance
+from bnexp.figures_ics import draw_ics
+from bnexp.runlog import FIGURES, MODEL, SUMMARY, ExperimentFiles
+
+MOST_PANELS = 12  # of Figure 1; a larger grid is shown as a heat map alone
+
+
+def present(files: ExperimentFiles) -> tuple[dict[str, Any], list[Path]]:
+    """Write summary.json and the figures; returns the summary, and the paths of the figures.
+
+    Raises:
+        StorageError: the folder cannot be written.
+        DamagedError: a file of a run is damaged.
+    """
+    with storage.storage_errors(files.path):
+        numbers = summary.summarize(files)
+        storage.write_json(files.path / SUMMARY, {**numbers, "environment": provenance()})
+        paths = []
+        for name, figure in fitting_figures(files).items():
+            paths += figures.save(figure, files.path / FIGURES / name)
+    return numbers, paths
+
+
+def fitting_figures(files: ExperimentFiles) -> dict[str, Figure]:
+    """The figures that fit an experiment, by name."""
+    drawn = {}
+    if len(files.runs) <= MOST_PANELS:
+        drawn["fig1"] = figures.draw(files)
+    kind = figures_compare.comparison_kind(files.experiment)
+    if kind == "bias":
+        drawn["bias"] = figures_compare.draw_bias(files)
+    elif kind == "gamma":
+        drawn["gamma"] = figures_compare.draw_gamma(files, learned_gammas(files))
+    elif kind == "grid":
+        drawn["grid"] = figures_compare.draw_grid(summary.compare([files]))
+    if any(run.ics for run in files.runs.values()):
+        drawn["ics"] = draw_ics(files)
+    return drawn
+
+
+def learned_gammas(files: ExperimentFiles) -> dict[str, Any]:
+    """Final gammas (S, U) of the last hidden layer, of each finished variant that learns them."""
+    found = {}
+    for name, run in files.runs.items():
+        key = f"layers.{len(run.variant.settings.model.hidden)}.gamma"
+        if run.status.get("state") == "done":
+            model = checkpoint.load_tensors(run.path / MODEL)
+            if key in model:
+                found[name] = model[key].numpy()
+    return found

@@ -1,0 +1,233 @@
+"""The command line as its users meet it: what is printed, where, and the exit code."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bnexp import cli, runlog
+
+ROOT = Path(__file__).parents[1]
+CONFIG = """name: tiny
+seeds: [0, 1, 2]
+data: {name: digits}
+model: {hidden: [8, 6], weight_std: 0.3}
+train: {steps: 60, batch_size: 20, lr: 0.5}
+record: {layers: all, probe_size: 50, probe_every: 10, evaluate_every: 20}
+variants:
+  baseline: {}
+  batchnorm: {model: {norm: batch, bias: false}}
+"""
+
+
+@pytest.fixture
+def bnexp(monkeypatch, capfd):
+    """Runs a command in this process; returns exit code, stdout and stderr."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["bnexp", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return stop.value.code or 0, *capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A trained experiment, its config, and what the command printed."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "tiny.yaml").write_text(CONFIG)
+    command = [sys.executable, "-m", "bnexp", "train", "--config", "tiny.yaml"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return folder / "results" / "tiny", done
+
+
+def test_train_prints_the_table_on_stdout_and_talks_on_stderr(trained):
+    """And leaves the files of the contract."""
+    folder, done = trained
+    assert re.search(r"^variant .*test accuracy", done.stdout, re.MULTILINE)
+    assert "figure: results/tiny/figures/fig1.png" in done.stdout
+    assert done.stderr == "next: bnexp compare results/tiny\n"
+    wanted = {"config.yaml", "summary.json", "figures/fig1.png"}
+    for variant in ("baseline", "batchnorm"):
+        wanted |= {
+            f"{variant}/{name}"
+            for name in runlog.RUN_FILES
+            if name not in {runlog.ICS, runlog.PREVIOUS}
+        }
+    files = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    assert wanted <= files
+    assert {name.rsplit("/", 1)[-1] for name in files - wanted} <= {
+        ".lock",
+        ".holder.json",
+        runlog.PREVIOUS,
+    }
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["environment"]["command"].endswith("train --config tiny.yaml")
+
+
+def test_the_resolved_config_repeats_the_experiment(trained, bnexp, monkeypatch):
+    """`train --config results/tiny/config.yaml` finds everything done."""
+    folder, _ = trained
+    monkeypatch.chdir(folder.parents[1])
+    code, _, err = bnexp("train", "--config", folder / "config.yaml")
+    assert code == 0
+    assert "baseline: done already (60 steps)" in err
+
+
+def test_dry_run_prints_the_resolved_yaml_and_runs_nothing(bnexp, tmp_path, monkeypatch):
+    """Overrides are in it, and what would run is on stderr."""
+    monkeypatch.chdir(tmp_path)
+    code, out, err = bnexp("train", "--config", "quickstart", "train.steps=7", "--dry-run")
+    assert code == 0
+    assert "  steps: 7\n" in out
+    assert "would train results/quickstart/baseline: 7 steps, 3 seeds" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mistake_in_a_config_is_located_and_nothing_is_written(bnexp, tmp_path, monkeypatch):
+    """Exit 2, and every mistake at once."""
+    monkeypatch.chdir(tmp_path)
+    Path("x.yaml").write_text(CONFIG.replace("lr:", "lrr:").replace("steps: 60", "steps: -1"))
+    code, out, err = bnexp("train", "--config", "x.yaml")
+    assert (code, out) == (2, "")
+    assert "x.yaml:5:" in err
+    assert "did you mean 'lr'?" in err
+    assert "train.steps" in err
+    assert not Path("results").exists()
+
+
+def test_missing_data_is_two_lines_and_exit_3(bnexp, tmp_path, monkeypatch):
+    """With the four files, where they belong, and the config that needs no download."""
+    from bnexp import idx
+
+    def refuse(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(idx, "urlopen", refuse)
+    code, _, err = bnexp("train", "--config", "fig1", f"data.root={tmp_path / 'none'}")
+    assert code == 3
+    assert len(err.strip().splitlines()) == 2
+    assert "train-images-idx3-ubyte" in err
+    assert "quickstart" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ([], ["fig1.png"]),
+        (
+            ["--unit", "all", "--format", "png,pdf,svg"],
+            ["fig1_all.png", "fig1_all.pdf", "fig1_all.svg"],
+        ),
+        (["--source", "batch", "--unit", "3", "--layer", "1"], ["fig1_batch_layer1_unit3.png"]),
+    ],
+)
+def test_plot_draws_from_the_files_alone(trained, bnexp, words, names):
+    """Twice the same bytes, and the paths on stdout."""
+    folder, _ = trained
+    code, out, _ = bnexp("plot", folder, *words)
+    assert code == 0
+    paths = [folder / "figures" / name for name in names]
+    assert out.split() == [str(path) for path in paths]
+    first = [path.read_bytes() for path in paths]
+    bnexp("plot", folder, *words)
+    assert [path.read_bytes() for path in paths] == first
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["--layer", "3"], 2, "--layer 3: not recorded; there is layer 1, 2"),
+        (["--unit", "6"], 2, "--unit 6: no such unit; give typical, all, or 0 to 5"),
+        (["--source", "test"], 2, "--source test: no such source; there are probe, batch"),
+        (["--format", "bmp"], 2, "--format bmp: no such format; there are png, pdf, svg"),
+    ],
+)
+def test_plot_refuses_what_is_not_there(trained, bnexp, words, code, text):
+    """One line each."""
+    folder, _ = trained
+    assert bnexp("plot", folder, *words) == (code, "", f"bnexp: {text}\n")
+
+
+def test_a_folder_without_an_experiment_is_exit_4(bnexp, tmp_path):
+    """It says what is missing."""
+    code, _, err = bnexp("plot", tmp_path)
+    assert code == 4
+    assert "no experiment here (config.yaml is missing)" in err
+
+
+def test_runs_lists_state_step_and_accuracy(trained, bnexp):
+    """One line a run."""
+    folder, _ = trained
+    code, out, _ = bnexp("runs", folder.parent)
+    lines = out.splitlines()
+    assert code == 0
+    assert len(lines) == 3
+    assert re.search(r"baseline +done +60/60 +0\.\d{4}", lines[1])
+
+
+def test_compare_gives_the_paired_table_in_each_form(trained, bnexp):
+    """The same numbers as text, Markdown, CSV and JSON."""
+    folder, _ = trained
+    code, out, _ = bnexp("compare", folder)
+    assert code == 0
+    assert "Differences from baseline, paired by seed:" in out
+    rows = json.loads(bnexp("compare", folder, "--json")[1])
+    mean = rows[1]["differences"]["test_accuracy"]["mean"]
+    assert str(mean) in bnexp("compare", folder, "--csv")[1]
+    assert bnexp("compare", folder, "--markdown")[1].startswith("| variant |")
+    code, _, err = bnexp("compare", folder, "--baseline", "batchnrm")
+    assert code == 2
+    assert "did you mean 'batchnorm'?" in err
+
+
+def test_configs_and_validate(bnexp, tmp_path):
+    """Every packaged config is listed, and valid; an invalid one is exit 2."""
+    _, out, _ = bnexp("configs")
+    names = [line.split()[0] for line in out.splitlines()]
+    assert {"quickstart", "fig1", "bias", "gamma"} <= set(names)
+    code, out, _ = bnexp("validate", *names)
+    assert code == 0
+    assert out.count(": valid;") == len(names)
+    (tmp_path / "bad.yaml").write_text("name: 3\n")
+    assert bnexp("validate", "fig1", tmp_path / "bad.yaml")[0] == 2
+
+
+def test_help_imports_neither_torch_nor_matplotlib_nor_numpy():
+    """It answers in a fraction of the time that those take to load."""
+    code = (
+        "import sys; sys.argv = ['bnexp', '--help']\n"
+        "from bnexp.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'matplotlib', 'numpy', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "Start here: bnexp train --config quickstart" in done.stdout
+
+
+@pytest.mark.parametrize("config", sorted(p.stem for p in (ROOT / "configs").glob("*.yaml")))
+def test_every_shipped_config_trains_for_a_few_steps(config, tmp_path, monkeypatch):
+    """On digits in place of MNIST, with few steps and units; the figures are drawn too."""
+    from bnexp import data, present, train
+    from bnexp.config import dump, load
+
+    small = ["data.name=digits", "model.hidden=[5,4]", "train.steps=3", "seeds=[0,1]"]
+    small += ["record.probe_size=20", "record.evaluate_every=1", "record.probe_every=1"]
+    experiment = load(config, small)
+    digits = data.load(experiment.base.data)
+    monkeypatch.setattr(data, "load", lambda _: digits)
+    (tmp_path / runlog.CONFIG).write_text(dump(experiment))
+    for variant in experiment.variants:
+        task = runlog.Task(variant, experiment.seeds, tmp_path / variant.name, {})
+        assert train.run(task, lambda: False, lambda _: None) == "done"
+    _, figures = present.present(runlog.read_experiment(tmp_path))
+    assert all(path.stat().st_size > 1000 for path in figures)
+    assert len(figures) >= 1
