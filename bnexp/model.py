@@ -342,6 +342,11 @@ class Network:
         return host
 
     @property
+    def norms(self) -> list[BatchNorm | None]:
+        """The norm of each hidden layer."""
+        return [layer.norm for layer in self.layers[:-1]]
+
+    @property
     def parameter_count(self) -> int:
         """Parameters of one network."""
         unused = 0 if self._inputs is None else self.sizes[0] - len(self._inputs)

@@ -115,7 +115,7 @@ def lightning(count: int, *, norm: bool) -> Steps:
     marks: list[float] = []
     rows: list[Any] = []
 
-    class Module(L.LightningModule):  # type: ignore[misc]
+    class Module(L.LightningModule):
         def __init__(self) -> None:
             super().__init__()
             self.net = torch_net(norm)
@@ -235,8 +235,8 @@ def products(count: int, *, norm: bool) -> Steps:  # noqa: ARG001
 def bnexp(count: int, *, norm: bool, seeds: int = 1, record: bool = True) -> Steps:
     """A run of bnexp, as `bnexp train` does it; divided by the number of seeds."""
     from bnexp.config import Settings, Variant
-    from bnexp.runlog import STATUS
-    from bnexp.train import Task, run
+    from bnexp.runlog import STATUS, Task
+    from bnexp.train import run
 
     settings = Settings()
     never = 10**9
