@@ -135,7 +135,7 @@ def test_arrays_are_those_torchvision_reads(tmp_path):
 )
 def test_no_mutated_file_gives_other_data(tmp_path, name, files, beside, refusals):
     """Of 200 mutated files each is refused by name, or the data is bitwise the published one."""
-    rng = random.Random(5)  # noqa: S311
+    rng = random.Random(5)
     raw = place(tmp_path, idx.CLASSES[name], {**files, **beside})
     refused_by_name = []
     for _ in range(200):
@@ -152,7 +152,7 @@ def test_no_mutated_file_gives_other_data(tmp_path, name, files, beside, refusal
 
 def test_unpacked_files_without_md5_are_checked_by_their_sizes(tmp_path):
     """KMNIST unpacked, no .gz beside: any truncation, extension or other header is refused."""
-    rng = random.Random(6)  # noqa: S311
+    rng = random.Random(6)
     raw = place(tmp_path, "KMNIST", RAW)
     for _ in range(100):
         file = rng.choice(idx.FILES)
