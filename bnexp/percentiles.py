@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch  # noqa: TID253
 from numpy.typing import NDArray
 
 from bnexp.backend import Array, Backend
@@ -20,20 +21,22 @@ class Percentiles:
     Args:
         q: percentiles, each in [0, 100].
         examples: m.
+        backend: where the pre-activations are.
     """
 
-    def __init__(self, q: Sequence[float], examples: int) -> None:
+    def __init__(self, q: Sequence[float], examples: int, backend: Backend) -> None:
         position = np.asarray(q, np.float64) / 100 * (examples - 1)
         low = np.floor(position).astype(np.int64)
-        self.rows = np.concatenate([low, np.minimum(low + 1, examples - 1)])
+        rows = np.concatenate([low, np.minimum(low + 1, examples - 1)])
+        self.backend, self.rows = backend, backend.asarray(torch.from_numpy(rows))
         self.fraction = position - low
 
-    def select(self, backend: Backend, columns: Array) -> Array:
+    def select(self, columns: Array) -> Array:
         """The order statistics below and above each position: (S, U, m) to (S, U, 2 * len(q)).
 
         `columns` may be sorted in place. The examples come last, where sorting is fastest.
         """
-        return backend.sort(columns)[..., self.rows]
+        return self.backend.sort(columns)[..., self.rows]
 
     def interpolate(self, selected: NDArray[Any]) -> NDArray[np.float32]:
         """The percentiles: (..., U, 2 * len(q)), as selected, to (..., len(q), U)."""

@@ -93,7 +93,7 @@ class Recorder:
         self, to: Backend, log: AppendedArray, q: Sequence[float], examples: int, block: int
     ) -> None:
         self.backend, self.log = to, log
-        self.percentiles = Percentiles(q, examples)
+        self.percentiles = Percentiles(q, examples, to)
         stack, _, units = log.row_shape
         self._columns = to.empty(stack, units, examples)
         self._block = to.empty(block, stack, units, len(self.percentiles.rows))
@@ -106,7 +106,7 @@ class Recorder:
             end = start + work.preactivation.shape[2]
             self._columns[:, start:end] = work.preactivation.swapaxes(1, 2)
             start = end
-        self._block[self._filled] = self.percentiles.select(self.backend, self._columns)
+        self._block[self._filled] = self.percentiles.select(self._columns)
         self._filled += 1
         if self._filled == len(self._block):
             self.flush()

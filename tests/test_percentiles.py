@@ -12,9 +12,9 @@ from bnexp.percentiles import Percentiles
 
 def percentiles(values, q, backend):
     """What a run records of one row."""
-    reduce = Percentiles(q, values.shape[1])
+    reduce = Percentiles(q, values.shape[1], backend)
     columns = torch.from_numpy(np.ascontiguousarray(values.swapaxes(1, 2)))
-    rows = reduce.select(backend, backend.asarray(columns))
+    rows = reduce.select(backend.asarray(columns))
     return reduce.interpolate(backend.numpy(rows))
 
 

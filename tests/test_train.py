@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from bnexp import checkpoint, data, runlog, storage, train
+from bnexp.backend import TorchBackend
 from bnexp.errors import DamagedError, LockedError, RunError, StorageError
 
 
@@ -149,6 +150,29 @@ def test_a_seed_of_a_stack_is_that_seed_alone(small_task):
     together, single = read(stack).batch.values[:, 2], read(alone).batch.values[:, 0]
     np.testing.assert_allclose(together, single, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(together[0], single[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "adam", "lr": 0.01}])
+def test_torch_trains_as_numpy_does(small_task, monkeypatch, device, changes):
+    """What a GPU runs, here on torch's CPU and on CUDA where there is one: the same to rounding."""
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("this machine has no CUDA device")
+    keys = {"train": {"dtype": "float64", **changes}, "record": {"ics_every": 10}}
+    go(numpy_task := small_task("numpy", **keys))
+    backend = TorchBackend("float64", device)
+    monkeypatch.setattr("bnexp.backend.choose", lambda *_: backend)
+    task = small_task("torch", **keys)
+    go(task, after(17))
+    go(task)
+    ours, theirs = read(task), read(numpy_task)
+    assert ours.status["backend"].startswith(f"torch {torch.__version__}, {device}")
+    for log in ("batch", "probe"):
+        np.testing.assert_allclose(
+            getattr(ours, log).values, getattr(theirs, log).values, atol=1e-5
+        )
+    np.testing.assert_allclose(ours.metrics.test_loss, theirs.metrics.test_loss, atol=1e-9)
+    np.testing.assert_allclose(ours.ics.distance, theirs.ics.distance, atol=1e-9)
 
 
 @pytest.mark.parametrize("model", [{"norm": "none"}, {"bias": True}, {"activation": "tanh"}])
