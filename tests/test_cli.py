@@ -51,7 +51,9 @@ def test_train_prints_the_table_on_stdout_and_talks_on_stderr(trained):
     folder, done = trained
     assert re.search(r"^variant .*test accuracy", done.stdout, re.MULTILINE)
     assert "figure: results/tiny/figures/fig1.png" in done.stdout
-    assert done.stderr == "next: bnexp compare results/tiny\n"
+    *progress, last = done.stderr.splitlines()
+    assert last == "next: bnexp compare results/tiny"
+    assert all(re.fullmatch(r"\d+ of 120 steps", line) for line in progress)
     wanted = {"config.yaml", "summary.json", "figures/fig1.png"}
     for variant in ("baseline", "batchnorm"):
         wanted |= {
