@@ -1,8 +1,8 @@
 """`bnexp verify`: what is said of batch normalization, computed now and compared.
 
-`checks` needs no data: the mathematics of BN (`verify_norm`, `verify_invariance`), and short
-training runs on the embedded digits (`verify_training`). `experiment_checks` reads an experiment:
-its files and trained networks (`verify_trained`), and the claims by its numbers (`verify_claims`).
+`checks` needs no data: BN by itself (`verify_norm`), gamma and the weights (`verify_fold`), small
+nets on the embedded digits (`verify_training`). `experiment_checks` reads an experiment: its files
+and trained networks, and the claims by its numbers (`verify_trained`).
 """
 
 import functools
@@ -11,9 +11,10 @@ from dataclasses import replace
 
 from threadpoolctl import threadpool_limits
 
-from bnexp import data, verify_claims, verify_trained
-from bnexp import verify_invariance as invariance
+from bnexp import data
+from bnexp import verify_fold as fold
 from bnexp import verify_norm as norm
+from bnexp import verify_trained as trained
 from bnexp import verify_training as training
 from bnexp.checking import Check
 from bnexp.errors import StorageError
@@ -27,15 +28,15 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     norm.backward,
     norm.others_matter,
     norm.moving_averages,
-    invariance.bias_gradient,
-    invariance.shift,
+    training.bias_gradient,
+    norm.shift,
     training.bias_in_training,
     training.bias_drift,
-    invariance.allclose,
-    invariance.fold,
-    invariance.fold_sign,
+    norm.allclose,
+    fold.fold,
+    fold.fold_sign,
     training.gamma_ablation,
-    invariance.scale_invariance,
+    training.scale_invariance,
     training.reestimated,
     norm.one_example,
     training.same_seed,
@@ -51,9 +52,7 @@ def experiment_checks(files: ExperimentFiles) -> Iterator[Check]:
     """The checks of an experiment's finished runs, each computed when it is asked for.
 
     Raises:
-        StorageError: no run is finished.
-        DamagedError: a file of a run is damaged.
-        DataError: the data set is missing or damaged.
+        StorageError: no run is finished; later, DamagedError or DataError: files are damaged.
     """
     runs = {name: run for name, run in files.runs.items() if run.status.get("state") == "done"}
     if not runs:
@@ -64,16 +63,11 @@ def experiment_checks(files: ExperimentFiles) -> Iterator[Check]:
 def _of_finished(files: ExperimentFiles) -> Iterator[Check]:
     load = functools.cache(data.load)
     for run in files.runs.values():
-        yield from verify_trained.checks(run, load(run.variant.settings.data))
-    yield from verify_claims.checks(files)
+        yield from trained.checks(run, load(run.variant.settings.data))
+    yield from trained.claims(files)
 
 
 def _one_thread(checks: Iterator[Check]) -> Iterator[Check]:
-    """The same, each computed on one thread: arrays this small only lose by a second one."""
-    found: Check | None
-    while True:
-        with threadpool_limits(1):
-            found = next(checks, None)
-        if found is None:
-            return
-        yield found
+    """The same, on one thread until the last is read: small arrays only lose by a second one."""
+    with threadpool_limits(1):
+        yield from checks

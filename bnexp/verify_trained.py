@@ -1,167 +1,204 @@
-"""Checks of a finished run: its files against its seeds and its final parameters, and those."""
+"""Checks of an experiment: a run's files and trained networks, and the claims by its numbers."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
-from bnexp import checkpoint, data, population
-from bnexp.backend import NumpyBackend
-from bnexp.checking import HOMOGENEOUS, Check, gammas, largest, logits, without_gamma
+from bnexp import analysis, checkpoint, summary
+from bnexp.backend import Array, NumpyBackend
+from bnexp.checking import Check, Finding, Values, bounds, check, largest, text
+from bnexp.data import Dataset
 from bnexp.errors import DamagedError
-from bnexp.model import LayerWork, Network
-from bnexp.runlog import MODEL, PercentileLog, Run
+from bnexp.model import Network
+from bnexp.runlog import MODEL, ExperimentFiles, PercentileLog, Run
 from bnexp.train import Batches
+from bnexp.verify_fold import HOMOGENEOUS, change, without_gamma
+from bnexp.verify_training import accuracy, running_statistics
+
+MOVED = 0.5  # of sigma_end: a median that ranges further has moved; the paper's plain unit's does
+WIDENED = 1.5  # highest over lowest P_85 - P_15 that counts as a change of the variance
+NEAR = 0.02, 0.5  # of the accuracy, of a percentile: as near as what the paper leaves open allows
+
+Measures = Mapping[str, Values]  # (S,) each
 
 
-def checks(run: Run, dataset: data.Dataset) -> Iterator[Check]:
+def checks(run: Run, dataset: Dataset) -> Iterator[Check]:
     """The checks of one finished run, for its data set."""
-    yield last_rows(run, dataset)
-    yield first_rows(run, dataset)
-    model, train = run.variant.settings.model, run.variant.settings.train
-    if model.norm == "none":
-        return
-    network = restored(run, dataset, train.dtype)
-    batches = Batches(dataset, train.batch_size, network.seeds, network.backend)
-    estimated = population.reestimate(network, batches)
-    yield running_statistics(run, dataset, network, estimated)
-    yield modes(run, dataset, network)
-    if model.gamma:
-        yield folding(run, dataset)
+    name, model, train = run.variant.name, run.variant.settings.model, run.variant.settings.train
+    yield last_rows(run, dataset).about(name)
+    yield first_rows(run, dataset).about(name)
+    if model.norm == "batch":
+        network = restored(run, dataset, train.dtype)
+        yield modes(network, dataset, train.batch_size).about(name)
+        yield running_statistics(network, dataset, train.batch_size).about(name)
+        if model.gamma:
+            yield folding(restored(run, dataset), dataset).about(name)
 
 
-def restored(run: Run, dataset: data.Dataset, dtype: str) -> Network:
-    """The final networks of a run, from its model.pt.
+def initial(run: Run, dataset: Dataset, dtype: str = "float64") -> Network:
+    """The networks of a run's seeds before training."""
+    model, features = run.variant.settings.model, dataset.train_x.shape[1]
+    return Network(model, features, dataset.classes, run.metrics.seeds, NumpyBackend(dtype))
 
-    Raises:
-        DamagedError: the file is damaged, or holds other networks.
-    """
-    network = initial(run, dataset, dtype)
-    tensors = checkpoint.load_tensors(run.path / MODEL)
+
+def restored(run: Run, dataset: Dataset, dtype: str = "float64") -> Network:
+    """The final networks of a run; raises DamagedError if its model.pt holds other ones."""
+    network, path = initial(run, dataset, dtype), run.path / MODEL
+    tensors = checkpoint.load_tensors(path)
     for key, value in network.state().items():
         if key not in tensors or tuple(tensors[key].shape) != value.shape:
-            raise DamagedError(f"{run.path / MODEL}: {key} is not the config's; train again")
+            raise DamagedError(f"{path}: {key} is not the config's; train again")
         value[...] = tensors[key].numpy()
     return network
 
 
-def initial(run: Run, dataset: data.Dataset, dtype: str) -> Network:
-    """The networks of a run's seeds before training."""
-    features, seeds = dataset.train_x.shape[1], run.metrics.seeds
-    model = run.variant.settings.model
-    return Network(model, features, dataset.classes, seeds, NumpyBackend(dtype))
-
-
-def _percentiles_off(log: PercentileLog, row: int, work: list[LayerWork]) -> float:
-    """Largest distance of a log's row to percentiles of `work`, by numpy; relative above 1."""
-    layers = dict.fromkeys(int(layer) for layer in log.layer)
-    z = np.concatenate([work[layer - 1].preactivation for layer in layers], 2)
+def _off(log: PercentileLog | None, row: int, network: Network, x: Array) -> float:
+    """Largest distance of a row to the percentiles of x by numpy, relative above 1; 0: no log."""
+    if log is None:
+        return 0.0
+    x, work = x[..., : log.examples, :], network.workspace(log.examples)
+    network.forward(x, work, "batch")
+    z = np.concatenate([work[layer - 1].preactivation for layer in np.unique(log.layer)], 2)
     wanted = np.moveaxis(np.percentile(z, log.percentiles, axis=1), 0, 1)
     return largest((log.values[row] - wanted) / (1 + np.abs(wanted)))
 
 
-def last_rows(run: Run, dataset: data.Dataset) -> Check:
-    """Percentiles of the probe and accuracy, computed again from the final parameters.
+@check(18, "the files", "percentiles and accuracy to 0.001")
+def last_rows(run: Run, dataset: Dataset) -> Finding:
+    """The last rows of the logs are P_q of the probe, and the accuracy, of model.pt."""
+    network = restored(run, dataset)
+    probe = _off(run.probe, -1, network, dataset.test_x.numpy())
+    found = accuracy(network, dataset.test_x, dataset.test_y)
+    hits = largest(found - run.metrics.test_accuracy[-1])
+    return largest([probe, hits]) <= 1e-3, f"percentiles to {probe:.0e}, accuracy to {hits:.0e}"
 
-    In float64, by `numpy.percentile`; what is left is the rounding of the run's own dtype.
-    """
-    record, network = run.variant.settings.record, restored(run, dataset, "float64")
-    said, holds = [], True
-    if run.probe is not None:
-        work = network.workspace(record.probe_size)
-        network.forward(dataset.test_x[: record.probe_size].numpy(), work, "batch")
-        off = _percentiles_off(run.probe, -1, work)
-        said, holds = [f"percentiles to {off:.0e}"], off <= 1e-3
-    found = population.accuracy(network, dataset.test_x.numpy(), dataset.test_y.numpy())
-    off = largest(found - run.metrics.test_accuracy[-1])
-    return Check(
-        18,
-        f"{run.variant.name}: the last rows of the logs are those of {MODEL}",
-        "the files",
-        "percentiles and accuracy to 0.001",
-        ", ".join([*said, f"accuracy to {off:.0e}"]),
-        holds and off <= 1e-3,
+
+@check(19, "the files", "to 0.001")
+def first_rows(run: Run, dataset: Dataset) -> Finding:
+    """The first rows of the logs are P_q of the networks of the seeds, before training."""
+    network, m = initial(run, dataset), run.variant.settings.train.batch_size
+    x, _ = Batches(dataset, m, network.seeds, network.backend)(0)
+    probe = _off(run.probe, 0, network, dataset.test_x.numpy())
+    off = largest([_off(run.batch, 0, network, x), probe])
+    return off <= 1e-3, f"to {off:.0e}"
+
+
+@check(20, "section 3.1", "accuracy at most 1 point lower")
+def modes(network: Network, dataset: Dataset, m: int) -> Finding:
+    """By running statistics training examples are classified as well as by a minibatch's."""
+    examples = dataset.train_x[:6000], dataset.train_y[:6000]
+    training, evaluation = (accuracy(network, *examples, size).mean() for size in (m, None))
+    found = f"{training:.4f} in training mode, {evaluation:.4f} in evaluation"
+    return evaluation >= training - 0.01, found
+
+
+@check(12, "the definition of BN", "logits equal to 1e-10 of the largest; else 0.001 apart")
+def folding(network: Network, dataset: Dataset) -> Finding:
+    """Gamma folds into the weights if act(c x) = c act(x) for c > 0, and only then."""
+    activation = network.config.activation
+    off = change(network, without_gamma(network), dataset.test_x[:1000].numpy())
+    gammas = [value for key, value in network.parameters.items() if key.endswith("gamma")]
+    below = (np.concatenate(gammas, 1) < 0).mean()
+    return (
+        off <= 1e-10 if activation in HOMOGENEOUS else off > 1e-3,
+        f"{activation}: {off:.0e} apart; {below:.1%} of gammas are below 0",
     )
 
 
-def first_rows(run: Run, dataset: data.Dataset) -> Check:
-    """Row 0 is the network of the seeds, on the first minibatch of each seed and on the probe."""
-    settings, network = run.variant.settings, initial(run, dataset, "float64")
-    size, probe_size = settings.train.batch_size, settings.record.probe_size
-    work = network.workspace(size)
-    x, _ = Batches(dataset, size, network.seeds, NumpyBackend("float32"))(0)
-    network.forward(x, work, "batch")
-    offs = [_percentiles_off(run.batch, 0, work)]
-    if run.probe is not None:
-        work = network.workspace(probe_size)
-        network.forward(dataset.test_x[:probe_size].numpy(), work, "batch")
-        offs.append(_percentiles_off(run.probe, 0, work))
-    return Check(
-        19,
-        f"{run.variant.name}: the first rows of the percentiles follow from the seeds",
-        "the files",
-        "to 0.001",
-        f"to {largest(offs):.0e}",
-        largest(offs) <= 1e-3,
+def claims(files: ExperimentFiles) -> Iterator[Check]:
+    """The paper's claims for each normalized run and its plain counterpart; gamma on and off."""
+    content = summary.summarize(files)
+    for pair in content["comparisons"]:
+        first, second = pair["norm"], pair["plain"]
+        norm, plain = (_per_seed(content["variants"][n]["measures"]) for n in (first, second))
+        found = [faster(norm, plain), higher(norm, plain)]
+        if (probe := files.runs[first].probe) is not None:
+            found += [sooner(_per_seed(pair["sooner"])), changes(plain)]
+            found += [flat(norm, plain), wider(probe)]
+        yield from (each.about(f"{first}, {second}") for each in found)
+    for name, distance in content["paper"].items():
+        if None not in (distance["accuracy"], distance["end_percentiles"]):
+            yield near_paper(distance).about(name)
+    for with_gamma, bare in itertools.permutations(files.runs.values(), 2):
+        settings = with_gamma.variant.settings, bare.variant.settings
+        if summary.varied(settings) == ["model.gamma"] and settings[0].model.gamma:
+            yield gamma(with_gamma, bare).about(f"{with_gamma.variant.name}, {bare.variant.name}")
+
+
+def _per_seed(measures: Mapping[str, Mapping[str, Any]]) -> Measures:
+    """The measures of a summary as arrays; NaN for what there is not."""
+    return {name: np.array(found["per_seed"], float) for name, found in measures.items()}
+
+
+@check(21, "section 4.1, Figure 1a", "fewer steps to 90, 95, 97 % accuracy, if one gets there")
+def faster(norm: Measures, plain: Measures) -> Finding:
+    """BN trains faster, in steps to a test accuracy; one not reached counts as slower."""
+    verdicts, texts = [], []
+    for level in analysis.ACCURACIES:
+        ours, theirs = (steps[f"steps_to_{100 * level:g}"] for steps in (norm, plain))
+        if np.isfinite(ours.mean()) or np.isfinite(theirs.mean()):
+            verdicts.append(np.isnan(theirs.mean()) or bounds(ours - theirs)[1] < 0)
+            texts.append(f"{level:.0%}: {text(ours, ',.0f')}, without {text(theirs, ',.0f')}")
+    return bool(verdicts) and all(verdicts), "; ".join(texts) or "neither gets to 90 %"
+
+
+@check(22, "section 4.1, Figure 1a", "difference above 0")
+def higher(norm: Measures, plain: Measures) -> Finding:
+    """BN ends higher, in test accuracy."""
+    gap = norm["test_accuracy"] - plain["test_accuracy"]
+    return bounds(gap)[0] > 0, f"by {text(gap, '+.4f')}"
+
+
+@check(23, "section 4.1: `much more stable'", "P above 0.5 at each tolerance")
+def sooner(found: Measures) -> Finding:
+    """Units settle sooner with BN: P(one with before one without), over a seed's pairs."""
+    texts = (f"{key.removeprefix('settle_')}: {text(p, '.3f')}" for key, p in found.items())
+    return all(bounds(p)[0] > 0.5 for p in found.values()), "; ".join(texts)
+
+
+@check(24, "section 4.1", f"median over more than {MOVED} sigma, width by a factor above {WIDENED}")
+def changes(plain: Measures) -> Finding:
+    """Without BN mean and variance change: ranges of P_50 and of log(P_85 - P_15)."""
+    median, width = plain["median_range"], plain["width_range"]
+    return bounds(median)[0] > MOVED and bounds(width)[0] > np.log(WIDENED), (
+        f"median over {text(median, '.2f')} sigma, log width over {text(width, '.2f')}"
     )
 
 
-def running_statistics(
-    run: Run, dataset: data.Dataset, network: Network, estimated: Network
-) -> Check:
-    """Algorithm 2 with frozen weights over the training set, and what each statistics give."""
-    m = run.variant.settings.train.batch_size
-    found = population.gaps(network, estimated, m)
-    x, labels = dataset.test_x.numpy(), dataset.test_y.numpy()
-    by_batch, moving, again = (
-        float(population.accuracy(net, x, labels, examples).mean())
-        for net, examples in ((network, m), (network, None), (estimated, None))
-    )
-    return Check(
-        15,
-        f"{run.variant.name}: the running statistics are near those re-estimated over the "
-        "training set with frozen weights",
-        "Algorithm 2, steps 7 to 12",
-        "gaps within 3 times the sampling noise; test accuracy within 1 point",
-        f"{found}; accuracy {by_batch:.4f} by batch, {moving:.4f} moving, {again:.4f} re-estimated",
-        found.multiple <= 3 and abs(moving - again) <= 0.01,
+@check(25, "Figure 1c", f"over less than {MOVED} sigma, and less than without BN")
+def flat(norm: Measures, plain: Measures) -> Finding:
+    """With BN medians stay flat: range of P_50, alone and against that without BN."""
+    median, gap = norm["median_range"], norm["median_range"] - plain["median_range"]
+    return bounds(median)[1] < MOVED and bounds(gap)[1] < 0, (
+        f"over {text(median, '.2f')} sigma; difference {text(gap, '+.2f')}"
     )
 
 
-def modes(run: Run, dataset: data.Dataset, network: Network) -> Check:
-    """The same network and examples, with a minibatch's statistics and with the running ones."""
-    m = run.variant.settings.train.batch_size
-    x, labels = dataset.train_x[:6000].numpy(), dataset.train_y[:6000].numpy()
-    training, evaluation = (
-        float(population.accuracy(network, x, labels, examples).mean()) for examples in (m, None)
-    )
-    return Check(
-        20,
-        f"{run.variant.name}: evaluation mode classifies as well as training mode, or better",
-        "section 3.1",
-        "accuracy on training examples at most 1 point lower",
-        f"{training:.4f} in training mode, {evaluation:.4f} in evaluation",
-        evaluation >= training - 0.01,
+@check(26, "Figure 1c: from 2.5 to 3.9", "last width less first above 0")
+def wider(probe: PercentileLog) -> Finding:
+    """With BN widths P_85 - P_15 still grow: last less first, of the median unit."""
+    ends = probe.values[[0, -1]][..., analysis.columns(probe.layer, probe.layer[-1])]
+    first, last = np.median(analysis.width(ends, probe.percentiles), axis=2)
+    growth = f"{first.mean():.2f} to {last.mean():.2f}: {text(last - first, '+.2f')}"
+    return bounds(last - first)[0] > 0, growth
+
+
+@check(27, "Figure 1", f"accuracy within {NEAR[0]}, percentiles within {NEAR[1]}")
+def near_paper(distance: Mapping[str, Any]) -> Finding:
+    """Curves are near the paper's: mean accuracy from step 7,000, typical unit's last P_q."""
+    accuracy, ends = distance["accuracy"], distance["end_percentiles"]
+    return accuracy <= NEAR[0] and max(ends) <= NEAR[1], (
+        f"accuracy to {accuracy:.4f}, percentiles to {', '.join(f'{end:.2f}' for end in ends)}"
     )
 
 
-def folding(run: Run, dataset: data.Dataset) -> Check:
-    """The function of the trained net without its gammas: see `checking.without_gamma`."""
-    network = restored(run, dataset, "float64")
-    x, activation = dataset.test_x[:1000].numpy(), run.variant.settings.model.activation
-    trained = np.concatenate(gammas(network), 1)
-    before = logits(network, x, "running")
-    scale = largest(before)
-    moved, kept = (
-        largest(before - logits(without_gamma(network, move_sign=move), x, "running")) / scale
-        for move in (True, False)
-    )
-    folds = activation in HOMOGENEOUS
-    return Check(
-        12,
-        f"{run.variant.name}: gamma {'folds' if folds else 'does not fold'} into the weights",
-        f"{activation}(c x) is {'' if folds else 'not '}c {activation}(x)",
-        f"logits {'equal to 1e-10' if folds else 'apart by more than 0.001'} of the largest",
-        f"{moved:.0e}, and {kept:.0e} with the signs left; {(trained < 0).mean():.1%} of gammas "
-        "are below 0",
-        moved <= 1e-10 if folds else moved > 1e-3,
+@check(13, "Keras, BatchNormalization(scale=False), calls it redundant", "last losses apart")
+def gamma(with_gamma: Run, without: Run) -> Finding:
+    """Nets with and without gamma train differently, even where gamma folds."""
+    a, b = with_gamma.metrics, without.metrics
+    loss, accuracy = a.train_loss[-1] - b.train_loss[-1], a.test_accuracy[-1] - b.test_accuracy[-1]
+    return bool(np.abs(loss).min() > 1e-6), (
+        f"training loss {text(loss, '+.4f')}, test accuracy {text(accuracy, '+.4f')}"
     )
