@@ -4,9 +4,7 @@ A checkpoint holds tensors, numbers and text alone, so it is read with `weights_
 zip file, and each of its records has a CRC-32, which torch writes but does not check: we do.
 """
 
-import pickle
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ import torch  # noqa: TID253
 
 from bnexp.errors import DamagedError
 from bnexp.runlog import CHECKPOINT, PREVIOUS
-from bnexp.storage import sync_folder, write_whole
+from bnexp.storage import ANEW, read_archive, sync_folder, write_whole
 
 FORMAT = 1
 
@@ -31,22 +29,40 @@ def save(folder: Path, state: Mapping[str, Any]) -> None:
     sync_folder(folder)
 
 
-def load(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
-    """The newest checkpoint that is whole, or None; and a line for each that is damaged."""
-    complaints = []
-    for name in (CHECKPOINT, PREVIOUS):
-        path = folder / name
+def load(
+    folder: Path, fits: Callable[[Mapping[str, Any]], None]
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest checkpoint that is whole and fits; and what is wrong with newer ones, in lines.
+
+    Args:
+        folder: the run's.
+        fits: raises a DamagedError for a checkpoint that the run cannot continue from.
+
+    Returns:
+        None for the checkpoint where none is whole.
+
+    Raises:
+        DamagedError: one is whole, but none fits.
+    """
+    damages, misfits = [], []
+    for path in (folder / CHECKPOINT, folder / PREVIOUS):
         if not path.exists():
             continue
         try:
             state = load_tensors(path)
-            if state.get("format") != FORMAT:
-                raise DamagedError(f"{path}: damaged (no checkpoint of this version)")  # noqa: TRY301
         except DamagedError as error:
-            complaints.append(str(error))
+            damages.append(error)
+            continue
+        try:
+            fits(state)
+        except DamagedError as error:
+            misfits.append(error)
         else:
-            return state, complaints
-    return None, complaints
+            # Without the advice: there is nothing to do.
+            return state, [str(error).rpartition("; ")[0] for error in damages + misfits]
+    if misfits:
+        raise misfits[0]
+    return None, [str(error).rpartition("; ")[0] for error in damages]
 
 
 def save_tensors(path: Path, content: Mapping[str, Any]) -> None:
@@ -61,25 +77,14 @@ def load_tensors(path: Path) -> dict[str, Any]:
 
     Raises:
         DamagedError: missing, cut short, changed, or of another kind.
+        StorageError: it cannot be read.
     """
+    archive = BytesIO(read_archive(path))
     try:
-        with zipfile.ZipFile(path) as archive:
-            bad = archive.testzip()
-        if bad is not None:
-            raise DamagedError(f"{path}: damaged (record {bad})")
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        RuntimeError,
-        NotImplementedError,
-        EOFError,
-        zipfile.BadZipFile,
-        pickle.UnpicklingError,
-    ) as error:
+        content = torch.load(archive, map_location="cpu", weights_only=True)
+    except Exception as error:  # noqa: BLE001  (damaged bytes can raise anything)
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
-        raise DamagedError(f"{path}: damaged ({reason})") from None
+        raise DamagedError(f"{path}: damaged ({reason}); {ANEW}") from None
     if not isinstance(content, dict):
-        raise DamagedError(f"{path}: damaged (no table of tensors)")
+        raise DamagedError(f"{path}: damaged (no table of tensors); {ANEW}")
     return content

@@ -165,11 +165,16 @@ def plot(
             print(path)
 
 
-@app.command(epilog="Example: bnexp compare results/gamma --baseline relu --markdown")
+@app.command(epilog="Example: bnexp compare results/gamma --baseline model.gamma=false")
 def compare(
     experiments: Annotated[list[Path], typer.Argument(metavar="EXPERIMENT...")],
     baseline: Annotated[
-        str | None, typer.Option(help="Compare with this.  [default: the first]", metavar="VARIANT")
+        str | None,
+        typer.Option(
+            help="Compare with this variant; or, with KEY=VALUE, each with the one that differs "
+            "from it in that alone.  [default: in a grid, the last setting of two; else the first]",
+            metavar="VARIANT|KEY=VALUE",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All numbers, as JSON.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A line a variant and measure.")] = False,

@@ -1,32 +1,45 @@
 """The runs of an experiment, side by side, each in a process of its own.
 
 A process a run, and not a pool: a run that is killed takes no other with it, and is tried again
-from its checkpoint. The processes end with their parent, and at the first SIGINT or SIGTERM each
+from its checkpoint. The processes share nothing but a pipe each with their parent: a lock could be
+held by one that is killed. They end with their parent, and at the first SIGINT or SIGTERM each
 stops after a checkpoint.
 """
 
 import multiprocessing
 import os
+import re
 import signal
+import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
 from bnexp import idx
-from bnexp.config import Experiment, Settings, differences, dump, load
+from bnexp.config import Experiment, Settings, differences
 from bnexp.environment import provenance
-from bnexp.errors import BnexpError, ConfigError, DamagedError, InterruptedRun, RunError
-from bnexp.runlog import CONFIG, RUN_FILES, STATUS, Task
-from bnexp.storage import locked, read_json, storage_errors, write_whole
+from bnexp.errors import (
+    BnexpError,
+    ConfigError,
+    DamagedError,
+    InterruptedRun,
+    RunError,
+    StorageError,
+)
+from bnexp.runlog import CONFIG, MODEL, RUN_FILES, Task, read_config, read_status, write_config
+from bnexp.storage import locked, read_archive, storage_errors
 
 TRIES = 3  # of a run whose process is killed
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 POLL_SECONDS = 0.5
+ENDING_SECONDS = 5.0  # for a process whose parent was killed to notice, and end
 
 
 class Progress(Protocol):
@@ -55,13 +68,13 @@ def execute(
         DataError: a data set is missing or damaged.
         InterruptedRun: stopped by a signal.
         LockedError: another process works on the experiment.
-        StorageError: the folder cannot be written.
+        StorageError: the folder cannot be written, or a run in it is damaged.
     """
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):
             check_unchanged(experiment, folder)
-            write_whole(folder / CONFIG, dump(experiment).encode())
+            write_config(folder, experiment)
             return _Runs(experiment, folder, progress).work(jobs)
 
 
@@ -74,12 +87,7 @@ def check_unchanged(experiment: Experiment, folder: Path) -> None:
     """
     if not (folder / CONFIG).exists():
         return
-    try:
-        before = load(folder / CONFIG)
-    except ConfigError as error:
-        raise DamagedError(
-            f"{folder / CONFIG}: damaged ({error.mistakes[0]}); use --out DIR, or --force"
-        ) from None
+    before = read_config(folder)
     old, new = ({v.name: v.settings for v in e.variants} for e in (before, experiment))
     changes = dict.fromkeys(
         change for name in new if name in old for change in _changes(old[name], new[name])
@@ -112,8 +120,10 @@ def discard(experiment: Experiment, folder: Path) -> None:
     if folder.is_dir():
         with storage_errors(folder), locked(folder):
             for variant in experiment.variants:
-                for name in RUN_FILES:
-                    (folder / variant.name / name).unlink(missing_ok=True)
+                if (folder / variant.name).is_dir():
+                    with locked(folder / variant.name, wait=ENDING_SECONDS):
+                        for name in RUN_FILES:
+                            (folder / variant.name / name).unlink(missing_ok=True)
             (folder / CONFIG).unlink(missing_ok=True)
 
 
@@ -140,21 +150,17 @@ class _Runs:
             for variant in experiment.variants
         ]
         self.context = multiprocessing.get_context("spawn")
-        self.stop = self.context.Event()
         self.signals = 0
+        self.stopping = False
 
     def work(self, jobs: int) -> list[BnexpError]:
         """Do all runs, `jobs` at a time."""
         waiting, working = deque(r for r in self.runs if not self._is_done(r)), list[_Run]()
-        # Once, before all runs: what is missing is downloaded, or said, a single time.
-        for name, root in {
-            (r.task.variant.settings.data.name, r.task.variant.settings.data.root) for r in waiting
-        }:
-            if name in idx.CLASSES:
-                idx.load(name, root)
+        _load_data(run.task.variant.settings for run in waiting)
         with self._signals_handled():
             try:
                 while working or (waiting and not self.signals):
+                    self._heed_signals(working)
                     while waiting and len(working) < jobs and not self.signals:
                         working.append(self._start(waiting.popleft()))
                     self._listen(working)
@@ -166,31 +172,49 @@ class _Runs:
             finally:
                 for run in working:
                     run.process.kill()
+                    run.process.join()
+        errors = [run.error for run in self.runs if run.error]
+        for error in errors:
+            if isinstance(error, StorageError):  # a full disk, say, is every run's: one is enough
+                raise error
         if self.signals:
             raise InterruptedRun("stopped")
-        return [run.error for run in self.runs if run.error]
+        return errors
 
     def _is_done(self, run: _Run) -> bool:
+        steps = run.task.variant.settings.train.steps
         try:
-            status = read_json(run.task.folder / STATUS)
+            status = read_status(run.task.folder)
+            if (status.get("state"), status.get("steps")) != ("done", steps):
+                return False
+            read_archive(run.task.folder / MODEL)
         except DamagedError:
             return False  # missing or damaged: the checkpoint decides
-        steps = run.task.variant.settings.train.steps
-        done = status.get("state") == "done" and status.get("steps") == steps
-        if done:
-            self.progress.say(f"{run.task.variant.name}: done already ({steps} steps)")
-        return done
+        self.progress.say(f"{run.task.variant.name}: done already ({steps} steps)")
+        return True
 
     def _start(self, run: _Run) -> _Run:
-        run.connection, theirs = self.context.Pipe(duplex=False)
+        run.connection, theirs = self.context.Pipe()
         run.tries += 1
         run.process = self.context.Process(
-            target=_child, args=(run.task, self.stop, theirs), name=run.task.variant.name
+            target=_child, args=(run.task, theirs), name=run.task.variant.name
         )
-        with process_environment(run.task.variant.settings.train.threads):
+        with process_environment(run.task.variant.settings.train.threads), _signals_held():
             run.process.start()
         theirs.close()
         return run
+
+    def _heed_signals(self, working: Sequence[_Run]) -> None:
+        """The first signal stops the runs after a checkpoint; the second at once."""
+        if self.signals > 1:
+            raise InterruptedRun("stopped at once; what follows the last checkpoint is lost")
+        if self.signals and not self.stopping:
+            self.stopping = True
+            self.progress.say("stopping after a checkpoint; once more to stop at once")
+            for run in working:
+                if run.connection is not None:
+                    with suppress(OSError):  # it ended just now
+                        run.connection.send("stop")
 
     def _listen(self, working: Sequence[_Run]) -> None:
         """Wait for news of the runs, for half a second at most."""
@@ -214,13 +238,16 @@ class _Runs:
         """Take note of a process that ended; true where the run must be tried again."""
         self._listen([run])
         run.process.join()
-        code = run.process.exitcode
-        if run.state or run.error:
+        code, name = run.process.exitcode, run.task.variant.name
+        if run.error or run.state == "done":
             return False
-        name = run.task.variant.name
-        if self.signals:
+        if run.state == "interrupted":
+            if not self.signals:
+                run.error = InterruptedRun(
+                    f"{name}: its process was told to stop; the same command continues it"
+                )
             return False
-        if code < 0 and run.tries < TRIES:
+        if code < 0 and run.tries < TRIES and not self.signals:
             self.progress.say(f"{name}: its process was killed (signal {-code}); trying again")
             return True
         hint = "; perhaps out of memory: fewer --jobs, or fewer seeds" if code == -9 else ""
@@ -232,27 +259,21 @@ class _Runs:
         for run in self.runs:
             steps = run.task.variant.settings.train.steps
             total += steps
-            with suppress(DamagedError):
-                done += min(int(read_json(run.task.folder / STATUS).get("step", 0)), steps)
+            with suppress(StorageError):
+                done += min(int(read_status(run.task.folder).get("step", 0)), steps)
         self.progress.steps(done, total)
 
     @contextmanager
     def _signals_handled(self) -> Iterator[None]:
-        """The first SIGINT or SIGTERM stops the runs after a checkpoint; the second at once."""
+        """Count signals, and no more: what a handler raises or prints can come at any place."""
 
-        def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        def count(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
             self.signals += 1
-            self.stop.set()
-            if self.signals > 1:
-                raise InterruptedRun("stopped at once; what follows the last checkpoint is lost")
-            self.progress.say("stopping after a checkpoint; once more to stop at once")
 
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {
-            number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        before = {number: signal.signal(number, count) for number in SIGNALS}
         try:
             yield
         finally:
@@ -260,28 +281,69 @@ class _Runs:
                 signal.signal(number, handler)
 
 
-def _child(task: Task, stop_all: Any, connection: Connection) -> None:  # noqa: ANN401
+def _load_data(settings: Iterable[Settings]) -> None:
+    """Once, before all runs: what is missing is downloaded, or said, a single time."""
+    for name, root in {(each.data.name, each.data.root) for each in settings}:
+        if name in idx.CLASSES:
+            idx.load(name, root)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold signals back, where the system can; a process started here holds them until it is ready.
+
+    A terminal sends Ctrl-C to all processes, and one that is still importing would show where.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which would let the signals through after its own start
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _child(task: Task, connection: Connection) -> None:
     """The process of one run: reports through `connection`, and ends with its parent."""
-    import torch
-
-    from bnexp import train  # noqa: PLC0415
-
     stopped = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent decides
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def tell(kind: str, content: object) -> None:
+        with suppress(OSError):  # the parent has ended, and this process will
+            connection.send((kind, content))
+
     try:
+        from bnexp import train  # noqa: PLC0415
+
         state = train.run(
             task,
-            stop=lambda: stopped.is_set() or stop_all.is_set(),
-            say=lambda text: connection.send(("say", text)),
+            stop=lambda: stopped.is_set() or connection.poll(),
+            say=lambda text: tell("say", text),
         )
-        connection.send(("state", state))
+        tell("state", state)
     except BnexpError as error:
-        connection.send(("error", error))
-    except (MemoryError, torch.OutOfMemoryError):
-        text = f"{task.variant.name}: out of memory; use fewer seeds, fewer units, or fewer --jobs"
-        connection.send(("error", RunError(text)))
+        tell("error", error)
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        tell("error", RunError(f"{task.variant.name}: {_unexpected(error)}"))
+
+
+def _unexpected(error: Exception) -> str:
+    """A line for an error that is no user's."""
+    text = " ".join(str(error).split())[:200]
+    # torch has no class of its own for the memory of the CPU, nor the loader of libraries.
+    if isinstance(error, MemoryError) or re.search(
+        "out of memory|allocate memory|failed to map segment", text
+    ):
+        return "out of memory; use fewer seeds, fewer units, or fewer --jobs"
+    return f"internal error ({type(error).__name__}: {text}); --debug shows where"
 
 
 def _end_with_parent() -> None:

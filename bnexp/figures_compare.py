@@ -1,36 +1,25 @@
 """Figures of a comparison: what the bias, gamma, or any two settings of a grid change."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from matplotlib.axes import Axes  # noqa: TID253
+from matplotlib.colors import Normalize  # noqa: TID253
 from matplotlib.figure import Figure  # noqa: TID253
-from numpy.typing import NDArray
 
 from bnexp.config import Experiment, flatten
-from bnexp.drawing import GREY, WIDTH, caption, decimate, looks, step_axis, style, title
-from bnexp.errors import ConfigError, StorageError
-from bnexp.panels import (
-    accuracy_panel,
-    blocks,
-    label_lines,
-    locate,
-    percentile_log,
-    percentile_panel,
-    read_curves,
-)
-from bnexp.runlog import ExperimentFiles, PercentileLog, Run
+from bnexp.drawing import GREY, WIDTH, Array, caption, decimate, looks, step_axis, style, title
+from bnexp.panels import Asked, accuracy_panel, begun, locate, percentile_log, percentile_panels
+from bnexp.runlog import ExperimentFiles, Run
 from bnexp.summary import varied
 from bnexp.tables import cell
 
 
 def comparison_kind(experiment: Experiment) -> Literal["bias", "gamma", "grid"] | None:
-    """Which figure of a comparison fits, by the settings that differ between the variants.
+    """Which figure fits, by the settings that differ between the variants.
 
     `bias`: normalized nets that differ in their bias alone; `gamma`: in gamma and perhaps the
-    activation; `grid`: every combination of the values of two settings or more; None: no such.
+    activation; `grid`: every combination of the values of two settings or more.
     """
     settings = [variant.settings for variant in experiment.variants]
     keys = varied(settings)
@@ -38,69 +27,44 @@ def comparison_kind(experiment: Experiment) -> Literal["bias", "gamma", "grid"] 
         return "bias" if settings[0].model.norm != "none" else None
     if "model.gamma" in keys and set(keys) <= {"model.gamma", "model.activation"}:
         return "gamma"
-    values = [{flatten(each)[key] for each in settings} for key in keys]
-    full = len(keys) >= 2 and len(settings) == np.prod([len(each) for each in values])
-    return "grid" if full else None
+    levels = [len({flatten(each)[key] for each in settings}) for key in keys]
+    return "grid" if len(keys) >= 2 and len(settings) == np.prod(levels) else None
 
 
-def largest_difference(a: PercentileLog, b: PercentileLog) -> NDArray[np.float64]:
-    """Largest |P_q - P_q| between two logs at each row, over units, percentiles and seeds.
-
-    Args:
-        a: a log.
-        b: a log of the same shape; of two lengths, the rows both have count.
-    """
-    rows = min(len(a.steps), len(b.steps))
-    pairs = zip(blocks(a.values[:rows]), blocks(b.values[:rows]), strict=True)
-    return np.concatenate([np.abs(x - y).max(axis=(1, 2, 3)) for x, y in pairs]).astype(np.float64)
-
-
-def draw_bias(files: ExperimentFiles, source: str | None = None) -> Figure:
-    """Percentiles with and without bias laid over each other, their difference, and the bias.
-
-    Args:
-        files: normalized nets that differ in their bias alone.
-        source: as for `figures.draw`.
+def draw_bias(files: ExperimentFiles) -> Figure:
+    """Percentiles of normalized nets that differ in their bias, their differences, and the bias.
 
     Raises:
         StorageError: fewer than two variants have rows yet.
     """
-    runs = _begun(files, 2)
+    runs = begun(files, 2)
     reference = min(runs, key=lambda name: runs[name].variant.settings.model.bias)
-    logs = {name: percentile_log(run, source) for name, run in runs.items()}
+    logs = {name: percentile_log(run, None) for name, run in runs.items()}
     log = logs[reference]
     seed, column = locate(runs[reference], log, None, "typical")
     with style():
-        look = dict(zip(runs, looks(len(runs)), strict=True))
         figure = Figure((0.75 * WIDTH, 7.5), layout="constrained")
         top, gap, norms = figure.subplots(3, sharex=True, height_ratios=[1.4, 1, 1])
-        others = [name for name in runs if name != reference]
-        for name in (reference, *others):
-            values = logs[name].values[:, seed, :, column]
-            width = {"lw": 3, "alpha": 0.4} if name == reference else {"lw": 1}
-            for q in range(values.shape[1]):
-                steps, line = decimate(logs[name].steps, values[:, q])
-                top.plot(steps, line, label=None if q else name, **look[name] | width)
+        for (name, run), look in zip(runs.items(), looks(len(runs)), strict=True):
+            steps, values, metrics = logs[name].steps, logs[name].values, run.metrics
+            width = {"lw": 3, "alpha": 0.4, "zorder": 1} if name == reference else {"lw": 1}
+            for q, line in enumerate(values[:, seed, :, column].T):
+                top.plot(*decimate(steps, line), label=None if q else name, **look | width)
+            if name != reference:
+                both = min(len(values), len(log.values))  # a run under way: as far as it got
+                largest = np.abs(values[:both] - log.values[:both]).max(axis=(1, 2, 3))
+                gap.plot(*decimate(steps[:both], largest), **look)
+                norms.plot(metrics.steps, metrics.bias_norm.mean(axis=1), **look)
+                dots = look | {"lw": 0.6, "marker": ".", "ms": 3}
+                norms.plot(metrics.steps, metrics.bias_gradient_norm.mean(axis=1), **dots)
         # The lines lie on each other: labels at their ends would say nothing.
         top.legend(loc="upper right", ncols=len(runs), bbox_to_anchor=(1, 1.15))
-        title(
-            top,
-            "(a) percentiles of the pre-activation",
-            f"unit {log.unit[column]}, seed {log.seeds[seed]}",
-        )
-        for name in others:
-            largest = largest_difference(logs[name], log)
-            steps, largest = decimate(log.steps[: len(largest)], largest)
-            gap.plot(steps, np.where(largest > 0, largest, np.nan), **look[name])
+        whose = f"unit {log.unit[column]}, seed {log.seeds[seed]}"
+        title(top, "(a) percentiles of the pre-activation", whose)
         title(gap, f"(b) largest difference from {reference}", "over units, percentiles, seeds")
-        for name in others:
-            metrics = runs[name].metrics
-            norms.plot(metrics.steps, metrics.bias_norm.mean(axis=1), **look[name])
-            gradient = metrics.bias_gradient_norm.mean(axis=1)
-            norms.plot(metrics.steps, gradient, **look[name] | {"lw": 0.6, "marker": ".", "ms": 3})
         title(norms, "(c) norm of the bias (lines) and of its gradient (dots)", "mean of the seeds")
         for axes in (gap, norms):
-            axes.set_yscale("log")
+            axes.set_yscale("log", nonpositive="mask")
         step_axis(norms)
         caption(
             figure,
@@ -111,46 +75,37 @@ def draw_bias(files: ExperimentFiles, source: str | None = None) -> Figure:
     return figure
 
 
-def draw_gamma(files: ExperimentFiles, gammas: Mapping[str, NDArray[Any]] | None = None) -> Figure:
+def draw_gamma(files: ExperimentFiles, gammas: Mapping[str, Array]) -> Figure:
     """One row an activation: accuracy, percentiles without and with gamma, the learned gammas.
 
-    Args:
-        files: nets that differ in gamma and perhaps the activation.
-        gammas: learned gammas of each variant, any shape; None: no histograms.
+    The last are given by variant, of those that are finished, in any shape.
 
     Raises:
         StorageError: no variant has rows yet.
     """
-    by_activation: dict[str, dict[str, Run]] = {}
-    for run in _begun(files, 1).values():
+    rows: dict[str, dict[str, Run]] = {}
+    for run in sorted(begun(files).values(), key=lambda run: run.variant.settings.model.gamma):
         model = run.variant.settings.model
-        name = "gamma" if model.gamma else "no gamma"
-        by_activation.setdefault(model.activation, {})[name] = run
-    gammas = gammas or {}
+        rows.setdefault(model.activation, {})["gamma" if model.gamma else "no gamma"] = run
     with style():
-        figure = Figure((WIDTH, 0.9 + 2.2 * len(by_activation)), layout="constrained")
-        shape = (len(by_activation), 4 if gammas else 3)
-        grid = figure.subplots(*shape, squeeze=False, sharex="col")
-        for i, (activation, found) in enumerate(by_activation.items()):
-            row = grid[i]
-            runs = {name: found[name] for name in sorted(found, reverse=True)}  # no gamma first
-            ends = [run.metrics.test_accuracy[-1].mean() for run in runs.values()]
-            accuracy_panel(row[0], runs, (min(ends) - 0.04, min(1.0, max(ends) + 0.005)))
-            title(row[0], activation, "test accuracy")
-            row[2].sharey(row[1])
-            panels = []
-            for axes, (name, run), look in zip(row[1:], runs.items(), looks(2), strict=False):
-                curves = read_curves(run, percentile_log(run, None), None, "typical")
-                percentile_panel(axes, curves, look["color"])
-                title(axes, f"{activation}, {name}", curves.unit)
-                panels.append((axes, curves))
-            for axes, curves in panels:
-                label_lines(axes, curves)
-            for axes in row[:3]:
-                step_axis(axes, label=i == len(grid) - 1)
-            learned = runs.get("gamma")
-            if learned and learned.variant.name in gammas:
-                _histogram(row[3], gammas[learned.variant.name])
+        figure = Figure((WIDTH, 0.9 + 2.2 * len(rows)), layout="constrained")
+        grid = figure.subplots(len(rows), 4, squeeze=False, sharex="col")
+        for (activation, runs), axes in zip(rows.items(), grid, strict=True):
+            accuracy_panel(axes[0], runs, lowest=1)
+            title(axes[0], activation, "test accuracy")
+            axes[0].label_outer()
+            axes[2].sharey(axes[1])
+            titled = {f"{activation}, {name}": run for name, run in runs.items()}
+            percentile_panels(axes[1 : 1 + len(runs)], titled, Asked())
+            names = [run.variant.name for run in runs.values()]
+            learned = np.ravel([gammas[name] for name in names if name in gammas])
+            below = 100 * np.sum(learned < 0) / max(len(learned), 1)
+            title(axes[3], "learned gammas", f"dotted: start; {below:.1f} % below 0")
+            axes[3].hist(learned, bins=40, color=looks(2)[1]["color"], alpha=0.6)
+            axes[3].axvline(1, color=GREY, lw=0.8, ls=":")
+            axes[3].set_yticks([])
+        for each in grid[-1, 1:3]:
+            step_axis(each)
         caption(
             figure,
             "Accuracy: mean over seeds; band: lowest to highest seed. Percentiles of the "
@@ -161,95 +116,36 @@ def draw_gamma(files: ExperimentFiles, gammas: Mapping[str, NDArray[Any]] | None
 
 
 def draw_grid(rows: Sequence[Mapping[str, Any]], measure: str = "test_accuracy") -> Figure:
-    """Heat map of one number of `summary.compare` over two settings: those with the most values.
+    """Heat map of a number of `summary.compare` over the two settings that have the most values.
 
     Each combination of the others, and best of all the norm, has a panel; where there are two, a
     third panel holds the second less the first.
-
-    Args:
-        rows: of `summary.compare`.
-        measure: one of their `measures`.
-
-    Raises:
-        ConfigError: the rows differ in fewer than two settings, or none has the measure.
     """
-
-    def rank(key: str) -> tuple[bool, int]:
-        return key == "model.norm", -len(_levels(rows, key))
-
-    keys = sorted(rows[0]["settings"], key=rank)
-    found = {
-        tuple(cell(row["settings"][key]) for key in keys): row["measures"][measure]["mean"]
-        for row in rows
-        if measure in row["measures"]
-    }
-    if len(keys) < 2 or not found:
-        known = ", ".join(dict.fromkeys(name for row in rows for name in row["measures"]))
-        raise ConfigError(f"{measure}: needs two settings that differ, and one of: {known}")
-    down, across, *others = (_levels(rows, key) for key in keys)
-    maps = {}
-    for rest in itertools.product(*others):
-        cells = [[found.get((y, x, *rest)) for x in across] for y in down]
-        names = (f"{key.split('.')[1]} {value}" for key, value in zip(keys[2:], rest, strict=True))
-        maps[", ".join(names) or measure.replace("_", " ")] = np.array(cells, np.float64)
-    shared = [value for value in found.values() if value is not None] or [0.0]
+    settings = [{key: cell(each) for key, each in row["settings"].items()} for row in rows]
+    levels = {key: list(dict.fromkeys(each[key] for each in settings)) for key in settings[0]}
+    down, across, *others = sorted(levels, key=lambda key: (key == "model.norm", -len(levels[key])))
+    ys, xs, maps = levels[down], levels[across], dict[str, Array]()
+    for row, each in zip(rows, settings, strict=True):
+        name = ", ".join(f"{key.split('.')[1]} {each[key]}" for key in others)
+        grid = maps.setdefault(name, np.full((len(ys), len(xs)), np.nan))
+        at = ys.index(each[down]), xs.index(each[across])
+        grid[at] = row["measures"].get(measure, {}).get("mean")
+    scale, measured = Normalize(), list(maps)
+    scale.autoscale(np.ma.masked_invalid(list(maps.values())))
+    if len(maps) == 2:
+        (first, a), (second, b) = maps.items()
+        maps[f"{second} less {first}"] = b - a
     with style():
-        width = 1.2 + (1 + (len(maps) == 2)) * len(maps) * (0.6 + 0.55 * len(across))
-        figure = Figure((max(width, 5), 1.8 + 0.45 * len(down)), layout="constrained")
-        drawn = maps | _difference(maps)
-        panels = figure.subplots(1, len(drawn), squeeze=False, sharey=True)[0]
-        for axes, (name, grid) in zip(panels, drawn.items(), strict=True):
-            if name in maps:
-                _heat_map(axes, grid, "cividis", (min(shared), max(shared)))
-            else:
-                most = float(np.nanmax(np.abs(grid), initial=1e-12))
-                _heat_map(axes, grid, "PuOr", (-most, most))
-            axes.set_title(name)
-            axes.set_xticks(range(len(across)), across)
-            axes.set_xlabel(keys[1])
-        panels[0].set_yticks(range(len(down)), down)
-        panels[0].set_ylabel(keys[0])
-        words = measure.replace("_", " ")
-        caption(figure, f"{words.capitalize()}: mean over seeds; -: not reached by every seed.")
+        width = max(1.2 + len(maps) * (1.1 + 0.5 * len(xs)), 5)
+        figure = Figure((width, 1.8 + 0.45 * len(ys)), layout="constrained")
+        panels = figure.subplots(1, len(maps), squeeze=False, sharey=True)[0]
+        for axes, (name, grid) in zip(panels, maps.items(), strict=True):
+            axes.imshow(grid, norm=scale if name in measured else None, alpha=0.5, aspect="auto")
+            for (y, x), value in np.ndenumerate(grid):
+                form = ".3f" if abs(value) < 100 else ",.0f"
+                text = "-" if np.isnan(value) else f"{value:{form}}"
+                axes.text(x, y, text, ha="center", va="center")
+            axes.set(title=name, xlabel=across, xticks=range(len(xs)), xticklabels=xs)
+        panels[0].set(ylabel=down, yticks=range(len(ys)), yticklabels=ys)
+        caption(figure, f"{measure}: mean over seeds; -: not reached by every seed.")
     return figure
-
-
-def _difference(maps: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-    """Of two maps, the second less the first."""
-    if len(maps) != 2:
-        return {}
-    (first, a), (second, b) = maps.items()
-    return {f"{second} less {first}": b - a}
-
-
-def _begun(files: ExperimentFiles, least: int) -> dict[str, Run]:
-    runs = {name: run for name, run in files.runs.items() if len(run.metrics.steps)}
-    if len(runs) < least:
-        raise StorageError(f"{files.path}: {len(runs)} variants have rows yet; train it first")
-    return runs
-
-
-def _levels(rows: Sequence[Mapping[str, Any]], key: str) -> list[str]:
-    """The values of one setting, as text, in the order of the rows."""
-    return list(dict.fromkeys(cell(row["settings"][key]) for row in rows))
-
-
-def _histogram(axes: Axes, gammas: NDArray[Any]) -> None:
-    below = 100 * float(np.mean(gammas < 0))
-    axes.hist(np.ravel(gammas), bins=40, color=looks(2)[1]["color"], alpha=0.6)
-    axes.axvline(1, color=GREY, lw=0.8, ls=":")
-    axes.set_yticks([])
-    axes.spines.left.set_visible(False)
-    title(axes, "learned gammas", f"dotted: start; {below:.1f} % below 0")
-
-
-def _heat_map(
-    axes: Axes, grid: NDArray[np.float64], colours: str, limits: tuple[float, float]
-) -> None:
-    """A map with its numbers written in; a cell without a number stays white."""
-    image = axes.imshow(grid, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
-    for (y, x), value in np.ndenumerate(grid):
-        red, green, blue, _ = image.to_rgba(np.array(value))
-        light = np.isnan(value) or 0.3 * red + 0.6 * green + 0.1 * blue > 0.5
-        text = "-" if np.isnan(value) else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3f}"
-        axes.text(x, y, text, ha="center", va="center", color="black" if light else "white")

@@ -1,20 +1,19 @@
 """Gradient internal covariate shift, drawn under the percentiles of the same run."""
 
 import numpy as np
-from matplotlib.axes import Axes  # noqa: TID253
 from matplotlib.figure import Figure  # noqa: TID253
 
-from bnexp.drawing import WIDTH, bin_median, caption, letter, looks, step_axis, style, title
+from bnexp.drawing import WIDTH, caption, decimate, letter, looks, step_axis, style
 from bnexp.errors import StorageError
-from bnexp.panels import label_lines, percentile_log, percentile_panel, read_curves
-from bnexp.runlog import ExperimentFiles, GradientShift
+from bnexp.panels import Asked, percentile_panels
+from bnexp.runlog import ExperimentFiles
 
 CAPTION = (
-    "Top: percentiles of the pre-activation of the typical unit of the last hidden layer, as in "
-    "Figure 1. Below: gradient internal covariate shift (Santurkar et al. 2018, Definition 2.1): "
-    "for the weights of each layer, the distance and the cosine between their gradient on a "
-    "minibatch and the gradient after only the layers before them made their update on it; median "
-    "over seeds. That the two rows differ between networks does not show that one causes the other."
+    "Top: percentiles of the pre-activation of the typical unit of the last hidden layer. Below: "
+    "gradient internal covariate shift (Santurkar et al. 2018, Definition 2.1): for the weights of "
+    "each layer, distance and cosine between their gradient on a minibatch and that after only the "
+    "layers before them made their update on it; median over seeds. That both differ between "
+    "networks does not show that one causes the other."
 )
 
 
@@ -24,33 +23,23 @@ def draw_ics(files: ExperimentFiles) -> Figure:
     Raises:
         StorageError: no variant has a row of `record.ics_every`.
     """
-    found = {name: (run, run.ics) for name, run in files.runs.items()}
-    shifts = {name: (run, ics) for name, (run, ics) in found.items() if ics and len(ics.steps)}
+    shifts = [(run, run.ics) for run in files.runs.values() if run.ics and len(run.ics.steps)]
     if not shifts:
         raise StorageError(f"{files.path}: no gradient shift was recorded; set record.ics_every")
     with style():
-        columns = len(shifts)
-        figure = Figure((max(WIDTH * columns / 3, 6), 7.2), layout="constrained")
-        grid = figure.subplots(3, columns, squeeze=False, sharex=True, sharey="row")
-        curves = {name: read_curves(run, percentile_log(run, None), None, "typical")
-                  for name, (run, _) in shifts.items()}  # fmt: skip
-        for column, (name, (_, ics)) in enumerate(shifts.items()):
-            percentile_panel(grid[0, column], curves[name], looks(columns)[column]["color"])
-            title(grid[0, column], f"({letter(column)}) {name}", curves[name].unit)
-            _shift_panels(grid[1, column], grid[2, column], ics)
-            step_axis(grid[2, column])
+        figure = Figure((max(WIDTH * len(shifts) / 3, 6), 7.2), layout="constrained")
+        grid = figure.subplots(3, len(shifts), squeeze=False, sharex=True, sharey="row")
+        runs = {f"({letter(i)}) {run.variant.name}": run for i, (run, _) in enumerate(shifts)}
+        percentile_panels(grid[0], runs, Asked())
+        for (_, *below), (_, ics) in zip(grid.T, shifts, strict=True):
+            for axes, values in zip(below, (ics.distance, ics.cosine), strict=True):
+                lines = np.nanmedian(values, axis=2).T
+                for line, layer, look in zip(lines, ics.layers, looks(len(lines)), strict=True):
+                    axes.plot(*decimate(ics.steps, line, [np.median]), label=str(layer), **look)
+            step_axis(axes)
         grid[1, 0].set_yscale("log")
         for row, text in enumerate(("pre-activation", "||G - G'||", "cosine of G and G'")):
             grid[row, 0].set_ylabel(text)
         grid[1, -1].legend(title="weights of layer", ncols=2)
-        for column, name in enumerate(shifts):
-            label_lines(grid[0, column], curves[name])
         caption(figure, CAPTION)
     return figure
-
-
-def _shift_panels(distance: Axes, cosine: Axes, ics: GradientShift) -> None:
-    for index, (layer, look) in enumerate(zip(ics.layers, looks(len(ics.layers)), strict=True)):
-        for axes, values in ((distance, ics.distance), (cosine, ics.cosine)):
-            steps, line = bin_median(ics.steps, np.nanmedian(values[:, index], axis=1), 200)
-            axes.plot(steps, line, label=str(layer), **look)

@@ -1,47 +1,50 @@
 """Panels that figures are put together from, and the curves in them, read from a run's files."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes  # noqa: TID253
-from numpy.typing import NDArray
 
-from bnexp import analysis, paper
-from bnexp.drawing import BINS, GREY, bin_median, decimate, end_labels, letter, looks, step_axis
+from bnexp import analysis, drawing, paper
+from bnexp.drawing import GREY, Array, decimate, looks
 from bnexp.errors import ConfigError, StorageError
-from bnexp.runlog import PercentileLog, Run
+from bnexp.runlog import ExperimentFiles, PercentileLog, Run
+
+PAPER = {"b": ("paper, without BN", "-o"), "c": ("paper, with BN", "-s")}
+
+
+class Asked(NamedTuple):
+    """What to draw of a run; see `figures.draw`."""
+
+    source: str | None = None
+    layer: int | None = None
+    unit: str | int = "typical"
 
 
 @dataclass(frozen=True)
 class Curves:
-    """The percentile curves of one panel.
+    """The percentile curves of one panel."""
 
-    Attributes:
-        steps: `(rows,)`.
-        lines: `(rows, Q)`.
-        band: lower and upper edge around each line, `(rows, Q, 2)`; None: no bands.
-        floor: standard deviation of each line if only the sample changed, `(Q,)`; None: not drawn.
-        percentiles: the Q percentiles.
-        unit: whose they are, in words.
-    """
-
-    steps: NDArray[np.int64]
-    lines: NDArray[Any]
-    band: NDArray[Any] | None
-    floor: NDArray[Any] | None
+    unit: str  # whose they are, in words
     percentiles: tuple[float, ...]
-    unit: str
+    steps: Array  # (rows,)
+    lines: Array  # (rows, Q)
+    band: Array | None = None  # (2, rows, Q), lower and upper edges
+    floor: Array | None = None  # (Q,), standard deviation if only the sample changed
+
+
+def begun(files: ExperimentFiles, least: int = 1) -> dict[str, Run]:
+    """The runs that have rows to draw; a StorageError if there are fewer than this."""
+    runs = {name: run for name, run in files.runs.items() if len(run.metrics.steps)}
+    if len(runs) < least:
+        raise StorageError(f"{files.path}: nothing to draw yet; train it first")
+    return runs
 
 
 def percentile_log(run: Run, source: str | None) -> PercentileLog:
-    """The log to draw: `probe`, `batch`, or None: the probe, where there is one.
-
-    Raises:
-        ConfigError: no such source.
-        StorageError: it has no row yet.
-    """
+    """The log to draw: `probe`, `batch`, or None: the probe, where there is one."""
     if source not in {None, "probe", "batch"}:
         raise ConfigError(f"--source {source}: no such source; there are probe, batch")
     if source == "probe" and run.probe is None:
@@ -52,36 +55,28 @@ def percentile_log(run: Run, source: str | None) -> PercentileLog:
     return log
 
 
-def read_curves(run: Run, log: PercentileLog, layer: int | None, unit: str | int) -> Curves:
-    """The curves of one panel; see `figures.draw`.
-
-    Raises:
-        ConfigError: no such layer or unit.
-    """
-    units = _units(run, log, layer)
+def read_curves(run: Run, asked: Asked) -> Curves:
+    """The curves of one panel."""
+    source, layer, unit = asked
+    log = percentile_log(run, source)
     if unit == "all":
-        return _all_units(log, units)
+        return _all_units(log, _units(run, log, layer))
     seed, column = locate(run, log, layer, unit)
-    lines = np.concatenate([np.array(block[:, seed, :, column]) for block in blocks(log.values)])
-    floor = None
+    lines, floor = _read_unit(log.values, seed, column), None
     if log is not run.probe:
         normalized = run.variant.settings.model.norm != "none"
-        sigma = analysis.sigma(lines[-100:, :, None], log.percentiles).mean()
-        floor = sigma * analysis.noise_floor(log.percentiles, log.examples, normalized=normalized)
-    words = f"unit {log.unit[column]}, seed {log.seeds[seed]}"
-    return Curves(log.steps, lines, None, floor, log.percentiles, words)
+        floor = analysis.noise_floor(log.percentiles, log.examples, normalized=normalized)
+        floor *= analysis.sigma(lines[-100:, :, None], log.percentiles).mean()
+    whose = f"unit {log.unit[column]}, seed {log.seeds[seed]}"
+    return Curves(whose, log.percentiles, log.steps, lines, floor=floor)
 
 
 def locate(run: Run, log: PercentileLog, layer: int | None, unit: str | int) -> tuple[int, int]:
-    """Positions, in the log's values, of the seed and the unit to draw; see `figures.draw`.
-
-    Raises:
-        ConfigError: no such layer or unit.
-    """
+    """Positions, in the log's values, of the seed and the unit to draw; see `figures.draw`."""
     units = _units(run, log, layer)
     if unit == "typical":
         # The probe's, also for minibatch curves: the width of one minibatch is mostly noise.
-        judged = run.probe if run.probe is not None and len(run.probe.steps) else log
+        judged = run.probe if run.probe and len(run.probe.steps) else log
         end = judged.values[-1][..., _units(run, judged, layer)]
         seed, column = analysis.typical_unit(end, judged.percentiles)
         return seed, units.start + column
@@ -89,20 +84,6 @@ def locate(run: Run, log: PercentileLog, layer: int | None, unit: str | int) -> 
     if not str(unit).isdecimal() or int(unit) >= size:
         raise ConfigError(f"--unit {unit}: no such unit; give typical, all, or 0 to {size - 1}")
     return 0, units.start + int(unit)
-
-
-def blocks(values: NDArray[Any], rows: int = 2048) -> Iterator[NDArray[Any]]:
-    """A log's values, so many rows at a time.
-
-    Each block of a memory-mapped log is mapped for itself: what was read does not stay in memory.
-    """
-    for first in range(0, len(values), rows):
-        if isinstance(values, np.memmap) and values.filename is not None:
-            shape = (min(rows, len(values) - first), *values.shape[1:])
-            offset = values.offset + first * values.strides[0]
-            yield np.memmap(values.filename, values.dtype, "r", offset, shape)
-        else:
-            yield values[first : first + rows]
 
 
 def _units(run: Run, log: PercentileLog, layer: int | None) -> slice:
@@ -114,97 +95,84 @@ def _units(run: Run, log: PercentileLog, layer: int | None) -> slice:
     return units
 
 
+def _read_unit(values: Array, seed: int, column: int) -> Array:
+    """The percentiles `(rows, Q)` of one unit of a log.
+
+    A log on the disk is mapped anew for each part, so that what was read does not stay in memory.
+    """
+    parts, path = [], getattr(values, "filename", None)
+    for first in range(0, len(values), 2048):
+        log = np.load(path, mmap_mode="r") if path else values
+        parts.append(np.array(log[first : first + 2048, seed, :, column]))
+    return np.concatenate(parts)[: len(values)]
+
+
 def _all_units(log: PercentileLog, units: slice) -> Curves:
     """Median and 10-90 % band of each percentile, over the units of all seeds."""
-    every = -(-len(log.steps) // (2 * BINS))
-    picked = [block[::every, ..., units].copy() for block in blocks(log.values, 50 * every)]
-    values = np.moveaxis(np.concatenate(picked), 2, 1)
-    count = values.shape[2] * values.shape[3]
-    flat = values.reshape(*values.shape[:2], count)
+    every = -(-len(log.steps) // (2 * drawing.BINS))
+    values = log.values[::every, ..., units]
     with np.errstate(invalid="ignore"):  # a diverged run
-        low, median, high = np.percentile(flat, [10, 50, 90], axis=2)
-    band = np.stack([low, high], axis=2)
-    return Curves(log.steps[::every], median, band, None, log.percentiles, f"{count} units")
+        low, median, high = np.percentile(values, [10, 50, 90], axis=(1, 3))
+    whose, band = f"{values.shape[1] * values.shape[3]} units", np.stack([low, high])
+    return Curves(whose, log.percentiles, log.steps[::every], median, band)
 
 
-def accuracy_panel(
-    axes: Axes, runs: Mapping[str, Run], limits: tuple[float, float] | None = None
-) -> None:
-    """Test accuracy: mean over seeds, and a band from the lowest seed to the highest.
+def accuracy_panel(axes: Axes, runs: Mapping[str, Run], lowest: float = 0.7) -> None:
+    """Test accuracy of runs by name: mean over seeds, and a band from the lowest to the highest.
 
-    Args:
-        axes: where to draw.
-        runs: the variants, by the names to write at their lines; if these are long or many,
-            the lines are named by panel: (b), (c), ...
-        limits: of the accuracy; None: the paper's, or lower where a variant ends below.
+    Long or many names give way to those of the panels that follow: (b), (c), ... The axis reaches
+    from `lowest`, or from below the run that ends there, to 1.
     """
-    ends = []
-    for run, look in zip(runs.values(), looks(len(runs)), strict=True):
-        steps, accuracy = run.metrics.steps, run.metrics.test_accuracy
-        low, high, mean = accuracy.min(axis=1), accuracy.max(axis=1), accuracy.mean(axis=1)
-        axes.plot(steps, mean, **look)
-        axes.fill_between(steps, low, high, color=look["color"], alpha=0.2, lw=0)
-        ends.append(float(mean[-1]))
-    reproduced = {paper.paper_panel(run.variant.settings) for run in runs.values()}
-    for panel, label in _PAPER_LABELS.items():
-        if panel in reproduced:
-            net = paper.paper_net(panel)
-            axes.plot(net.accuracy_steps, net.accuracy, label=label, **_MARKERS[panel])
-    lowest = max(0.0, min(0.7, np.floor(10 * min(ends) - 1) / 10))
-    axes.set_ylim(limits or (lowest, 1.0))
-    step_axis(axes)
     short = len(runs) <= 8 and max(map(len, runs)) <= 20
-    names = list(runs) if short else [f"({letter(i + 1)})" for i in range(len(runs))]
-    end_labels(axes, ends, names, [look["color"] for look in looks(len(runs))])
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="lower right", labelcolor=GREY)
-
-
-def percentile_panel(axes: Axes, curves: Curves, colour: str) -> None:
-    """Percentile lines, the middle one heavier, with what bands and noise bars they have."""
-    for q in range(len(curves.percentiles)):
-        heavy = q == analysis.middle(curves.percentiles)
-        look: dict[str, Any] = {"color": colour, "ls": "-", "lw": 1.4 if heavy else 0.9}
-        line = decimate(curves.steps, curves.lines[:, q])
-        if curves.floor is None:
-            axes.plot(*line, **look)
-        else:
-            axes.plot(*line, color=colour, ls="-", lw=0.6, alpha=0.3)
-            axes.plot(*bin_median(curves.steps, curves.lines[:, q], bins=150), **look)
-            at, level = 1.03 * curves.steps[-1], curves.lines[-100:, q].mean()
-            axes.errorbar(at, level, 2 * curves.floor[q], color="black", capsize=2.5, lw=1)
-        if curves.band is not None:
-            steps, edges = bin_median(curves.steps, curves.band[:, q])
-            axes.fill_between(steps, *edges.T, color=colour, alpha=0.18, lw=0)
-
-
-def label_lines(axes: Axes, curves: Curves) -> None:
-    """Name the percentile lines; call it when nothing changes the limits any more."""
-    n = len(curves.percentiles)
-    low, high = analysis.outermost(curves.percentiles)
-    shown = range(n) if n <= 7 else (low, analysis.middle(curves.percentiles), high)
-    ends = [float(curves.lines[-20:, q].mean()) for q in shown]
-    names = [f"P{curves.percentiles[q]:g}" for q in shown]
-    end_labels(axes, ends, names, [str(axes.lines[0].get_color())] * len(names))
-
-
-def paper_curves(axes: Axes, run: Run) -> None:
-    """The paper's percentiles, where the run is the paper's."""
-    if panel := paper.paper_panel(run.variant.settings):
+    names = list(runs) if short else [f"({drawing.letter(i + 1)})" for i in range(len(runs))]
+    labels = []
+    for name, run, look in zip(names, runs.values(), looks(len(runs)), strict=True):
+        steps, accuracy = run.metrics.steps, run.metrics.test_accuracy
+        axes.plot(steps, accuracy.mean(axis=1), **look)
+        edges = accuracy.min(axis=1), accuracy.max(axis=1)
+        axes.fill_between(steps, *edges, color=look["color"], alpha=0.2, lw=0)
+        labels.append((float(accuracy[-1].mean()), name, look["color"]))
+    reproduced = {paper.paper_panel(run.variant.settings) for run in runs.values()}
+    for panel in [panel for panel in PAPER if panel in reproduced]:
         net = paper.paper_net(panel)
-        axes.plot(net.steps, net.values, label="paper", **_MARKERS[panel])
+        _paper_curve(axes, panel, net.accuracy_steps, net.accuracy)
+        axes.legend(loc="lower right", labelcolor=GREY)
+    axes.set_ylim(max(0.0, min(lowest, min(labels)[0] - 0.04)), 1.0)
+    drawing.step_axis(axes)
+    drawing.end_labels(axes, labels)
 
 
-_PAPER_LABELS: dict[paper.Panel, str] = {"b": "paper, without BN", "c": "paper, with BN"}
-_MARKERS: dict[str, dict[str, Any]] = {
-    panel: {
-        "marker": marker,
-        "ls": "-",
-        "lw": 0.5,
-        "ms": 3.5,
-        "mfc": "none",
-        "mew": 0.9,
-        "color": GREY,
-    }
-    for panel, marker in (("b", "o"), ("c", "s"))
-}
+def percentile_panels(panels: Sequence[Axes], runs: Mapping[str, Run], asked: Asked) -> None:
+    """The percentiles of each run in a panel titled with its key."""
+    curves = [read_curves(run, asked) for run in runs.values()]
+    colours = [look["color"] for look in looks(len(runs))]
+    for axes, each, (name, run), colour in zip(panels, curves, runs.items(), colours, strict=True):
+        _draw_curves(axes, each, colour)
+        drawing.title(axes, name, each.unit)
+        panel = paper.paper_panel(run.variant.settings)
+        if panel and asked.layer in {None, len(run.variant.settings.model.hidden)}:
+            net = paper.paper_net(panel)
+            _paper_curve(axes, panel, net.steps, net.values)
+    for axes, each, colour in zip(panels, curves, colours, strict=True):
+        ends = zip(each.lines[-20:].mean(axis=0), each.percentiles, strict=True)
+        drawing.end_labels(axes, [(float(end), f"P{q:g}", colour) for end, q in ends])
+
+
+def _draw_curves(axes: Axes, curves: Curves, colour: str) -> None:
+    """Percentile lines, the middle one heavier, with what bands and noise bars they have."""
+    for q, line in enumerate(curves.lines.T):
+        drawn = decimate(curves.steps, line)
+        if curves.floor is not None:
+            axes.plot(*drawn, color=colour, ls="-", lw=0.6, alpha=0.3)
+            end = 1.03 * curves.steps[-1], line[-100:].mean()
+            axes.errorbar(*end, 2 * curves.floor[q], color="black", capsize=2.5, lw=1)
+            drawn = decimate(curves.steps, line, [np.median])
+        if curves.band is not None:
+            axes.fill_between(curves.steps, *curves.band[..., q], color=colour, alpha=0.18, lw=0)
+        width = 1.4 if q == analysis.middle(curves.percentiles) else 0.9
+        axes.plot(*drawn, color=colour, ls="-", lw=width)
+
+
+def _paper_curve(axes: Axes, panel: paper.Panel, steps: Array, values: Array) -> None:
+    label, marks = PAPER[panel]
+    axes.plot(steps, values, marks, label=label, color=GREY, lw=0.5, ms=3.5, mfc="none")

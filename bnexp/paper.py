@@ -1,55 +1,39 @@
 """Figure 1 of Ioffe & Szegedy (2015), digitised, and how far a run is from it."""
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bnexp.analysis import Array
 from bnexp.config import Settings
+from bnexp.runlog import Run
 
 Panel = Literal["b", "c"]
-
-PERCENTILES = (15, 50, 85)
-FIRST_STEP = 7000
-"""Accuracy is compared from here: earlier, the digitised curve is too steep to be read."""
 
 
 @dataclass(frozen=True)
 class PaperNet:
-    """The paper's curves of one network.
+    """The paper's curves of one network; a step is known to about 500."""
 
-    Attributes:
-        accuracy_steps: `(points,)`, known to about 500 steps.
-        accuracy: `(points,)` test accuracy of panel a, known to about 0.003.
-        steps: `(rows,)` of panel b or c.
-        values: `(rows, 3)`, the percentiles 15, 50 and 85, known to about 0.03.
-    """
-
-    accuracy_steps: NDArray[np.float64]
-    accuracy: NDArray[np.float64]
-    steps: NDArray[np.float64]
-    values: NDArray[np.float64]
+    accuracy_steps: Array  # (points,)
+    accuracy: Array  # (points,), test accuracy of panel a, known to about 0.003
+    steps: Array  # (rows,)
+    values: Array  # (rows, 3), percentiles 15, 50, 85 of panel b or c, known to about 0.03
 
 
 @cache
 def paper_net(panel: Panel) -> PaperNet:
     """The network of panel b (without normalization) or c (with)."""
-    lines = Path(__file__).with_name("paper_fig1.csv").read_text(encoding="utf-8").splitlines()
-    rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
-    variant = {"b": "baseline", "c": "batchnorm"}[panel]
-    rows = [row for row in rows if row["variant"] == variant]
-
-    def read(panel: str, *columns: str) -> NDArray[np.float64]:
-        cells = [[float(row[name]) for name in columns] for row in rows if row["panel"] == panel]
-        return np.array(cells)
-
-    accuracy, values = read("a", "step", "accuracy"), read(panel, "step", "p15", "p50", "p85")
-    return PaperNet(accuracy[:, 0], accuracy[:, 1], values[:, 0], values[:, 1:])
+    path = Path(__file__).with_name("paper_fig1.csv")
+    table = np.genfromtxt(path, None, delimiter=",", skip_header=3, names=True, encoding="utf-8")
+    rows = table[table["panel"] == panel]
+    top = table[(table["panel"] == "a") & (table["variant"] == rows["variant"][0])]
+    values = np.stack([rows["p15"], rows["p50"], rows["p85"]], axis=1)
+    return PaperNet(top["step"], top["accuracy"], rows["step"], values)
 
 
 def paper_panel(settings: Settings) -> Panel | None:
@@ -58,52 +42,30 @@ def paper_panel(settings: Settings) -> Panel | None:
     Only what the paper states counts (section 4.1); what it leaves open may be anything.
     """
     data, model, train = settings.data, settings.model, settings.train
-    stated = (
-        data.name == "mnist"
-        and data.binarize
-        and tuple(model.hidden) == (100, 100, 100)
-        and model.activation == "sigmoid"
-        and (train.steps, train.batch_size) == (50_000, 60)
-    )
-    if not stated:
+    net = (model.hidden, model.activation, train.steps, train.batch_size)
+    if net != ((100, 100, 100), "sigmoid", 50_000, 60) or data.name != "mnist" or not data.binarize:
         return None
     if model.norm == "none":
         return "b"
     return "c" if model.gamma and model.beta else None
 
 
-def accuracy_distance(
-    panel: Panel, steps: NDArray[np.int64], accuracy: NDArray[np.float64]
-) -> tuple[float, float] | None:
-    """Largest distance to the paper's test accuracy, from step 7,000 on.
+def distance(run: Run, end: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """How far a finished run is from the paper's curves; None if it is not the paper's experiment.
 
-    Args:
-        panel: which network.
-        steps: `(rows,)`; between them the accuracy is interpolated.
-        accuracy: `(rows,)`, mean over seeds.
-
-    Returns:
-        The distance, and the step where it is; None if no digitised point was reached.
+    `accuracy`: the largest distance of the mean over seeds, interpolated, from step 7,000 on;
+    `at_step`: where. `end_percentiles`: distances of 15, 50 and 85 of the typical unit, in `end` as
+    `summary` has it; None if the three are not all recorded.
     """
-    net = paper_net(panel)
-    seen = net.accuracy_steps >= FIRST_STEP
-    seen &= net.accuracy_steps <= (steps[-1] if len(steps) else 0)
-    if not seen.any():
+    panel, metrics = paper_panel(run.variant.settings), run.metrics
+    if panel is None or end is None:
         return None
-    at = net.accuracy_steps[seen]
-    gaps = np.abs(np.interp(at, steps, accuracy) - net.accuracy[seen])
-    worst = int(np.argmax(gaps))
-    return float(gaps[worst]), float(at[worst])
-
-
-def end_distance(
-    panel: Panel, percentiles: Sequence[float], end: NDArray[np.floating]
-) -> list[float] | None:
-    """Distance of a unit's last percentiles `(Q,)` to the paper's at step 50,000: 15, 50, 85.
-
-    None if the three are not all recorded.
-    """
-    if not set(PERCENTILES) <= set(percentiles):
-        return None
-    at = [list(percentiles).index(q) for q in PERCENTILES]
-    return [float(gap) for gap in np.abs(end[at] - paper_net(panel).values[-1])]
+    net, ends = paper_net(panel), None
+    accuracy = np.interp(net.accuracy_steps, metrics.steps, metrics.test_accuracy.mean(axis=1))
+    legible = net.accuracy_steps >= 7000  # earlier, the digitised curve is too steep to be read
+    gaps = np.abs(accuracy - net.accuracy) * legible
+    if {15, 50, 85} <= set(end["percentiles"]):
+        at = [end["percentiles"].index(q) for q in (15, 50, 85)]
+        ends = np.abs(end["typical_unit"][at] - net.values[-1])
+    step = float(net.accuracy_steps[gaps.argmax()])
+    return {"panel": panel, "accuracy": gaps.max(), "at_step": step, "end_percentiles": ends}

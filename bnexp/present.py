@@ -14,12 +14,7 @@ MOST_PANELS = 12  # of Figure 1; a larger grid is shown as a heat map alone
 
 
 def present(files: ExperimentFiles) -> tuple[dict[str, Any], list[Path]]:
-    """Write summary.json and the figures; returns the summary, and the paths of the figures.
-
-    Raises:
-        StorageError: the folder cannot be written.
-        DamagedError: a file of a run is damaged.
-    """
+    """Write summary.json and the figures; returns the summary, and the paths of the figures."""
     with storage.storage_errors(files.path):
         numbers = summary.summarize(files)
         storage.write_json(files.path / SUMMARY, {**numbers, "environment": provenance()})
@@ -31,9 +26,7 @@ def present(files: ExperimentFiles) -> tuple[dict[str, Any], list[Path]]:
 
 def fitting_figures(files: ExperimentFiles) -> dict[str, Figure]:
     """The figures that fit an experiment, by name."""
-    drawn = {}
-    if len(files.runs) <= MOST_PANELS:
-        drawn["fig1"] = figures.draw(files)
+    drawn = {"fig1": figures.draw(files)} if len(files.runs) <= MOST_PANELS else {}
     kind = figures_compare.comparison_kind(files.experiment)
     if kind == "bias":
         drawn["bias"] = figures_compare.draw_bias(files)
@@ -48,11 +41,9 @@ def fitting_figures(files: ExperimentFiles) -> dict[str, Figure]:
 
 def learned_gammas(files: ExperimentFiles) -> dict[str, Any]:
     """Final gammas (S, U) of the last hidden layer, of each finished variant that learns them."""
-    found = {}
-    for name, run in files.runs.items():
-        key = f"layers.{len(run.variant.settings.model.hidden)}.gamma"
-        if run.status.get("state") == "done":
-            model = checkpoint.load_tensors(run.path / MODEL)
-            if key in model:
-                found[name] = model[key].numpy()
-    return found
+    return {
+        name: checkpoint.load_tensors(run.path / MODEL)[f"layers.{len(model.hidden)}.gamma"].numpy()
+        for name, run in files.runs.items()
+        if (model := run.variant.settings.model).norm != "none" and model.gamma
+        if run.status.get("state") == "done"
+    }

@@ -2,10 +2,13 @@
 
 Rows are counted in steps: row r of a log holds step r * every, taken before that step's update;
 the last row of the probe and of the metrics is the final network's. A reader takes as many rows as
-`status.json` promises, and those bytes must have the CRC-32 that stands there.
+`status.json` promises, and those bytes must have the CRC-32 that stands there. `status.json` and
+`config.yaml` have one of their own; what the columns of the logs are follows from the config, and
+`percentiles.json` says it to other programs.
 """
 
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +20,18 @@ from numpy.typing import NDArray
 
 from bnexp import config
 from bnexp.config import Experiment, Settings, Variant
-from bnexp.errors import BnexpError, DamagedError, StorageError
-from bnexp.storage import AppendedArray, AppendedFile, check, read_json
+from bnexp.errors import BnexpError, ConfigError, DamagedError, StorageError
+from bnexp.storage import (
+    CHECKSUM,
+    RETRAIN,
+    AppendedArray,
+    AppendedFile,
+    check,
+    npy_header,
+    read_json,
+    reading,
+    write_whole,
+)
 
 BATCH, PROBE, METRICS = "batch_percentiles.npy", "probe_percentiles.npy", "metrics.csv"
 ICS = "ics.csv"
@@ -71,12 +84,17 @@ class RunFiles:
         for file in self.files.values():
             file.start()
 
-    def resume(self, extents: Mapping[str, Mapping[str, int]]) -> None:
-        """Continue all files after what `extents` returned.
+    def check(self, extents: Mapping[str, Mapping[str, int]]) -> None:
+        """Check that `resume` can continue after what `extents` returned.
 
         Raises:
             DamagedError: a file does not hold that any more.
         """
+        for name, file in self.files.items():
+            file.check(extents[name]["bytes"], extents[name]["crc32"])
+
+    def resume(self, extents: Mapping[str, Mapping[str, int]]) -> None:
+        """Continue all files after what `extents` returned; anything behind it is cut off."""
         for name, file in self.files.items():
             file.resume(extents[name]["bytes"], extents[name]["crc32"])
 
@@ -86,15 +104,21 @@ class RunFiles:
 
     def append_metrics(self, step: int, columns: Mapping[str, NDArray[np.float64]]) -> None:
         """Add one row of metrics for each seed."""
-        for index, seed in enumerate(self.seeds):
-            self.metrics.append(_csv_row(step, seed, *(columns[name][index] for name in COLUMNS)))
+        rows = (
+            _csv_row(step, seed, *(columns[name][index] for name in COLUMNS))
+            for index, seed in enumerate(self.seeds)
+        )
+        self.metrics.append(b"".join(rows))
 
     def append_shift(self, step: int, shifts: NDArray[np.float64]) -> None:
         """Add one row for each seed and layer from 2 on, of shifts (layers, S, 2)."""
         assert self.ics is not None  # noqa: S101  (asked for by record.ics_every)
-        for layer, of_layer in enumerate(shifts, 2):
-            for seed, (distance, cosine) in zip(self.seeds, of_layer, strict=True):
-                self.ics.append(_csv_row(step, seed, layer, distance, cosine))
+        rows = (
+            _csv_row(step, seed, layer, distance, cosine)
+            for layer, of_layer in enumerate(shifts, 2)
+            for seed, (distance, cosine) in zip(self.seeds, of_layer, strict=True)
+        )
+        self.ics.append(b"".join(rows))
 
     def publish(self) -> None:
         """Put everything appended on the disk and make it visible to readers."""
@@ -255,7 +279,7 @@ class Run:
         """The numbers of a CSV of the run, one row a line; NaN for an empty cell."""
         path, extent = self.path / name, self._extent(name)
         check(path, len(header), extent["bytes"], extent["crc32"])
-        with path.open("rb") as file:
+        with reading(path, RETRAIN), path.open("rb") as file:
             file.seek(len(header))
             text = file.read(extent["bytes"]).decode()
         rows = [[float(cell or "nan") for cell in line.split(",")] for line in text.splitlines()]
@@ -272,28 +296,22 @@ class Run:
 
     def _log(self, name: str, kind: str) -> PercentileLog:
         path, extent = self.path / name, self._extent(name)
-        described = read_json(self.path / PERCENTILES)
-        try:
-            about, final = described[kind], int(described["steps"])
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-            rows = extent["bytes"] // (array[:0].itemsize * int(np.prod(array.shape[1:])))
-            shape = (len(about["seeds"]), len(about["percentiles"]), len(about["unit"]))
-            if array.shape[1:] != shape or array.dtype != np.float32 or len(array) < rows:
-                raise ValueError(f"shape {array.shape}, expected ({rows}, {shape})")  # noqa: TRY301
-            log = PercentileLog(
-                np.minimum(np.arange(rows, dtype=np.int64) * int(about["every"]), final),
-                array[:rows],
-                tuple(about["percentiles"]),
-                tuple(about["seeds"]),
-                np.array(about["layer"], np.int64),
-                np.array(about["unit"], np.int64),
-                int(about["examples"]),
-                str(about["population"]),
-            )
-        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
-            raise DamagedError(f"{path}: cannot be read ({error}); train again") from None
-        check(path, array.offset, extent["bytes"], extent["crc32"])
-        return log
+        about = describe_percentiles(self.variant.settings, self._seeds())[kind]
+        shape = (len(about["seeds"]), len(about["percentiles"]), len(about["unit"]))
+        rows, header = extent["bytes"] // (4 * math.prod(shape)), len(npy_header(0, shape))
+        check(path, header, extent["bytes"], extent["crc32"])
+        with reading(path, RETRAIN):
+            values = np.memmap(path, "<f4", "r", header, (rows, *shape))
+        return PercentileLog(
+            np.minimum(np.arange(rows, dtype=np.int64) * about["every"], self.status["steps"]),
+            values,
+            tuple(about["percentiles"]),
+            tuple(about["seeds"]),
+            np.array(about["layer"], np.int64),
+            np.array(about["unit"], np.int64),
+            about["examples"],
+            about["population"],
+        )
 
 
 @dataclass(frozen=True)
@@ -305,13 +323,57 @@ class ExperimentFiles:
     runs: dict[str, Run]
 
 
+def write_config(folder: Path, experiment: Experiment) -> None:
+    """Write the experiment's config, below a line that holds its checksum."""
+    text = config.dump(experiment).encode()
+    write_whole(folder / CONFIG, _seal(text) + b"\n" + text)
+
+
+def read_config(folder: Path) -> Experiment:
+    """Read what `write_config` wrote.
+
+    Raises:
+        DamagedError: it cannot be read, or is not what was written.
+    """
+    path = folder / CONFIG
+    with reading(path, "use --out DIR, or --force"):
+        seal, _, text = path.read_bytes().partition(b"\n")
+    if seal.startswith(b"#") and seal != _seal(text):
+        raise DamagedError(
+            f"{path}: damaged, or edited; to train another config, copy it and use --out DIR"
+        )
+    try:
+        return config.load(path)
+    except ConfigError as error:
+        raise DamagedError(
+            f"{path}: damaged ({error.mistakes[0]}); use --out DIR, or --force"
+        ) from None
+
+
+def _seal(text: bytes) -> bytes:
+    return f"# Written by bnexp; CRC-32 of what follows: {zlib.crc32(text):08x}".encode()
+
+
+def read_status(folder: Path) -> dict[str, Any]:
+    """Read the status of a run.
+
+    Raises:
+        DamagedError: it is missing or damaged.
+    """
+    status = read_json(folder / STATUS)
+    # The first versions wrote no checksum, and the state first.
+    if next(iter(status), None) not in {CHECKSUM, "state"}:
+        raise DamagedError(f"{folder / STATUS}: damaged (it has no checksum); train again")
+    return status
+
+
 def read_run(folder: Path, variant: Variant) -> Run:
     """Read the files of one run.
 
     Raises:
         DamagedError: its status is missing or damaged.
     """
-    return Run(variant, folder, read_json(folder / STATUS))
+    return Run(variant, folder, read_status(folder))
 
 
 def read_experiment(path: Path) -> ExperimentFiles:
@@ -321,16 +383,18 @@ def read_experiment(path: Path) -> ExperimentFiles:
         StorageError: the folder holds no experiment.
         DamagedError: a file in it is damaged.
     """
-    if not (path / CONFIG).is_file():
-        raise StorageError(
-            f"{path}: no experiment here ({CONFIG} is missing); `bnexp runs` lists those there are"
-        )
-    experiment = config.load(path / CONFIG)
-    runs = {
-        variant.name: read_run(path / variant.name, variant)
-        for variant in experiment.variants
-        if (path / variant.name / STATUS).is_file()
-    }
+    with reading(path, RETRAIN):
+        if not (path / CONFIG).exists():
+            raise StorageError(
+                f"{path}: no experiment here ({CONFIG} is missing); "
+                "`bnexp runs` lists those there are"
+            )
+        experiment = read_config(path)
+        runs = {
+            variant.name: read_run(path / variant.name, variant)
+            for variant in experiment.variants
+            if (path / variant.name / STATUS).exists()
+        }
     return ExperimentFiles(path, experiment, runs)
 
 

@@ -3,32 +3,34 @@
 Both are ready for JSON; None stands for what was not reached or not recorded.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import itertools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bnexp import analysis, paper
-from bnexp.config import Settings, differences, flatten
+from bnexp.analysis import Array
+from bnexp.config import Settings, flatten
 from bnexp.errors import ConfigError
 from bnexp.located import suggestion
 from bnexp.runlog import ExperimentFiles, Run
+from bnexp.tables import cell
 
-Measures = dict[str, NDArray[np.float64]]
+Measures = dict[str, Array]
+Entry = dict[str, Any]
 
-CAVEAT = (
-    "'End' is the end of the run. A net that still moves then would settle later in a longer run."
-)
-OF_THE_NORM = {"norm", "norm_eps", "norm_momentum", "bias", "bias_std", "gamma", "beta"}
-"""Keys of `model` in which a normalized net and its plain counterpart may differ."""
+CAVEAT = "'End' is the end of the run. A net that still moves would settle later in a longer one."
 
 
 def varied(settings: Sequence[Settings]) -> list[str]:
     """Dotted keys in which the settings differ; where the data lie is not one of them."""
-    keys = {key for each in settings for key in differences(settings[0], each)} - {"data.root"}
-    return [key for key in flatten(settings[0]) if key in keys]
+    first, *others = map(flatten, settings)
+    keys = [key for key in first if key != "data.root"]
+    return [key for key in keys if any(other[key] != first[key] for other in others)]
 
 
 def unit_measures(run: Run) -> Measures:
@@ -48,19 +50,13 @@ def unit_measures(run: Run) -> Measures:
     return settled | analysis.drift(log.steps, values, log.percentiles)
 
 
-def measures(run: Run, units: Measures | None = None) -> Measures:
-    """Every number of a run that has one value a seed, each `(seeds,)`.
-
-    Args:
-        run: the run.
-        units: its `unit_measures`, where they are known; a seed's value is their median.
-    """
-    metrics = run.metrics
-    if not len(metrics.steps):
+def measures(run: Run | None) -> Measures:
+    """Every number of a run that has one value a seed, `(seeds,)`; of units, their median."""
+    if run is None or not len(run.metrics.steps):
         return {}
-    units = unit_measures(run) if units is None else units
+    metrics = run.metrics
     found = {"test_accuracy": metrics.test_accuracy[-1], "train_loss": metrics.train_loss[-1]}
-    found |= {name: np.median(values, axis=1) for name, values in units.items()}
+    found |= {name: np.median(values, axis=1) for name, values in unit_measures(run).items()}
     for accuracy in analysis.ACCURACIES:
         steps = analysis.steps_to(metrics.steps, metrics.test_accuracy, accuracy)
         found[f"steps_to_{100 * accuracy:g}"] = steps
@@ -70,151 +66,175 @@ def measures(run: Run, units: Measures | None = None) -> Measures:
 def summarize(files: ExperimentFiles) -> dict[str, Any]:
     """The content of summary.json, but for the environment.
 
-    Returns:
-        `experiment`, `seeds`, `note`; `variants`: each begun run in numbers; `comparisons`: each
-        finished normalized net less its plain counterpart, and P(one of its units settles sooner);
-        `paper`: each finished network's distance to Figure 1, where the experiment is the paper's.
+    `variants`: each begun run in numbers. `comparisons`: each finished normalized net less its
+    plain counterpart, and P(one of its units settles sooner). `paper`: each finished network's
+    distance to Figure 1, where the experiment is the paper's.
     """
-    experiment, runs = files.experiment, files.runs
-    keys = varied([variant.settings for variant in experiment.variants])
-    units = {name: unit_measures(run) for name, run in runs.items()}
-    found = {name: measures(run, units[name]) for name, run in runs.items()}
-    variants = {}
-    for name, run in runs.items():
-        variants[name] = _entry(run.variant.settings, run, keys, found[name])
-        variants[name]["median_of_all_units"] = {
-            measure: np.median(values) for measure, values in units[name].items()
-        }
-        variants[name]["end"] = _end(run)
-    comparisons = []
-    for norm, plain in _counterparts(files):
-        sooner = {
-            name: _over_seeds(analysis.sooner(settled, units[plain][name]))
-            for name, settled in units[norm].items()
-            if name.startswith("settle_") and name in units[plain]
-        }
-        gaps = _differences(found[norm], found[plain])
-        comparisons.append({"norm": norm, "plain": plain, "sooner": sooner, "differences": gaps})
-    content: dict[str, Any] = {
-        "experiment": experiment.name,
-        "seeds": experiment.seeds,
+    keys = varied([variant.settings for variant in files.experiment.variants])
+    variants, units, comparisons = {}, {}, []
+    for name, run in files.runs.items():
+        units[name] = unit_measures(run)
+        medians = {key: np.median(values) for key, values in units[name].items()}
+        variants[name] = _entry(run.variant.settings, run, keys)
+        variants[name] |= {"median_of_all_units": medians, "end": _end(run)}
+        variants[name] |= {"gradient_shift": _gradient_shift(run)}
+    done = {name: run for name, run in files.runs.items() if variants[name]["state"] == "done"}
+    for norm, plain in itertools.permutations(done, 2):
+        if _counterparts(done[norm].variant.settings, done[plain].variant.settings):
+            sooner = {
+                key: _over_seeds(analysis.sooner(settled, units[plain][key]))
+                for key, settled in units[norm].items()
+                if key.startswith("settle_")
+            }
+            gaps = _differences(variants[norm], variants[plain])
+            pair = {"norm": norm, "plain": plain, "sooner": sooner, "differences": gaps}
+            comparisons.append(pair)
+    distances = {name: paper.distance(run, variants[name]["end"]) for name, run in done.items()}
+    content = {
+        "experiment": files.experiment.name,
+        "seeds": files.experiment.seeds,
         "note": CAVEAT,
         "variants": variants,
         "comparisons": comparisons,
-        "paper": {
-            name: distance
-            for name, run in runs.items()
-            if (distance := _paper_distance(run, variants[name]["end"]))
-        },
+        "paper": {name: found for name, found in distances.items() if found},
     }
     return dict(_jsonable(content))
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A variant in a comparison; `run` is None before it was begun."""
-
-    settings: Settings
-    run: Run | None
-
-    @property
-    def done(self) -> bool:
-        return self.run is not None and self.run.status.get("state") == "done"
-
-    @property
-    def state(self) -> str:
-        if self.run is None:
-            return "not started"
-        step, steps = self.run.status.get("step", 0), self.settings.train.steps
-        return f"{self.run.status.get('state')}: step {step:,} of {steps:,}"
-
-
 def compare(files: Sequence[ExperimentFiles], baseline: str | None = None) -> list[dict[str, Any]]:
-    """Every variant beside a baseline, paired by seed.
+    """A row for every variant, with its differences from its baseline, paired by seed.
+
+    Where these are None, `notes` say why.
 
     Args:
-        files: one experiment or several.
-        baseline: a row's label: the variant's name; of several experiments, `experiment/variant`.
-            None: the first row.
-
-    Returns:
-        A row a variant: `label`, `state`, `step`, `seeds`, `settings` (those that differ between
-        rows), `parameters`, `seconds_per_step`, `measures` (mean, low, high, per_seed),
-        `differences` from the baseline (the same and a verdict; None where there are none) and
-        `notes`: why they are missing, or to be read with care.
+        files: the experiments.
+        baseline: a label: the variant's name, or of several experiments `experiment/variant`; or
+            `key=value`: each row's is then the one with this value and all other settings equal.
+            None: in a grid, the first value of its last setting that has two; else the first row.
 
     Raises:
-        ConfigError: no row has the baseline's label.
+        ConfigError: no row is the baseline.
     """
-    rows = _labelled(files)
-    baseline = next(iter(rows)) if baseline is None else baseline
-    if baseline not in rows:
+    variants = _labelled(files)
+    keys = varied([settings for settings, _ in variants.values()])
+    rows = {label: {"label": label, **_entry(*each, keys)} for label, each in variants.items()}
+    for label, base in _baselines(rows, baseline).items():
+        row, other = rows[label], rows[base]
+        row |= {"baseline": None if row is other else base, "differences": None}
+        row |= {"notes": _notes(row, other), "percentile_gap": None}
+        if row is not other and row["state"] == other["state"] == "done":
+            row["differences"] = _differences(row, other)
+            row["percentile_gap"] = _percentile_gap(variants[label][1], variants[base][1])
+    return list(_jsonable([*rows.values()]))
+
+
+def _baselines(rows: Mapping[str, Entry], baseline: str | None) -> dict[str, str]:
+    """The label of the row that each row is compared with."""
+    settings = {
+        label: {k: cell(v) for k, v in row["settings"].items()} for label, row in rows.items()
+    }
+    first = next(iter(rows))
+    if baseline is None:
+        values = {key: {each[key] for each in settings.values()} for key in settings[first]}
+        pairs = [key for key, found in values.items() if len(found) == 2]
+        different = {tuple(each.values()) for each in settings.values()}
+        grid = len(different) == len(rows) == math.prod(map(len, values.values()))
+        many = grid and len(values) > 1 and pairs
+        baseline = f"{pairs[-1]}={settings[first][pairs[-1]]}" if many else first
+    if baseline in rows:
+        return dict.fromkeys(rows, baseline)
+    key, _, value = baseline.partition("=")
+    found = {
+        label: other
+        for label, each in settings.items()
+        for other, candidate in settings.items()
+        if candidate == each | {key: value}
+    }
+    if len(found) < len(rows):
         hint = suggestion(baseline, rows) or f"; there are {', '.join(rows)}"
         raise ConfigError(f"--baseline {baseline}: no such variant{hint}")
-    keys = varied([row.settings for row in rows.values()])
-    found = {label: measures(row.run) if row.run else {} for label, row in rows.items()}
-    table: list[dict[str, Any]] = []
-    for label, row in rows.items():
-        notes = [] if row.done else [row.state]
-        gaps = None
-        if label != baseline:
-            mine, theirs, more = _pairs(row, rows[baseline])
-            notes += more
-            if mine:
-                gaps = _differences(_at(found[label], mine), _at(found[baseline], theirs))
-        entry = _entry(row.settings, row.run, keys, found[label])
-        table.append({"label": label, **entry, "differences": gaps, "notes": notes})
-    return [_jsonable(row) for row in table]
+    return found
 
 
-def _pairs(row: _Row, baseline: _Row) -> tuple[list[int], list[int], list[str]]:
-    """Positions, in each, of the seeds that both have; and what to say of the pairing."""
-    keys = {"data.name", "data.binarize", "train.steps"}
-    notes = [
-        f"{key} is not the baseline's: read the differences with care"
-        for key in varied([row.settings, baseline.settings])
-        if key in keys
-    ]
-    if not baseline.done:
-        notes.append(f"the baseline is not finished ({baseline.state})")
-    if not (row.done and baseline.done and row.run and baseline.run):
-        return [], [], notes
-    mine, theirs = row.run.metrics.seeds, baseline.run.metrics.seeds
-    common = [seed for seed in mine if seed in theirs]
-    if set(mine) != set(theirs):
-        paired = f"paired over {_listed(common)}" if common else "none in common, so not paired"
-        notes.append(f"seeds {_listed(mine)}, the baseline's {_listed(theirs)}: {paired}")
-    here, there = ([seeds.index(seed) for seed in common] for seeds in (mine, theirs))
-    return here, there, notes
+def _percentile_gap(run: Run | None, base: Run | None) -> float | None:
+    """Largest difference between the probe percentiles of two nets that should be equal.
+
+    They should be where nothing but the bias before the norm differs: the norm subtracts it.
+    """
+    if run is None or base is None or run.probe is None or base.probe is None:
+        return None
+    settings = run.variant.settings
+    only_bias = set(varied([settings, base.variant.settings])) <= {"model.bias", "model.bias_std"}
+    if settings.model.norm == "none" or not only_bias or run.probe.seeds != base.probe.seeds:
+        return None
+    return float(np.abs(run.probe.values - base.probe.values).max())
 
 
-def _differences(found: Measures, baseline: Measures) -> dict[str, Any]:
-    """Each measure less the baseline's, seed by seed."""
-    gaps = {name: found[name] - baseline[name] for name in found if name in baseline}
-    return {
-        name: _over_seeds(gap) | {"verdict": analysis.interval(gap).verdict}
-        for name, gap in gaps.items()
-    }
+def _labelled(files: Sequence[ExperimentFiles]) -> dict[str, tuple[Settings, Run | None]]:
+    """The variants by label; without a run before they were begun."""
+    found, names = {}, {each.experiment.name for each in files}
+    for each in files:
+        folder = each.experiment.name if len(names) == len(files) else each.path
+        for variant in each.experiment.variants:
+            label = variant.name if len(files) == 1 else f"{folder}/{variant.name}"
+            found[label] = variant.settings, each.runs.get(variant.name)
+    return found
 
 
-def _at(found: Measures, positions: Sequence[int]) -> Measures:
-    """The measures of some seeds."""
-    return {name: values[list(positions)] for name, values in found.items()}
-
-
-def _entry(
-    settings: Settings, run: Run | None, keys: Sequence[str], found: Measures
-) -> dict[str, Any]:
+def _entry(settings: Settings, run: Run | None, keys: Sequence[str]) -> Entry:
+    """A variant in numbers: those of its settings that differ, its state, and its measures."""
     flat, status = flatten(settings), run.status if run else {"state": "not started"}
     return {
         "settings": {key: flat[key] for key in keys},
         "seeds": run.metrics.seeds if run else (),
         **{key: status.get(key) for key in ("state", "step", "parameters", "seconds_per_step")},
-        "measures": {name: _over_seeds(values) for name, values in found.items()},
+        "measures": {name: _over_seeds(values) for name, values in measures(run).items()},
     }
 
 
-def _end(run: Run) -> dict[str, Any] | None:
+def _notes(row: Entry, base: Entry) -> list[str]:
+    mine, theirs = (f"{each['state']} (step {each['step'] or 0:,})" for each in (row, base))
+    notes = [] if row["state"] == "done" else [mine]
+    if row is base:
+        return notes
+    notes += [
+        f"{key} is not the baseline's: read the differences with care"
+        for key in ("data.name", "data.binarize", "train.steps")
+        if row["settings"].get(key) != base["settings"].get(key)
+    ]
+    if base["state"] != "done":
+        notes.append(f"the baseline is not finished: {theirs}")
+    elif row["state"] == "done" and set(row["seeds"]) != set(base["seeds"]):
+        notes.append("not the baseline's seeds: only those in common are paired")
+    return notes
+
+
+def _differences(row: Entry, base: Entry) -> Entry | None:
+    """Each measure less the baseline's, over the seeds that both have; None if there are none."""
+    common = [seed for seed in row["seeds"] if seed in base["seeds"]]
+    mine, theirs = ([each["seeds"].index(seed) for seed in common] for each in (row, base))
+    if not common:
+        return None
+    found = {}
+    for name, values in row["measures"].items():
+        if name in base["measures"]:
+            gap = values["per_seed"][mine] - base["measures"][name]["per_seed"][theirs]
+            found[name] = {**_over_seeds(gap), "verdict": analysis.interval(gap).verdict}
+    return found
+
+
+def _over_seeds(values: Array) -> Entry:
+    return asdict(analysis.interval(values)) | {"per_seed": values}
+
+
+def _counterparts(norm: Settings, plain: Settings) -> bool:
+    """Whether these are a normalized net and a plain one that differ in nothing else."""
+    both = {"model.hidden", "model.activation", "model.weight_std"}
+    differ = [key for key in varied([norm, plain]) if key in both or not key.startswith("model.")]
+    return not differ and norm.model.norm != "none" and plain.model.norm == "none"
+
+
+def _end(run: Run) -> Entry | None:
     """The last hidden layer's percentiles in the probe's last row."""
     log, layer = run.probe, len(run.variant.settings.model.hidden)
     if log is None or not len(log.steps):
@@ -234,65 +254,21 @@ def _end(run: Run) -> dict[str, Any] | None:
     }
 
 
-def _paper_distance(run: Run, end: dict[str, Any] | None) -> dict[str, Any] | None:
-    panel, metrics = paper.paper_panel(run.variant.settings), run.metrics
-    if panel is None or end is None or run.status.get("state") != "done":
+def _gradient_shift(run: Run) -> Entry | None:
+    """Median distance and cosine of each layer's gradients, over seeds and the last half."""
+    ics = run.ics
+    if ics is None or not len(ics.steps):
         return None
-    accuracy = paper.accuracy_distance(panel, metrics.steps, metrics.test_accuracy.mean(axis=1))
+    half = len(ics.steps) // 2
     return {
-        "panel": panel,
-        "accuracy": accuracy and accuracy[0],
-        "at_step": accuracy and accuracy[1],
-        "end_percentiles": paper.end_distance(panel, end["percentiles"], end["typical_unit"]),
+        "from_step": ics.steps[half],
+        "layers": ics.layers,
+        "distance": np.median(ics.distance[half:], axis=(0, 2)),
+        "cosine": np.nanmedian(ics.cosine[half:], axis=(0, 2)),
     }
-
-
-def _labelled(files: Sequence[ExperimentFiles]) -> dict[str, _Row]:
-    names = [each.experiment.name for each in files]
-    if len(set(names)) < len(names):
-        names = [str(each.path) for each in files]
-    return {
-        variant.name if len(files) == 1 else f"{name}/{variant.name}": _Row(
-            variant.settings, each.runs.get(variant.name)
-        )
-        for name, each in zip(names, files, strict=True)
-        for variant in each.experiment.variants
-    }
-
-
-def _counterparts(files: ExperimentFiles) -> list[tuple[str, str]]:
-    """Pairs (normalized, plain) of finished runs that differ in nothing else."""
-    done = {name: run for name, run in files.runs.items() if run.status.get("state") == "done"}
-    settings = {name: run.variant.settings for name, run in done.items()}
-    allowed = {f"model.{key}" for key in OF_THE_NORM}
-    return [
-        (norm, plain)
-        for norm in settings
-        for plain in settings
-        if settings[norm].model.norm != "none"
-        and settings[plain].model.norm == "none"
-        and set(varied([settings[norm], settings[plain]])) <= allowed
-    ]
-
-
-def _over_seeds(values: NDArray[np.float64]) -> dict[str, Any]:
-    found = asdict(analysis.interval(values))
-    del found["seeds"]
-    return found | {"per_seed": values}
-
-
-def _listed(seeds: Sequence[int]) -> str:
-    return ", ".join(map(str, seeds))
 
 
 def _jsonable(value: Any) -> Any:  # noqa: ANN401  (JSON's values have no narrower type)
     """Tuples and arrays as lists, numpy's numbers as Python's, NaN and infinity as None."""
-    if isinstance(value, dict):
-        return {key: _jsonable(each) for key, each in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return _jsonable(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_jsonable(each) for each in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
+    text = json.dumps(value, default=lambda array: array.tolist())
+    return json.loads(text, parse_constant=lambda _: None)

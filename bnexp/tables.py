@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any
 
-Rows = Sequence[Mapping[str, Any]]
+Row = Mapping[str, Any]
 
 MEASURES = {
     "test_accuracy": ("test accuracy", ".4f"),
@@ -18,58 +18,58 @@ MEASURES = {
 """The measures that text and Markdown show: the heading, and the format of a value."""
 
 
-def render(summary: Mapping[str, Any]) -> str:
+def render(summary: Row) -> str:
     """The content of summary.json as text: the variants, what compares them, and the paper."""
-    rows = [{"label": name} | variant for name, variant in summary["variants"].items()]
-    parts = [aligned(_variant_cells(rows))]
+    rows = [{"label": name, **variant} for name, variant in summary["variants"].items()]
+    parts = [aligned([_variant_cells(row) for row in rows])]
     if summary["comparisons"]:
         parts.append(aligned([_pair_cells(pair) for pair in summary["comparisons"]]))
     if summary["paper"]:
         parts.append("Largest distances to the paper's Figure 1 (accuracy from step 7,000):")
-        parts.append(aligned([_paper_cells(*pair) for pair in summary["paper"].items()]))
+        parts.append(aligned([_paper_cells(*item) for item in summary["paper"].items()]))
     return "\n\n".join([*parts, summary["note"]])
 
 
-def comparison(rows: Rows, form: str = "text") -> str:
-    """The rows of `summary.compare`.
-
-    Args:
-        rows: of `summary.compare`.
-        form: `text`, `markdown`, `csv` (a line a variant and measure) or `json` (the rows).
-    """
+def comparison(rows: Sequence[Row], form: str = "text") -> str:
+    """The rows of `summary.compare` as `text`, `markdown`, `json`, or `csv`."""
     if form == "json":
         return json.dumps(rows, indent=1, allow_nan=False)
     if form == "csv":
-        return _csv(_long(rows))
+        return _csv(rows)
     lay = markdown if form == "markdown" else aligned
-    parts = [lay(_variant_cells(rows))]
-    if differences := _difference_cells(rows):
-        baseline = next(row["label"] for row in rows if row["differences"] is None)
-        parts += [f"Differences from {baseline}, paired by seed:", lay(differences)]
+    parts = [lay([_variant_cells(row) for row in rows])]
+    if differences := [
+        _difference_cells(row, name)
+        for name in MEASURES
+        for row in rows
+        if name in (row["differences"] or {})
+    ]:
+        parts += ["Differences, paired by seed:", lay(differences)]
+    parts += [
+        f"{row['label']}: its percentiles differ from those of {row['baseline']} by "
+        f"{row['percentile_gap']:.0e} at most. BN subtracts a bias with the mean; what is left is "
+        "float rounding, which training carries on."
+        for row in rows
+        if row["percentile_gap"] is not None
+    ]
     parts += [f"{row['label']}: {note}." for row in rows for note in row["notes"]]
     return "\n\n".join(parts)
 
 
-def aligned(rows: Rows) -> str:
+def aligned(rows: Sequence[Row]) -> str:
     """Rows of equal keys as plain text, in columns; numbers to the right."""
-
-    def line(cells: Sequence[str]) -> str:
-        placed = [
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(cells, widths, rights, strict=True)
-        ]
-        return "  ".join(placed).rstrip()
-
     if not rows:
         return ""
     table = [list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]
-    columns = list(zip(*table, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    rights = [all(text[:1] in "+-0123456789" for text in column[1:]) for column in columns]
-    return "\n".join(line(cells) for cells in table)
+    columns = []
+    for column in zip(*table, strict=True):
+        numbers = all(text[:1] in "+-0123456789" for text in column[1:])
+        place, width = str.rjust if numbers else str.ljust, max(map(len, column))
+        columns.append([place(text, width) for text in column])
+    return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
 
 
-def markdown(rows: Rows) -> str:
+def markdown(rows: Sequence[Row]) -> str:
     """Rows of equal keys as a Markdown table."""
     table = [list(rows[0]), ["---"] * len(rows[0])]
     table += [[cell(value).replace("|", "\\|") for value in row.values()] for row in rows]
@@ -78,115 +78,88 @@ def markdown(rows: Rows) -> str:
 
 def cell(value: object) -> str:
     """A value as YAML would write it; nothing for None."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(cell, value))}]"
+    if value is None or isinstance(value, bool):
+        return "" if value is None else str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _variant_cells(rows: Rows) -> list[dict[str, Any]]:
-    """A line a variant: its settings, and each measure with half its interval's width."""
-    return [
-        {"variant": row["label"], **row["settings"], "seeds": len(row["seeds"])}
-        | {
+def _variant_cells(row: Row) -> Row:
+    """A variant: its settings, and each measure with half its interval's width."""
+    seconds = row["seconds_per_step"]
+    return {
+        "variant": row["label"],
+        **row["settings"],
+        "seeds": len(row["seeds"]),
+        **{
             heading: _with_error(row["measures"].get(name), form)
             for name, (heading, form) in MEASURES.items()
-        }
-        | {
-            "parameters": _number(row["parameters"], ","),
-            "ms/step": _number(row["seconds_per_step"], ".2f", 1000),
-        }
-        for row in rows
-    ]
-
-
-def _difference_cells(rows: Rows) -> list[dict[str, Any]]:
-    return [
-        {
-            "measure": heading,
-            "variant": row["label"],
-            "difference": _number(row["differences"][name]["mean"], f"+{form}"),
-            "95 % interval": _between(row["differences"][name], f"+{form}"),
-            "verdict": row["differences"][name]["verdict"],
-        }
-        for name, (heading, form) in MEASURES.items()
-        for row in rows
-        if row["differences"] and name in row["differences"]
-    ]
-
-
-def _pair_cells(pair: Mapping[str, Any]) -> dict[str, str]:
-    """A normalized net against its plain counterpart."""
-    accuracy = pair["differences"].get("test_accuracy")
-    sooner = {
-        f"P(settles sooner, {name.removeprefix('settle_')})": _with_error(values, ".3f")
-        for name, values in pair["sooner"].items()
+        },
+        "parameters": _number(row["parameters"], ","),
+        "ms/step": _number(seconds and 1000 * seconds, ".2f"),
     }
+
+
+def _difference_cells(row: Row, name: str) -> Row:
+    (heading, form), gap = MEASURES[name], row["differences"][name]
+    mean, low, high = (_number(gap[key], f"+{form}") for key in ("mean", "low", "high"))
+    return {
+        "measure": heading,
+        "variant": row["label"],
+        "less": row["baseline"],
+        "difference": mean,
+        "95 % interval": "" if gap["low"] is None else f"[{low}, {high}]",
+        "verdict": gap["verdict"],
+    }
+
+
+def _pair_cells(pair: Row) -> Row:
+    accuracy = pair["differences"]["test_accuracy"]
     return {
         "with norm": pair["norm"],
         "less plain": pair["plain"],
         "test accuracy": _with_error(accuracy, "+.4f"),
-        "verdict": accuracy["verdict"] if accuracy else "-",
-        **sooner,
+        "verdict": accuracy["verdict"],
+    } | {
+        f"P(settles sooner, {name.removeprefix('settle_')})": _with_error(values, ".3f")
+        for name, values in pair["sooner"].items()
     }
 
 
-def _paper_cells(name: str, distance: Mapping[str, Any]) -> dict[str, str]:
-    ends = distance["end_percentiles"] or [None] * 3
+def _paper_cells(name: str, distance: Row) -> Row:
+    ends = distance["end_percentiles"] or []
     return {
         "variant": name,
         "test accuracy": _number(distance["accuracy"], ".4f"),
         "at step": _number(distance["at_step"], ",.0f"),
-        **{f"end P{q}": _number(far, ".2f") for q, far in zip((15, 50, 85), ends, strict=True)},
+        "end P15, P50, P85": ", ".join(_number(far, ".2f") for far in ends),
     }
 
 
-def _long(rows: Rows) -> list[dict[str, Any]]:
+def _csv(rows: Sequence[Row]) -> str:
     """A line a variant and measure, every measure there is."""
-    return [
-        {"variant": row["label"], "state": row["state"]}
-        | {key: cell(value) for key, value in row["settings"].items()}
-        | {"measure": name}
-        | {key: values[key] for key in ("mean", "low", "high")}
-        | {
-            f"difference_{key}": (row["differences"] or {}).get(name, {}).get(key)
-            for key in ("mean", "low", "high", "verdict")
-        }
-        for row in rows
-        for name, values in row["measures"].items()
-    ]
-
-
-def _csv(rows: Rows) -> str:
-    text = StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    text, ends = StringIO(), ("mean", "low", "high")
+    write = csv.writer(text, lineterminator="\n").writerow
+    differences = [f"difference_{key}" for key in (*ends, "verdict")]
+    write(["variant", "state", *rows[0]["settings"], "measure", *ends, *differences])
+    for row in rows:
+        about = [row["label"], row["state"], *map(cell, row["settings"].values())]
+        for name, values in row["measures"].items():
+            gap = (row["differences"] or {}).get(name, {})
+            write([*about, name, *map(values.get, ends), *map(gap.get, (*ends, "verdict"))])
     return text.getvalue().rstrip("\n")
 
 
-def _with_error(values: Mapping[str, Any] | None, form: str) -> str:
-    if not values or values["mean"] is None:
-        return "-"
-    if values["low"] is None:
-        return _number(values["mean"], form)
-    half = values["mean"] - values["low"]
-    return f"{_number(values['mean'], form)} ±{half:{form.lstrip('+')}}"
+def _with_error(values: Row | None, form: str) -> str:
+    """The mean, and half its interval's width where there is one."""
+    mean, low = (values["mean"], values["low"]) if values else (None, None)
+    half = f" ±{mean - low:{form.lstrip('+')}}" if low is not None else ""
+    return _number(mean, form) + half
 
 
-def _between(values: Mapping[str, Any], form: str) -> str:
-    if values["low"] is None:
-        return ""
-    return f"[{_number(values['low'], form)}, {_number(values['high'], form)}]"
-
-
-def _number(value: float | None, form: str, scale: float = 1) -> str:
+def _number(value: float | None, form: str) -> str:
     """The value in this form; one digit and the exponent where that would look like 0."""
     if value is None:
         return "-"
-    text = f"{value * scale:{form}}"
-    looks_zero = not any(digit in text for digit in "123456789")
-    return f"{value * scale:{'+' if '+' in form else ''}.0e}" if value and looks_zero else text
+    text = f"{value:{form}}"
+    looks_zero = value and not text.strip("+-0.")
+    return f"{value:{'+' if '+' in form else ''}.0e}" if looks_zero else text

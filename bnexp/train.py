@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -30,7 +31,7 @@ from bnexp.runlog import (
     Task,
     describe_percentiles,
 )
-from bnexp.storage import AppendedArray, locked, storage_errors, write_json
+from bnexp.storage import AppendedArray, locked, storage_errors, write_json, write_sealed
 
 BLOCK = 100  # rows kept on the device before they are written
 CHUNK = 1000  # test examples evaluated at a time: their activations stay in the cache
@@ -309,43 +310,63 @@ def _run_locked(task: Task, stop: Callable[[], bool], say: Callable[[str], None]
     settings = task.variant.settings
     torch.set_num_threads(settings.train.threads)
     dataset = data.load(settings.data)
-    files = RunFiles(task.folder, settings, task.seeds)
-    trainer = Trainer(task, dataset, files)
-    status = _Status(task, trainer)
-    try:
-        _begin(trainer, say)
-        write_json(task.folder / PERCENTILES, describe_percentiles(settings, task.seeds))
-        state = _loop(trainer, status, stop)
-    except RunError as error:
-        trainer.files.publish()
-        status.write("failed", files.extents(), error=str(error))
-        raise
-    finally:
-        files.close()
-    return state
+    with closing(RunFiles(task.folder, settings, task.seeds)) as files:
+        trainer = Trainer(task, dataset, files)
+        status = _Status(task, trainer)
+        try:
+            _begin(trainer, status, say)
+            write_json(task.folder / PERCENTILES, describe_percentiles(settings, task.seeds))
+            return _loop(trainer, status, stop)
+        except Exception as error:
+            # This error is the one to tell, whether or not the disk still takes what follows.
+            with suppress(OSError):
+                if isinstance(error, RunError):  # what led there is worth a look
+                    files.publish()
+                    status.extents = files.extents()
+                if status.extents:  # else the files of before are untouched
+                    status.write("failed", error=str(error) or type(error).__name__)
+            raise
 
 
-def _begin(trainer: Trainer, say: Callable[[str], None]) -> None:
-    """Restore the newest checkpoint that is whole and fits its logs, or start anew."""
-    folder = trainer.task.folder
-    state, complaints = checkpoint.load(folder)
+def _begin(trainer: Trainer, status: "_Status", say: Callable[[str], None]) -> None:
+    """Restore the newest checkpoint that is whole and fits its logs, or start anew.
+
+    At every moment, `status.json` promises readers only what the logs hold.
+    """
+    task, files = trainer.task, trainer.files
+    state, complaints = checkpoint.load(task.folder, lambda state: _check_fit(trainer, state))
     for complaint in complaints:
-        say(f"{complaint}; using the one before" if state else f"{complaint}; starting again")
+        say(f"{complaint}; {'using the checkpoint before' if state else 'starting again'}")
     if state is None:
-        trainer.files.start()
-        return
-    if state["settings"] != settings_text(trainer.task):
-        raise DamagedError(
-            f"{folder}: its checkpoint belongs to other settings; use --out DIR, or --force"
-        )
-    trainer.restore(state)
-    say(f"{trainer.task.variant.name}: continuing at step {trainer.step}")
+        status.path.unlink(missing_ok=True)
+        files.start()
+    else:
+        trainer.step, status.extents = state["step"], state["extents"]
+        status.write("running")
+        trainer.restore(state)
+        say(f"{task.variant.name}: continuing at step {trainer.step}")
+    status.extents = files.extents()
+
+
+def _check_fit(trainer: Trainer, state: Mapping[str, Any]) -> None:
+    """Check that the run can continue from this checkpoint.
+
+    Raises:
+        DamagedError: it belongs to another run, or a log does not hold what it counts on.
+    """
+    task = trainer.task
+    other = f"{task.folder}: its checkpoint belongs to other settings; use --out DIR, or --force"
+    if state.get("format") != checkpoint.FORMAT or state["step"] > trainer.settings.train.steps:
+        raise DamagedError(other)
+    before, now = (json.loads(text) for text in (state["settings"], settings_text(task)))
+    if before | {"data.root": None} != now | {"data.root": None}:  # where it lies does not matter
+        raise DamagedError(other)
+    trainer.files.check(state["extents"])
 
 
 def _loop(trainer: Trainer, status: "_Status", stop: Callable[[], bool]) -> str:
     train, files = trainer.settings.train, trainer.files
-    extents = files.extents()
-    status.write("running", extents)
+    status.write("running")
     with np.errstate(all="ignore"):  # what is not finite is found, and said, by `flush`
         while trainer.step < train.steps:
             trainer.advance()
@@ -355,12 +376,12 @@ def _loop(trainer: Trainer, status: "_Status", stop: Callable[[], bool]) -> str:
                 or trainer.step % train.checkpoint_every == 0
                 or trainer.step == train.steps
             ):
-                extents = _checkpoint(trainer)
-                status.write("running", extents)
+                status.extents = _checkpoint(trainer)
+                status.write("running")
             elif status.beat_due():
-                status.write("running", extents)
+                status.write("running")
             if stopping and trainer.step < train.steps:
-                status.write("interrupted", extents)
+                status.write("interrupted")
                 return "interrupted"
         # The final network's rows come after the last checkpoint, so that a longer run of the
         # same config can continue from it.
@@ -369,7 +390,8 @@ def _loop(trainer: Trainer, status: "_Status", stop: Callable[[], bool]) -> str:
         trainer.record_metrics()
     files.publish()
     checkpoint.save_tensors(trainer.task.folder / MODEL, trainer.network.model())
-    status.write("done", files.extents())
+    status.extents = files.extents()
+    status.write("done")
     return "done"
 
 
@@ -395,6 +417,7 @@ class _Status:
             "threads": trainer.settings.train.threads,
             "parameters": trainer.network.parameter_count,
         }
+        self.extents: Mapping[str, Any] = {}  # what readers may rely on
         self._began: tuple[float, int] | None = None
         self._look = self._beat = 0.0
 
@@ -410,14 +433,14 @@ class _Status:
         """Whether it is time for a heartbeat."""
         return self._look > self._beat
 
-    def write(self, state: str, extents: Mapping[str, Any], **more: str) -> None:
-        """Write the file; `extents` is what readers may rely on."""
+    def write(self, state: str, **more: str) -> None:
+        """Write the file."""
         now, step = time.monotonic(), self.trainer.step
         if self._began is None:
             self._began = now, step
         began, first = self._began
         self._beat = now + HEARTBEAT_SECONDS
-        write_json(
+        write_sealed(
             self.path,
             {
                 "state": state,
@@ -427,6 +450,6 @@ class _Status:
                 "seconds_per_step": (now - began) / (step - first) if step > first else None,
                 **self.constant,
                 **more,
-                "files": extents,
+                "files": self.extents,
             },
         )

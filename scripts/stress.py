@@ -3,9 +3,11 @@
     python scripts/stress.py --repetitions 50 --seed 0
 
 One repetition starts `bnexp train`, kills it after a random time, and starts it again, until it is
-done. SIGKILL goes to the command with all its processes, or to one of the run's processes alone;
-SIGTERM and SIGINT go to the command. Then every file is compared, bit by bit. The outcome is
-written to results/reliability/; exit 1 if any repetition differs.
+done; about a third extend a finished run of fewer steps. SIGKILL goes to the command with all its
+processes, or to one of the run's processes alone;
+SIGTERM goes to the command or to one of the run's processes, SIGINT to the command. Then every
+file is compared, bit by bit. The outcome is written to results/reliability/; exit 1 if any
+repetition differs.
 """
 
 import argparse
@@ -34,14 +36,25 @@ variants:
   batchnorm: {{model: {{norm: batch, bias: false}}}}
 """
 VARIANTS = ("baseline", "batchnorm")
+KINDS = {  # what is sent, and how often
+    "SIGKILL": 5,
+    "SIGKILL to one run": 3,
+    "SIGTERM": 1,
+    "SIGTERM to one run": 1,
+    "SIGINT": 1,
+}
 COMPARED = ("batch_percentiles.npy", "probe_percentiles.npy", "metrics.csv", "percentiles.json")
 
 
-def start(config: Path, out: Path) -> subprocess.Popen[str]:
+def start(config: Path, out: Path, *overrides: str) -> subprocess.Popen[str]:
     """The user's command, at the head of a process group of its own."""
     command = [sys.executable, "-m", "bnexp", "train", "--config", str(config), "--out", str(out)]
     return subprocess.Popen(  # noqa: S603
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0
+        [*command, *overrides],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        process_group=0,
     )
 
 
@@ -69,11 +82,11 @@ def worker(out: Path, variant: str) -> int | None:
 def interrupt(process: subprocess.Popen[str], out: Path, how: str, variant: str) -> str:
     """Send one signal; says what was done."""
     try:
-        if how == "SIGKILL to one run":
+        if how.endswith("to one run"):
             pid = worker(out, variant)
             if pid is None:
                 return "no run at work"
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, getattr(signal, how.split(maxsplit=1)[0]))
         elif how == "SIGKILL":
             os.killpg(process.pid, signal.SIGKILL)
         else:
@@ -91,14 +104,16 @@ def repetition(config: Path, out: Path, draw: random.Random, longest: float, mos
         if len(done) < most:
             time.sleep(draw.uniform(0.2, 1.0) * longest)
             if process.poll() is None:
-                kinds = ("SIGKILL", "SIGKILL to one run", "SIGTERM", "SIGINT")
-                how = draw.choices(kinds, (5, 3, 1, 1))[0]
+                how = draw.choices(*zip(*KINDS.items(), strict=True))[0]
                 done.append(interrupt(process, out, how, draw.choice(VARIANTS)))
         output, _ = process.communicate()
         if process.returncode == 0:
             return done
-        if process.returncode not in {-signal.SIGKILL, 130}:
+        # 130, or the signal itself while the command is not training: it starts, or draws.
+        if process.returncode not in {130, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT}:
             return [*done, f"exit {process.returncode}: {output[-300:]}"]
+        if "Traceback" in output and process.returncode == 130:
+            return [*done, f"exit 130 with a traceback: {output[-300:]}"]
 
 
 def main() -> int:
@@ -123,7 +138,12 @@ def main() -> int:
         longest, expected = time.monotonic() - began, contents(folder / "whole")
         for number in range(arguments.repetitions):
             out = folder / f"repetition{number}"
-            done = repetition(config, out, draw, longest, arguments.kills)
+            extended = []
+            if draw.random() < 1 / 3:
+                shorter = f"train.steps={draw.randrange(1, arguments.steps)}"
+                start(config, out, shorter).communicate()
+                extended = [f"after {shorter}"]
+            done = extended + repetition(config, out, draw, longest, arguments.kills)
             equal = "exit" not in done[-1] if done else True
             differing = (
                 [k for k, v in contents(out).items() if expected.get(k) != v] if equal else []

@@ -179,7 +179,7 @@ def test_compare_gives_the_paired_table_in_each_form(trained, bnexp):
     folder, _ = trained
     code, out, _ = bnexp("compare", folder)
     assert code == 0
-    assert "Differences from baseline, paired by seed:" in out
+    assert "Differences, paired by seed:" in out
     rows = json.loads(bnexp("compare", folder, "--json")[1])
     mean = rows[1]["differences"]["test_accuracy"]["mean"]
     assert str(mean) in bnexp("compare", folder, "--csv")[1]

@@ -114,7 +114,7 @@ def test_only_common_seeds_are_paired_and_a_note_says_so(files):
     runs = files.runs | {"batchnorm": with_seeds(files.runs["batchnorm"], (1, 3))}
     row = compare([replace(files, runs=runs)])[1]
     assert len(row["differences"]["test_accuracy"]["per_seed"]) == 2
-    assert row["notes"] == ["seeds 1, 3, the baseline's 0, 1, 2, 3: paired over 1, 3"]
+    assert row["notes"] == ["not the baseline's seeds: only those in common are paired"]
 
 
 def test_without_a_common_seed_there_is_no_difference(files):
@@ -125,19 +125,19 @@ def test_without_a_common_seed_there_is_no_difference(files):
     }
     row = compare([replace(files, runs=runs)])[1]
     assert row["differences"] is None
-    assert row["notes"] == ["seeds 1, 3, the baseline's 0, 2: none in common, so not paired"]
+    assert row["notes"] == ["not the baseline's seeds: only those in common are paired"]
 
 
 def test_unfinished_and_missing_runs_are_named_and_not_compared(files):
     """On the row itself, and as a baseline."""
     unfinished = other(files.runs["baseline"], status={"state": "running", "step": 12_000})
     rows = compare([replace(files, runs={"baseline": unfinished})])
-    assert rows[0]["notes"] == ["running: step 12,000 of 50,000"]
+    assert rows[0]["notes"] == ["running (step 12,000)"]
     assert rows[1]["state"] == "not started"
     assert rows[1]["differences"] is None
     assert rows[1]["notes"] == [
-        "not started",
-        "the baseline is not finished (running: step 12,000 of 50,000)",
+        "not started (step 0)",
+        "the baseline is not finished: running (step 12,000)",
     ]
 
 
@@ -228,3 +228,50 @@ def test_a_diverged_run_has_no_numbers_where_it_is_not_finite(files):
     assert found["median_range"]["mean"] is None
     assert found["test_accuracy"]["mean"] is not None
     assert summary["comparisons"] == []
+
+
+def grid_of(files, keys):
+    """An experiment whose variants have these settings, with the logs of the given files."""
+    runs, logs = {}, list(files.runs.values())
+    for index, changes in enumerate(keys):
+        model = replace(settings("batch", hidden=HIDDEN).model, **changes)
+        changed = replace(settings("batch", hidden=HIDDEN), model=model)
+        name = ",".join(f"{key}={value}" for key, value in changes.items())
+        variant = Variant(name, {f"model.{k}": v for k, v in changes.items()}, changed)
+        runs[name] = other(logs[index % len(logs)], variant=variant)
+    return experiment_of([run.variant for run in runs.values()], runs)
+
+
+def test_each_variant_of_a_grid_is_compared_with_its_counterpart(files):
+    """By default the first value of the last setting with two; or `key=value`."""
+    keys = [
+        {"activation": activation, "gamma": gamma}
+        for activation in ("relu", "tanh", "sigmoid")
+        for gamma in (True, False)
+    ]
+    grid = grid_of(files, keys)
+    assert [row["baseline"] for row in compare([grid])] == [
+        None, "activation=relu,gamma=True", None, "activation=tanh,gamma=True", None,
+        "activation=sigmoid,gamma=True",
+    ]  # fmt: skip
+    assert [row["baseline"] for row in compare([grid], "model.gamma=false")] == [
+        "activation=relu,gamma=False", None, "activation=tanh,gamma=False", None,
+        "activation=sigmoid,gamma=False", None,
+    ]  # fmt: skip
+    assert compare([grid], "model.activation=tanh")[4]["baseline"] == "activation=tanh,gamma=True"
+    with pytest.raises(ConfigError, match=r"--baseline model\.gamma=3: no such variant"):
+        compare([grid], "model.gamma=3")
+
+
+def test_nets_that_differ_in_a_useless_bias_have_their_largest_percentile_gap(files):
+    """It is that of the logs; nets that differ in more have none."""
+    run = files.runs["batchnorm"]
+    bias = grid_of(files, [{"bias": False}, {"bias": True, "bias_std": 1.0}])
+    first, second = bias.runs.values()
+    values = run.probe.values + np.float32(0.125)
+    vars(first)["probe"], vars(second)["probe"] = run.probe, replace(run.probe, values=values)
+    assert [row["percentile_gap"] for row in compare([bias])] == [
+        None,
+        pytest.approx(0.125, rel=1e-4),
+    ]
+    assert [row["percentile_gap"] for row in compare([files])] == [None, None]

@@ -2,9 +2,10 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import pytest
-from synthetic import fig1
+from synthetic import experiment_of, fig1, other
 
 from bnexp.summary import compare, summarize
 from bnexp.tables import aligned, comparison, markdown, render
@@ -25,7 +26,7 @@ def test_text_columns_are_as_wide_as_their_cells_and_numbers_stand_right():
 
 def test_markdown_escapes_what_would_break_a_cell():
     """A bar inside a cell."""
-    assert markdown([{"a": "x|y", "b": (1, 2)}]) == "| a | b |\n| --- | --- |\n| x\\|y | [1, 2] |"
+    assert markdown([{"a": "x|y", "b": [1, 2]}]) == "| a | b |\n| --- | --- |\n| x\\|y | [1, 2] |"
 
 
 def test_comparison_text_holds_settings_measures_differences_and_notes(files):
@@ -35,7 +36,8 @@ def test_comparison_text_holds_settings_measures_differences_and_notes(files):
     lines = comparison(rows).splitlines()
     assert lines[0].split("  ")[0] == "variant"
     assert lines[1].startswith("baseline   true        none")
-    assert "Differences from baseline, paired by seed:" in lines
+    assert "Differences, paired by seed:" in lines
+    assert any(line.startswith("test accuracy      batchnorm  baseline") for line in lines)
     accuracy = next(line for line in lines if line.startswith("test accuracy"))
     gap = rows[1]["differences"]["test_accuracy"]
     assert f"{gap['mean']:+.4f}  [{gap['low']:+.4f}, {gap['high']:+.4f}]  higher" in accuracy
@@ -48,6 +50,17 @@ def test_a_difference_too_small_for_its_column_is_not_written_as_zero(files):
     gap = {"mean": -3e-7, "low": -4e-7, "high": 0.0, "verdict": "no difference seen"}
     rows[1]["differences"] = {"test_accuracy": gap}
     assert "-3e-07  [-4e-07, +0.0000]" in comparison(rows)
+
+
+def test_the_baseline_is_named_also_where_an_unfinished_variant_stands_first(files):
+    """Neither has differences, but only one has a note."""
+    unfinished = other(files.runs["baseline"], status={"state": "running", "step": 7})
+    third = other(files.runs["batchnorm"])
+    runs = {"baseline": unfinished, "batchnorm": files.runs["batchnorm"], "again": third}
+    variants = [replace(run.variant, name=name) for name, run in runs.items()]
+    text = comparison(compare([experiment_of(variants, runs)], "batchnorm"))
+    assert "again    batchnorm" in text
+    assert text.endswith("baseline: running (step 7).")
 
 
 def test_json_gives_back_the_rows_and_csv_every_measure(files):
