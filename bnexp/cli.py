@@ -150,17 +150,25 @@ def plot(
             help="A unit of the layer, from 0; or typical; or all.", metavar="N|typical|all"
         ),
     ] = "typical",
+    measure: Annotated[
+        str | None,
+        typer.Option(help="For a grid: a heat map of this number of compare.", metavar="NAME"),
+    ] = None,
     formats: Annotated[
         str, typer.Option("--format", help="png, pdf, svg; several with commas.")
     ] = "png",
 ) -> None:
-    """Draw the percentiles of an experiment from its files."""
-    from bnexp import figures, runlog, storage
+    """Draw the percentiles of an experiment from its files, or a heat map of its variants."""
+    from bnexp import figures, figures_compare, runlog, storage, summary
 
     files = runlog.read_experiment(experiment)
     with storage.storage_errors(experiment):
-        figure = figures.draw(files, source=source, layer=layer, unit=unit)
-        name = figures.file_name(source, layer, unit)
+        if measure is None:
+            figure = figures.draw(files, source=source, layer=layer, unit=unit)
+            name = figures.file_name(source, layer, unit)
+        else:
+            figure = figures_compare.draw_grid(summary.compare([files]), measure)
+            name = f"grid_{measure}"
         for path in figures.save(figure, experiment / runlog.FIGURES / name, formats.split(",")):
             print(path)
 

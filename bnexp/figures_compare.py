@@ -9,6 +9,8 @@ from matplotlib.figure import Figure  # noqa: TID253
 
 from bnexp.config import Experiment, flatten
 from bnexp.drawing import GREY, WIDTH, Array, caption, decimate, looks, step_axis, style, title
+from bnexp.errors import ConfigError
+from bnexp.located import suggestion
 from bnexp.panels import Asked, accuracy_panel, begun, locate, percentile_log, percentile_panels
 from bnexp.runlog import ExperimentFiles, Run
 from bnexp.summary import varied
@@ -120,7 +122,16 @@ def draw_grid(rows: Sequence[Mapping[str, Any]], measure: str = "test_accuracy")
 
     Each combination of the others, and best of all the norm, has a panel; where there are two, a
     third panel holds the second less the first.
+
+    Raises:
+        ConfigError: fewer than two settings differ, or no row has the measure.
     """
+    known = list(dict.fromkeys(name for row in rows for name in row["measures"]))
+    if measure not in known:
+        hint = suggestion(measure, known) or f"; there are {', '.join(known)}"
+        raise ConfigError(f"--measure {measure}: no such measure{hint}")
+    if len(rows[0]["settings"]) < 2:
+        raise ConfigError(f"--measure {measure}: a heat map needs two settings that differ")
     settings = [{key: cell(each) for key, each in row["settings"].items()} for row in rows]
     levels = {key: list(dict.fromkeys(each[key] for each in settings)) for key in settings[0]}
     down, across, *others = sorted(levels, key=lambda key: (key == "model.norm", -len(levels[key])))

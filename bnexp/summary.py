@@ -23,6 +23,7 @@ from bnexp.tables import cell
 Measures = dict[str, Array]
 Entry = dict[str, Any]
 
+STATUS_KEYS = ("state", "step", "parameters", "seconds_per_step", "backend", "git_commit")
 CAVEAT = "'End' is the end of the run. A net that still moves would settle later in a longer one."
 
 
@@ -187,7 +188,7 @@ def _entry(settings: Settings, run: Run | None, keys: Sequence[str]) -> Entry:
     return {
         "settings": {key: flat[key] for key in keys},
         "seeds": run.metrics.seeds if run else (),
-        **{key: status.get(key) for key in ("state", "step", "parameters", "seconds_per_step")},
+        **{key: status.get(key) for key in STATUS_KEYS},
         "measures": {name: _over_seeds(values) for name, values in measures(run).items()},
     }
 

@@ -157,6 +157,18 @@ def test_plot_refuses_what_is_not_there(trained, bnexp, words, code, text):
     assert bnexp("plot", folder, *words) == (code, "", f"bnexp: {text}\n")
 
 
+def test_plot_draws_a_heat_map_of_a_measure(trained, bnexp):
+    """Of any that compare has; another is refused with a suggestion."""
+    folder, _ = trained
+    code, out, _ = bnexp("plot", folder, "--measure", "train_loss")
+    assert (code, out) == (0, f"{folder / 'figures' / 'grid_train_loss.png'}\n")
+    code, _, err = bnexp("plot", folder, "--measure", "trainloss")
+    assert (code, err) == (
+        2,
+        "bnexp: --measure trainloss: no such measure; did you mean 'train_loss'?\n",
+    )
+
+
 def test_a_folder_without_an_experiment_is_exit_4(bnexp, tmp_path):
     """It says what is missing."""
     code, _, err = bnexp("plot", tmp_path)
