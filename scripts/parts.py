@@ -1,0 +1,129 @@
+"""What the parts of a step cost, and what their alternatives would: why the step is as it is.
+
+    python scripts/parts.py
+
+Microseconds a call at the size of configs/fig1.yaml (60 examples, 784-100-100-100-10, one network,
+float32, one thread): the smallest of seven rounds. Each choice of OpenBLAS kernels needs a process
+of its own. Writes results/benchmark/parts.md.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+KERNELS = ("Haswell", "SkylakeX")
+
+
+def cost(call: Callable[[], object], times: int) -> float:
+    """Microseconds of a call."""
+    best = float("inf")
+    for _ in range(7):
+        begin = time.perf_counter()
+        for _ in range(times):
+            call()
+        best = min(best, (time.perf_counter() - begin) / times)
+    return 1e6 * best
+
+
+def products() -> dict[str, float]:
+    """The first layer's product and its weight gradient, by library."""
+    import torch
+
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    x, w, d = (rng.random(shape, np.float32) for shape in ((60, 784), (784, 100), (60, 100)))
+    z, g = np.empty((60, 100), np.float32), np.empty((784, 100), np.float32)
+    tx, tw, td, tz, tg = map(torch.from_numpy, (x, w, d, z, g))
+    found = {
+        "NumPy, forward": cost(lambda: np.matmul(x, w, out=z), 1000),
+        "NumPy, weight gradient": cost(lambda: np.matmul(x.T, d, out=g), 1000),
+        "torch.mm, forward": cost(lambda: torch.mm(tx, tw, out=tz), 1000),
+        "torch.mm, weight gradient": cost(lambda: torch.mm(tx.T, td, out=tg), 1000),
+    }
+    if torch.backends.mkldnn.is_available():
+        linear = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001
+        found["oneDNN (private), forward"] = cost(
+            lambda: linear(tx, tw.T, None, "none", [], ""), 1000
+        )
+        found["oneDNN (private), weight gradient"] = cost(
+            lambda: linear(tx.T, td.T, None, "none", [], ""), 1000
+        )
+    return found
+
+
+def passes() -> dict[str, float]:
+    """Sums, percentiles and batches, as the step makes them and otherwise."""
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((1, 60, 100), np.float32)
+    ones, row = np.ones((1, 1, 60), np.float32), np.empty((1, 1, 100), np.float32)
+    units = rng.standard_normal((1, 300, 60), np.float32)
+    across, copy = np.ascontiguousarray(units.swapaxes(1, 2)), np.empty_like(units)
+    positions = [8, 9, 29, 30, 50, 51]
+    pixels = (rng.random((60_000, 784), np.float32) > 0.87).astype(np.float32)
+    packed, out = pixels.astype(np.uint8), np.empty((1, 60, 784), np.float32)
+    index = rng.integers(60_000, size=(1, 60))
+
+    def gather_packed() -> None:
+        out[...] = np.take(packed, index, axis=0, mode="clip")
+
+    def sort_copied() -> None:
+        np.copyto(copy, across.swapaxes(1, 2))
+        copy.sort(axis=2)
+
+    return {
+        "sum over the examples: product with ones": cost(lambda: np.matmul(ones, z, out=row), 9999),
+        "sum over the examples: add.reduce": cost(
+            lambda: np.add.reduce(z, axis=1, out=row, keepdims=True), 9999
+        ),
+        "300 units: copied so that examples are contiguous, sorted": cost(sort_copied, 999),
+        "300 units: sorted along the examples as they lie": cost(
+            lambda: np.sort(across, axis=1), 999
+        ),
+        "300 units: np.partition at the six positions": cost(
+            lambda: np.partition(units, positions, axis=2), 99
+        ),
+        "300 units: np.percentile": cost(lambda: np.percentile(across, (15, 50, 85), axis=1), 99),
+        "batch: gathered from bytes, converted": cost(gather_packed, 999),
+        "batch: gathered from float32": cost(
+            lambda: np.take(pixels, index, axis=0, out=out, mode="clip"), 999
+        ),
+    }
+
+
+def main() -> None:
+    """Measure in a process for each kind of kernels; print and write the table."""
+    if "--measure" in sys.argv:
+        print(json.dumps({**products(), **passes()}))
+        return
+    from bnexp.environment import provenance
+    from bnexp.execute import process_environment
+
+    found = []
+    for kernels in KERNELS:
+        os.environ["OPENBLAS_CORETYPE"] = kernels
+        with process_environment(threads=1):
+            command = [sys.executable, __file__, "--measure"]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+        found.append(json.loads(done.stdout))
+    lines = [f"| us a call | OpenBLAS {' | '.join(KERNELS)} |", "|---|---|---|"]
+    lines += [
+        f"| {name} | {' | '.join(f'{each[name]:.1f}' for each in found)} |" for name in found[0]
+    ]
+    about = provenance()
+    versions = ", ".join(f"{k} {v}" for k, v in about["versions"].items())
+    text = "\n".join(
+        [*lines, "", f"{about['processor']}; {versions}; commit {about['git_commit']}."]
+    )
+    print(text)
+    Path("results/benchmark").mkdir(parents=True, exist_ok=True)
+    Path("results/benchmark/parts.md").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
