@@ -4,6 +4,7 @@ A checkpoint holds tensors, numbers and text alone, so it is read with `weights_
 zip file, and each of its records has a CRC-32, which torch writes but does not check: we do.
 """
 
+import zipfile
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch  # noqa: TID253
 
 from bnexp.errors import DamagedError
 from bnexp.runlog import CHECKPOINT, PREVIOUS
-from bnexp.storage import ANEW, read_archive, sync_folder, write_whole
+from bnexp.storage import ANEW, extent, reading, sync_folder, write_whole
 
 FORMAT = 1
 
@@ -65,11 +66,12 @@ def load(
     return None, [str(error).rpartition("; ")[0] for error in damages]
 
 
-def save_tensors(path: Path, content: Mapping[str, Any]) -> None:
-    """Write with `torch.save`, whole or not at all."""
+def save_tensors(path: Path, content: Mapping[str, Any]) -> dict[str, int]:
+    """Write with `torch.save`, whole or not at all; returns the file's `extent`."""
     buffer = BytesIO()
     torch.save(dict(content), buffer)
     write_whole(path, buffer.getvalue())
+    return extent(buffer.getvalue())
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
@@ -79,12 +81,16 @@ def load_tensors(path: Path) -> dict[str, Any]:
         DamagedError: missing, cut short, changed, or of another kind.
         StorageError: it cannot be read.
     """
-    archive = BytesIO(read_archive(path))
+    with reading(path, ANEW):
+        content = path.read_bytes()
     try:
-        content = torch.load(archive, map_location="cpu", weights_only=True)
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            if (bad := archive.testzip()) is not None:
+                raise ValueError(f"record {bad}")  # noqa: TRY301
+        table = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001  (damaged bytes can raise anything)
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise DamagedError(f"{path}: damaged ({reason}); {ANEW}") from None
-    if not isinstance(content, dict):
+    if not isinstance(table, dict):
         raise DamagedError(f"{path}: damaged (no table of tensors); {ANEW}")
-    return content
+    return table

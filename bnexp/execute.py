@@ -25,16 +25,9 @@ from typing import Any, Protocol
 from bnexp import idx
 from bnexp.config import Experiment, Settings, differences
 from bnexp.environment import provenance
-from bnexp.errors import (
-    BnexpError,
-    ConfigError,
-    DamagedError,
-    InterruptedRun,
-    RunError,
-    StorageError,
-)
-from bnexp.runlog import CONFIG, MODEL, RUN_FILES, Task, read_config, read_status, write_config
-from bnexp.storage import locked, read_archive, storage_errors
+from bnexp.errors import BnexpError, ConfigError, InterruptedRun, RunError, StorageError
+from bnexp.runlog import CONFIG, RUN_FILES, Task, is_done, read_config, read_status, write_config
+from bnexp.storage import locked, storage_errors
 
 TRIES = 3  # of a run whose process is killed
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -183,15 +176,10 @@ class _Runs:
 
     def _is_done(self, run: _Run) -> bool:
         steps = run.task.variant.settings.train.steps
-        try:
-            status = read_status(run.task.folder)
-            if (status.get("state"), status.get("steps")) != ("done", steps):
-                return False
-            read_archive(run.task.folder / MODEL)
-        except DamagedError:
-            return False  # missing or damaged: the checkpoint decides
-        self.progress.say(f"{run.task.variant.name}: done already ({steps} steps)")
-        return True
+        done = is_done(run.task.folder, steps)
+        if done:
+            self.progress.say(f"{run.task.variant.name}: done already ({steps} steps)")
+        return done
 
     def _start(self, run: _Run) -> _Run:
         run.connection, theirs = self.context.Pipe()

@@ -22,11 +22,13 @@ from bnexp import config
 from bnexp.config import Experiment, Settings, Variant
 from bnexp.errors import BnexpError, ConfigError, DamagedError, StorageError
 from bnexp.storage import (
+    ANEW,
     CHECKSUM,
     RETRAIN,
     AppendedArray,
     AppendedFile,
     check,
+    extent,
     npy_header,
     read_json,
     reading,
@@ -272,34 +274,36 @@ class Run:
     def _seeds(self) -> tuple[int, ...]:
         seeds = self.status.get("seeds")
         if not isinstance(seeds, list) or not seeds:
-            raise DamagedError(f"{self.path / STATUS}: says nothing of its seeds; train again")
+            raise DamagedError(f"{self.path / STATUS}: says nothing of its seeds; {ANEW}")
         return tuple(seeds)
 
     def _table(self, name: str, header: bytes) -> NDArray[np.float64]:
         """The numbers of a CSV of the run, one row a line; NaN for an empty cell."""
-        path, extent = self.path / name, self._extent(name)
-        check(path, len(header), extent["bytes"], extent["crc32"])
+        path, size = self.path / name, self._checked(name, len(header))
         with reading(path, RETRAIN), path.open("rb") as file:
             file.seek(len(header))
-            text = file.read(extent["bytes"]).decode()
+            text = file.read(size).decode()
         rows = [[float(cell or "nan") for cell in line.split(",")] for line in text.splitlines()]
         return np.array(rows).reshape(len(rows), header.count(b",") + 1)
 
-    def _extent(self, name: str) -> dict[str, int]:
+    def _checked(self, name: str, header: int) -> int:
+        """How many bytes, after those of the header, the status promises; they are whole."""
         try:
-            extent: dict[str, int] = self.status["files"][name]
-            return {"bytes": int(extent["bytes"]), "crc32": int(extent["crc32"])}
+            promised = self.status["files"][name]
+            size, crc32 = int(promised["bytes"]), int(promised["crc32"])
         except (KeyError, TypeError, ValueError):
-            raise DamagedError(
-                f"{self.path / STATUS}: says nothing of {name}; train again"
-            ) from None
+            raise DamagedError(f"{self.path / STATUS}: says nothing of {name}; {ANEW}") from None
+        check(self.path / name, header, size, crc32)
+        return size
 
     def _log(self, name: str, kind: str) -> PercentileLog:
-        path, extent = self.path / name, self._extent(name)
-        about = describe_percentiles(self.variant.settings, self._seeds())[kind]
+        path, about = (
+            self.path / name,
+            describe_percentiles(self.variant.settings, self._seeds())[kind],
+        )
         shape = (len(about["seeds"]), len(about["percentiles"]), len(about["unit"]))
-        rows, header = extent["bytes"] // (4 * math.prod(shape)), len(npy_header(0, shape))
-        check(path, header, extent["bytes"], extent["crc32"])
+        header = len(npy_header(0, shape))
+        rows = self._checked(name, header) // (4 * math.prod(shape))
         with reading(path, RETRAIN):
             values = np.memmap(path, "<f4", "r", header, (rows, *shape))
         return PercentileLog(
@@ -363,8 +367,21 @@ def read_status(folder: Path) -> dict[str, Any]:
     status = read_json(folder / STATUS)
     # The first versions wrote no checksum, and the state first.
     if next(iter(status), None) not in {CHECKSUM, "state"}:
-        raise DamagedError(f"{folder / STATUS}: damaged (it has no checksum); train again")
+        raise DamagedError(f"{folder / STATUS}: damaged (it has no checksum); {ANEW}")
     return status
+
+
+def is_done(folder: Path, steps: int) -> bool:
+    """Whether a run has made so many steps, and its final networks are there."""
+    try:
+        status = read_status(folder)
+        if (status.get("state"), status.get("steps")) != ("done", steps):
+            return False
+        with reading(folder / MODEL, RETRAIN):
+            model = extent((folder / MODEL).read_bytes())
+    except DamagedError:
+        return False
+    return bool(model == status["files"].get(MODEL, model))  # the first versions did not write it
 
 
 def read_run(folder: Path, variant: Variant) -> Run:

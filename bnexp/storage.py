@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -86,7 +85,7 @@ class AppendedFile:
             rest = rest[self._file.write(rest) :]
 
     def extent(self) -> dict[str, int]:
-        """What identifies the content so far."""
+        """What identifies the content so far, as `extent` does."""
         return {"bytes": self.size, "crc32": self.crc32}
 
     def close(self) -> None:
@@ -141,6 +140,11 @@ def reading(path: Path, advice: str) -> Iterator[None]:
         raise StorageError(f"{path}: cannot be read ({error.strerror})") from error
 
 
+def extent(data: bytes) -> dict[str, int]:
+    """Length and CRC-32, which identify it."""
+    return {"bytes": len(data), "crc32": zlib.crc32(data)}
+
+
 def check(path: Path, skip: int, size: int, crc32: int) -> None:
     """Check that `size` bytes after the first `skip` have this CRC-32.
 
@@ -156,25 +160,6 @@ def check(path: Path, skip: int, size: int, crc32: int) -> None:
     if left or found != crc32:
         what = f"{left} bytes short" if left else "its bytes are not those written"
         raise DamagedError(f"{path}: damaged ({what}); {RETRAIN}")
-
-
-def read_archive(path: Path) -> bytes:
-    """The bytes of a zip file, such as `torch.save` writes; every record has its CRC-32.
-
-    Raises:
-        DamagedError: it is missing, cut short or changed.
-        StorageError: it cannot be read.
-    """
-    with reading(path, ANEW):
-        content = path.read_bytes()
-    try:
-        with zipfile.ZipFile(BytesIO(content)) as archive:
-            bad = archive.testzip()
-    except Exception as error:  # noqa: BLE001  (damaged bytes can raise anything)
-        raise DamagedError(f"{path}: damaged ({error}); {ANEW}") from None
-    if bad is not None:
-        raise DamagedError(f"{path}: damaged (record {bad}); {ANEW}")
-    return content
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -389,8 +389,8 @@ def _loop(trainer: Trainer, status: "_Status", stop: Callable[[], bool]) -> str:
             trainer.record_probe()
         trainer.record_metrics()
     files.publish()
-    checkpoint.save_tensors(trainer.task.folder / MODEL, trainer.network.model())
-    status.extents = files.extents()
+    model = checkpoint.save_tensors(trainer.task.folder / MODEL, trainer.network.model())
+    status.extents = {**files.extents(), MODEL: model}
     status.write("done")
     return "done"
 

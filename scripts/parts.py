@@ -40,7 +40,10 @@ def products() -> dict[str, float]:
     x, w, d = (rng.random(shape, np.float32) for shape in ((60, 784), (784, 100), (60, 100)))
     z, g = np.empty((60, 100), np.float32), np.empty((784, 100), np.float32)
     tx, tw, td, tz, tg = map(torch.from_numpy, (x, w, d, z, g))
+    tz2 = torch.empty_like(tz)
     found = {
+        "NumPy, add of two (60, 100)": cost(lambda: np.add(z, d, out=z), 9999),
+        "torch, add of two (60, 100)": cost(lambda: torch.add(tz2, td, out=tz2), 9999),
         "NumPy, forward": cost(lambda: np.matmul(x, w, out=z), 1000),
         "NumPy, weight gradient": cost(lambda: np.matmul(x.T, d, out=g), 1000),
         "torch.mm, forward": cost(lambda: torch.mm(tx, tw, out=tz), 1000),

@@ -74,6 +74,7 @@ def worker(out: Path, variant: str) -> int | None:
     """The process of a run at work, or None."""
     try:
         status = json.loads((out / variant / "status.json").read_text())
+        os.kill(status["pid"], 0)  # an error where it has ended: a kill leaves its status behind
     except (OSError, ValueError):
         return None
     return int(status["pid"]) if status["state"] == "running" else None
@@ -102,7 +103,9 @@ def repetition(config: Path, out: Path, draw: random.Random, longest: float, mos
     while True:
         process = start(config, out)
         if len(done) < most:
-            time.sleep(draw.uniform(0.2, 1.0) * longest)
+            while process.poll() is None and not any(worker(out, name) for name in VARIANTS):
+                time.sleep(0.01)
+            time.sleep(draw.uniform(0, 0.5) * longest)
             if process.poll() is None:
                 how = draw.choices(*zip(*KINDS.items(), strict=True))[0]
                 done.append(interrupt(process, out, how, draw.choice(VARIANTS)))
@@ -120,7 +123,7 @@ def main() -> int:
     """Run all repetitions; print and write the outcome."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=50)
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=12_000)
     parser.add_argument("--kills", type=int, default=3, help="at most, in one repetition")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("results/reliability"))
