@@ -346,13 +346,10 @@ def _end_with_parent() -> None:
 def process_environment(threads: int) -> Iterator[None]:
     """The environment that a run's process must start with, since a BLAS reads it when loaded.
 
-    The number of threads, and a documented rule for the kernels: OpenBLAS runs AVX2 code on AMD
-    processors that have AVX-512; its SkylakeX kernels are right there and about 1.7 times faster
-    (`results/benchmark`). A value that the user has set is left alone.
+    The number of threads alone. Which kernels run is the library's choice, or the user's (such as
+    OPENBLAS_CORETYPE); `status.json` has it in `backend`, since it changes the last bits.
     """
     wanted = {f"{library}_NUM_THREADS": str(threads) for library in ("OPENBLAS", "MKL", "OMP")}
-    if "OPENBLAS_CORETYPE" not in os.environ and _has_avx512():
-        wanted["OPENBLAS_CORETYPE"] = "SkylakeX"
     before = {key: os.environ.get(key) for key in wanted}
     os.environ.update(wanted)
     try:
@@ -363,12 +360,3 @@ def process_environment(threads: int) -> Iterator[None]:
                 del os.environ[key]
             else:
                 os.environ[key] = value
-
-
-def _has_avx512() -> bool:
-    """Whether the processor has what OpenBLAS's SkylakeX kernels use (Linux on x86 alone)."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.is_file():
-        return False
-    flags = next((s for s in cpuinfo.read_text().splitlines() if s.startswith("flags")), "")
-    return {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= set(flags.split())

@@ -7,7 +7,8 @@ Every peer trains 784-100-100-100-10 with sigmoids and SGD on binarised MNIST, b
 same order, one thread, and takes the 15th, 50th and 85th percentiles of all 300 pre-activations at
 every step, unless its name says otherwise. bnexp also evaluates every 500 steps and records its
 probe every 50, as in configs/fig1.yaml; the peers do neither. Each peer runs in a process of its
-own, all of them in turn, and several times; a figure is the median of the rounds.
+own, all of them in turn, and several times; a figure is the median of the rounds. Each library
+chooses its own kernels: OPENBLAS_CORETYPE is unset.
 """
 
 import argparse
@@ -294,6 +295,8 @@ def measure_apart(name: str, norm: bool) -> float:  # noqa: FBT001
     from bnexp.execute import process_environment
 
     command = [sys.executable, __file__, "--peer", name, *(["--norm"] if norm else [])]
+    # A machine's own setting would handicap those who use OpenBLAS, and them alone.
+    os.environ.pop("OPENBLAS_CORETYPE", None)
     with process_environment(threads=1):
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
