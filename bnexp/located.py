@@ -8,181 +8,168 @@ here, by type hints; PyYAML's constructors, which make objects, are never called
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 
-# bool, int, float, str, None, Literal of texts, tuple[item, ...] or a union; each may be Annotated
-# with rules: functions that return the problem of a value, or None.
+from bnexp.schema import HINTS, INVALID, broken
+
+# The type of a value: bool, int, float, str, None, Literal of texts, tuple[item, ...] or a union,
+# each perhaps Annotated with rules; or a dict: the types of a map's keys, or of ANY key.
 Hint = Any
-Place = Callable[[int, int], str]  # the text of a place, from line and column counted from 0
 
-INVALID: Any = object()  # read from a node with a mistake, which is then in `Reader.mistakes`
-_MISFIT: Any = object()  # the node is no value of the type
+ANY = "*"
+NULL, _TEXT = "tag:yaml.org,2002:null", "tag:yaml.org,2002:str"
 
-_MAX_DEPTH = 20
-_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-_NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
-_NULL, _TEXT = "tag:yaml.org,2002:null", "tag:yaml.org,2002:str"
+_NUMBER = r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?"
 _NOUNS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
-
-
-class Entry(NamedTuple):
-    """One `key: value` of a map."""
-
-    key: yaml.Node
-    value: yaml.Node
+_NOUNS[NoneType] = "null"
+_origin: Callable[[Hint], Any] = get_origin
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes, where the `name` of each mark is its whole place: `file:line:column`.
-
-    Refuses what an experiment has no use for: tags, which make objects; anchors and aliases, whose
-    expansion has no bound; deep nesting, which exhausts Python's stack.
-    """
-
-    def __init__(self, text: str, place: Place) -> None:
-        self.place = place
-        self.depth = 0
-        super().__init__(text)
-
-    def get_mark(self) -> yaml.Mark:
-        mark = super().get_mark()
-        mark.name = self.place(mark.line, mark.column)
-        return mark
+    """Refuses tags, which make objects; aliases, whose expansion has no bound; deep nesting."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-        problem = ""
+        problem = None
         if event.anchor:
             problem = f"anchors and aliases ('{shorten(event.anchor)}') are not read"
-        elif getattr(event, "tag", None):
-            problem = f"tags ('{shorten(event.tag)}') are not read"
-        elif self.depth == _MAX_DEPTH:
-            problem = f"nested deeper than {_MAX_DEPTH} levels"
+        elif tag := getattr(event, "tag", None):
+            problem = f"tags ('{shorten(tag)}') are not read"
+        elif len(self.states) > 20:  # the parser has one for each open list and map
+            problem = "nested deeper than 20 levels"
         if problem:
             problem += "; write plain values"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
-        self.depth += 1
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
+        return super().compose_node(parent, index)
 
 
 class Reader:
-    """Reads nodes as values, and goes on after a mistake: all end up in `mistakes`.
+    """Reads nodes as values, and goes on after a mistake: all end up in `mistakes`."""
 
-    Args:
-        homes: the dotted path of each key, to suggest where one belongs that is out of place.
-    """
-
-    def __init__(self, homes: Mapping[str, str]) -> None:
-        self.homes = homes
+    def __init__(self) -> None:
         self.mistakes: list[str] = []
+        self.nodes: dict[str, yaml.Node] = {}  # of each value that was read, by dotted path
+        self.names: dict[str, yaml.Node] = {}  # of the last key of each path
+        self._overrides: set[str] = set()
 
-    def report(self, node: yaml.Node, path: str, problem: str) -> None:
-        """Add a mistake, as `place: path: problem`."""
-        self.mistakes.append(": ".join(filter(None, (node.start_mark.name, path, problem))))
+    def report(self, path: str, problem: str, node: yaml.Node | None = None) -> None:
+        """Add a mistake as `place: path: problem`; the place is the value's, if not a node's."""
+        place, shown = self._place(node or self.nodes[path]), map(shorten, path.split("."))
+        self.mistakes.append(": ".join(filter(None, (place, ".".join(shown), problem))))
 
-    def compose(self, text: str, place: Place) -> yaml.Node | None:
+    def overridden(self, path: str) -> bool:
+        """Whether a value comes from an override."""
+        return self.nodes[path].start_mark.name in self._overrides
+
+    def _place(self, node: yaml.Node) -> str:
+        mark = node.start_mark
+        whole = mark.name in self._overrides
+        return mark.name if whole else f"{mark.name}:{mark.line + 1}:{mark.column + 1}"
+
+    def compose(self, text: str, name: str) -> yaml.Node | None:
         """The root node of a text that is one YAML document, or None after a mistake."""
+        mark, problem = yaml.Mark(name, 0, 0, 0, None, 0), "empty; nothing is set here"
         try:
-            loader = _Loader(text, place)
-            node = loader.get_single_node()
-        except yaml.reader.ReaderError as error:
-            before = text[: error.position]
-            where = place(before.count("\n"), len(before) - before.rfind("\n") - 1)
-            said = f"character {text[error.position]!a} is not allowed"
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            where = mark.name if mark else place(0, 0)
-            said = ", ".join(filter(None, (error.context, error.problem)))
-            said += "; YAML is indented with spaces, not tabs" if r"'\t'" in said else ""
-        except (ValueError, OverflowError):  # a code point beyond Unicode, as in "\UFFFFFFFF"
-            where, said = loader.get_mark().name, "no such character"
-        else:
-            if node is not None:
+            loader = _Loader(text)
+            loader.name = name
+            if node := loader.get_single_node():
                 return node
-            where, said = place(0, 0), "empty; nothing is set here"
-        self.mistakes.append(f"{where}: {said}")
+        except yaml.reader.ReaderError as error:
+            before, bad = text[: error.position], text[error.position]
+            mark.line, mark.column = before.count("\n"), len(before.rpartition("\n")[2])
+            problem = f"character {bad!a} is not allowed"
+            if "\udc80" <= bad <= "\udcff":  # what "surrogateescape" makes of bytes beyond UTF-8
+                problem = f"not UTF-8 (byte 0x{ord(bad) - 0xDC00:02x})"
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or mark
+            problem = ", ".join(filter(None, (error.context, error.problem)))
+            problem += "; YAML is indented with spaces, not tabs" if r"'\t'" in problem else ""
+        except (ValueError, OverflowError):  # a code point beyond Unicode, as in "\UFFFFFFFF"
+            mark, problem = loader.get_mark(), "no such character"
+        self.report("", problem, yaml.ScalarNode("", "", mark))
         return None
 
-    def entries(self, node: yaml.Node, path: str, known: Iterable[str] = ()) -> dict[str, Entry]:
-        """The entries of a map by key, in order; of nothing at all (`model:`), none.
+    def override(self, node: yaml.Node, text: str, name: str) -> None:
+        """Set one value in a tree, as `key.path=value`; what is new has the name as its place."""
+        self._overrides.add(name)
+        mark = yaml.Mark(name, 0, 0, 0, None, 0)
+        path, end, rest = "", ".", text
+        while end == ".":
+            known = [str(key.value) for key, _ in node.value]
+            # The name of a variant may hold dots and "=".
+            fitting = [key for key in known if rest.startswith((f"{key}.", f"{key}="))]
+            first = re.split("=" if path == "grid" else "[.=]", rest, maxsplit=1)[0]
+            key = max(fitting, key=len, default=first)
+            end, rest = rest[len(key) : len(key) + 1], rest[len(key) + 1 :]
+            parent, path = path, f"{path}.{key}" if path else key
+            new = yaml.ScalarNode("", key, mark)
+            if parent == "variants" and key not in known:
+                return self.report(path, f"no such variant{suggestion(key, known)}", new)
+            if not end:
+                return self.report("", "expected key.path=value", new)
+            at = [*known, key].index(key)
+            named, child = [*node.value, (new, None)][at]
+            if end == "=":
+                child = self.compose(rest, name)
+            elif child is None or child.tag == NULL:
+                child = yaml.MappingNode("", [], mark)
+            elif not isinstance(child, yaml.MappingNode):
+                return self.report(path, f"holds {_shown(child)}, no keys", new)
+            if child:
+                node.value[at : at + 1] = [(named, child)]
+                node = child
+        return None
 
-        Args:
-            node: what should be a map.
-            path: its dotted path, "" at the top.
-            known: the keys it may have; any if empty.
-        """
-        found: dict[str, Entry] = {}
-        known = list(known)
-        if is_null(node):
-            return found
-        if not isinstance(node, yaml.MappingNode):
-            self.report(node, path, f"expected a map (key: value), got {shown(node)}")
-            return found
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                self.report(key, path, f"expected a key, got {shown(key)}")
-                continue
-            here = join(path, shorten(key.value))
-            if key.value in found:
-                first = found[key.value].key.start_mark.name
-                self.report(key, here, f"duplicate key; first given at {first}")
-            elif known and key.value not in known:
-                home = self.homes.get(key.value)
-                near = f"; did you mean '{home}'?" if home else suggestion(key.value, known)
-                near = near or f"; expected one of {', '.join(known)}"
-                self.report(key, here, f"unknown key{near}")
-            else:
-                found[key.value] = Entry(key, value)
-        return found
-
-    def value(self, node: yaml.Node, hint: Hint, path: str) -> Any:  # noqa: ANN401
+    def value(self, node: yaml.Node, hint: Hint, path: str = "") -> Any:  # noqa: ANN401
         """The value of a node as the type hint says, lists as tuples; INVALID after a mistake."""
-        options = list(_options(hint))
-        for option, rules in options:
-            value = self._fitted(node, option, path)
-            if value is _MISFIT:
-                continue
-            problem = value is not INVALID and next(filter(None, (r(value) for r in rules)), None)
-            if problem:
-                got = f", got {shown(node)}" if isinstance(node, yaml.ScalarNode) else ""
-                self.report(node, path, f"{problem}{got}")
-            return INVALID if problem else value
-        wanted = " or ".join(_described(option) for option, _ in options)
-        advice = _advice(node, [option for option, _ in options])
-        self.report(node, path, f"expected {wanted}, got {shown(node)}{advice}")
+        self.nodes[path] = node
+        if isinstance(hint, dict):
+            return self._map(node, hint, path)
+        members = get_args(hint) if _origin(hint) in (Union, UnionType) else (hint,)
+        options = [get_args(h) if _origin(h) is Annotated else (h,) for h in members]
+        for option, *rules in options:
+            value = _scalar(node, option)
+            if isinstance(node, yaml.SequenceNode) and _origin(option) is tuple:
+                item, items = get_args(option)[0], enumerate(node.value)
+                value = tuple(self.value(child, item, f"{path}[{i}]") for i, child in items)
+                if INVALID in value:
+                    return INVALID
+            if value is not INVALID:
+                if problem := broken(rules, value):
+                    got = f", got {_shown(node)}" if isinstance(node, yaml.ScalarNode) else ""
+                    self.report(path, f"{problem}{got}")
+                return INVALID if problem else value
+        self.report(path, _mismatch(node, [option for option, *_ in options]))
         return INVALID
 
-    def _fitted(self, node: yaml.Node, option: Hint, path: str) -> Any:  # noqa: ANN401
-        if isinstance(node, yaml.ScalarNode):
-            return _scalar(node, option)
-        if isinstance(node, yaml.SequenceNode) and _origin(option) is tuple:
-            hint, children = get_args(option)[0], enumerate(node.value)
-            items = tuple(self.value(child, hint, f"{path}[{i}]") for i, child in children)
-            return INVALID if INVALID in items else items
-        return _MISFIT
-
-
-def join(path: str, key: str) -> str:
-    """The dotted path of a key."""
-    return f"{path}.{key}" if path else key
-
-
-def is_null(node: yaml.Node) -> bool:
-    """Whether a node says nothing: `model:`, or null."""
-    return isinstance(node, yaml.ScalarNode) and node.tag == _NULL
-
-
-def put(node: yaml.MappingNode, key: str, value: yaml.Node) -> None:
-    """Set an entry of a map; its key gets the place of the value."""
-    at = [old.value for old, _ in node.value]
-    index = at.index(key) if key in at else len(at)
-    node.value[index : index + 1] = [(yaml.ScalarNode(_TEXT, key, value.start_mark), value)]
+    def _map(self, node: yaml.Node, hints: Mapping[str, Hint], path: str) -> dict[str, Any]:
+        """The values of a map by key; of nothing at all (`model:`), none."""
+        if not isinstance(node, yaml.MappingNode) and node.tag != NULL:
+            self.report(path, f"expected a map (key: value), got {_shown(node)}")
+        values: dict[str, Any] = {}
+        for key, child in node.value if isinstance(node, yaml.MappingNode) else ():
+            name = str(key.value)
+            here = f"{path}.{name}" if path else name
+            if not isinstance(key, yaml.ScalarNode):
+                self.report(path, f"expected a key, got {_shown(key)}", key)
+            elif name in values:
+                first = self._place(self.names[here])
+                self.report(here, f"duplicate key; first given at {first}", key)
+            elif name in hints or ANY in hints:
+                self.names[here] = key
+                if ANY in hints:
+                    self.value(key, str, here)
+                values[name] = self.value(child, hints.get(name, hints.get(ANY)), here)
+            else:
+                home = [dotted for dotted in HINTS if dotted.endswith(f".{name}")]
+                near = f"; did you mean '{home[0]}'?" if home else suggestion(name, hints)
+                near = near or f"; expected one of {', '.join(hints)}"
+                self.report(here, f"unknown key{near}", key)
+        return values
 
 
 def shorten(text: str) -> str:
@@ -197,7 +184,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
-def shown(node: yaml.Node) -> str:
+def _shown(node: yaml.Node) -> str:
     """What was found, in an error."""
     if not isinstance(node, yaml.ScalarNode):
         return "a list" if isinstance(node, yaml.SequenceNode) else "a map"
@@ -205,58 +192,41 @@ def shown(node: yaml.Node) -> str:
     return f"'{text}'" if node.style else text or "nothing"
 
 
-def _origin(hint: Hint) -> object:
-    return get_origin(hint)
-
-
-def _options(hint: Hint) -> Iterator[tuple[Hint, tuple[Callable[[Any], str | None], ...]]]:
-    """The members of a union, each with its rules."""
-    if _origin(hint) in (Union, UnionType):
-        for option in get_args(hint):
-            yield from _options(option)
-    elif _origin(hint) is Annotated:
-        yield hint.__origin__, hint.__metadata__
-    else:
-        yield hint, ()
-
-
-def _scalar(node: yaml.ScalarNode, option: Hint) -> Any:  # noqa: ANN401, PLR0911
+def _scalar(node: yaml.Node, option: Hint) -> Any:  # noqa: ANN401, PLR0911
+    """The value of a scalar, or INVALID."""
+    if not isinstance(node, yaml.ScalarNode):
+        return INVALID
     text: str = node.value
-    if _origin(option) is Literal:
-        return text if text in get_args(option) else _MISFIT
+    number = re.fullmatch(_NUMBER, text)
     if option is str:
-        is_text = node.style or (node.tag == _TEXT and not _NUMBER.fullmatch(text))
-        return text if is_text else _MISFIT
+        return text if node.style or (node.tag == _TEXT and not number) else INVALID
+    if text in get_args(option):  # of a Literal
+        return text
     if node.style:  # quoted
-        return _MISFIT
-    if option is NoneType and node.tag == _NULL:
-        return None
+        return INVALID
+    if option is float and number and math.isfinite(float(text)):
+        return float(text)
+    if option is int and re.fullmatch("[-+]?(0|[1-9][0-9]*)", text):
+        return int(text[:30])  # Python refuses to read thousands of digits; no key allows so many
     if option is bool and text in ("true", "false"):
         return text == "true"
-    if option is int and _INTEGER.fullmatch(text):
-        return int(text[:30])  # Python refuses to read thousands of digits; no key allows so many
-    if option is float and _NUMBER.fullmatch(text) and math.isfinite(float(text)):
-        return float(text)
-    return _MISFIT
+    return None if option is NoneType and node.tag == NULL else INVALID
 
 
-def _described(option: Hint) -> str:
-    if _origin(option) is Literal:
-        return f"one of {', '.join(get_args(option))}"
-    if _origin(option) is tuple:
-        item, _ = next(_options(get_args(option)[0]))
-        return f"a list of {_NOUNS[item].removeprefix('a ')}s"
-    return "null" if option is NoneType else _NOUNS[option]
-
-
-def _advice(node: yaml.Node, options: list[Hint]) -> str:
-    """What to write instead, where that can be told."""
-    if not isinstance(node, yaml.ScalarNode):
-        return ""
-    number = _scalar(node, float)
-    if int in options and number is not _MISFIT and number.is_integer() and abs(number) < 1e15:
-        return f"; write {number:.0f}"
-    if str in options and node.value:
-        return "; put it in quotes"
-    words = [word for option in options if _origin(option) is Literal for word in get_args(option)]
-    return suggestion(node.value, words)
+def _mismatch(node: yaml.Node, types: list[Hint]) -> str:
+    """What a node should have been, what it is, and what to write instead if that can be told."""
+    wanted, advice, number = [], "", _scalar(node, float)
+    for option in types:
+        if _origin(option) is Literal:
+            wanted.append(f"one of {', '.join(get_args(option))}")
+            advice = suggestion(str(node.value), get_args(option))
+        elif _origin(option) is tuple:
+            item: Any = getattr(get_args(option)[0], "__origin__", None)
+            wanted.append(f"a list of {_NOUNS.get(item, 'value').removeprefix('a ')}s")
+        else:
+            wanted.append(_NOUNS[option])
+    if int in types and number is not INVALID and number.is_integer() and abs(number) < 1e15:
+        advice = f"; write {number:.0f}"
+    elif str in types and isinstance(node, yaml.ScalarNode) and node.value:
+        advice = "; put it in quotes"
+    return f"expected {' or '.join(wanted)}, got {_shown(node)}{advice}"

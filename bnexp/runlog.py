@@ -297,10 +297,8 @@ class Run:
         return size
 
     def _log(self, name: str, kind: str) -> PercentileLog:
-        path, about = (
-            self.path / name,
-            describe_percentiles(self.variant.settings, self._seeds())[kind],
-        )
+        path = self.path / name
+        about = describe_percentiles(self.variant.settings, self._seeds())[kind]
         shape = (len(about["seeds"]), len(about["percentiles"]), len(about["unit"]))
         header = len(npy_header(0, shape))
         rows = self._checked(name, header) // (4 * math.prod(shape))

@@ -245,7 +245,8 @@ def locked(folder: Path, wait: float = 0.5) -> Iterator[None]:
             who = "another process"
         raise LockedError(f"{folder}: in use by {who}; wait for it, or use --out DIR") from None
     try:
-        write_json(holder, {"host": socket.gethostname(), "pid": os.getpid()})
+        # At once, and not `write_whole`: another process may be waiting to know.
+        holder.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
         yield
     finally:
         lock.release()

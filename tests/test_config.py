@@ -271,6 +271,10 @@ BAD = {
         NAME + "grid: {model.bias: []}",
         "x.yaml:2:20: grid.model.bias: must be a list of at least one value",
     ),
+    "a value for a grid's list": (
+        NAME + "grid: {model.norm: batch}",
+        "x.yaml:2:20: grid.model.norm: expected a list of values, got batch",
+    ),
     "a grid of nothing": (
         NAME + "grid: {}",
         "x.yaml:2:7: grid: give at least one, as 'model.norm: [none, batch]'",
@@ -396,7 +400,7 @@ def test_names_of_letters_digits_and_signs_are_allowed(name):
 
 
 def test_all_mistakes_of_file_and_overrides_are_told_at_once():
-    """One error holds every mistake, those of the file and those of the command line."""
+    """One error holds every mistake of file and command line, in the order of the file's keys."""
     text = """\
 name: a b
 seeds: [0, -1, 0.5]
@@ -417,17 +421,17 @@ variants:
             "x.yaml:5:15: model.activation: expected one of sigmoid, tanh, relu, leaky_relu,"
             " identity, got rely; did you mean 'relu'?"
         ),
+        "x.yaml:6:13: train.lr: expected a finite number, got .nan",
         "x.yaml:6:30: train.steps: duplicate key; first given at x.yaml:6:19",
         "override 1 'train.stesp=5': train.stesp: unknown key; did you mean 'steps'?",
-        "x.yaml:6:13: train.lr: expected a finite number, got .nan",
-        "override 2 'record.every=0': record.every: must be 1 to 1000000000, got 0",
-        "x.yaml:8:30: variants.one.zzz: unknown key; expected one of data, model, train, record",
         (
             "x.yaml:8:23: variants.one.model.norm: expected one of none, batch, got btch;"
             " did you mean 'batch'?"
         ),
+        "x.yaml:8:30: variants.one.zzz: unknown key; expected one of data, model, train, record",
         "x.yaml:9:3: variants.no: expected text, got no; put it in quotes",
         "x.yaml:9:7: variants.no: expected a map (key: value), got a list",
+        "override 2 'record.every=0': record.every: must be 1 to 1000000000, got 0",
     ]
 
 

@@ -517,13 +517,13 @@ def command(tmp_path):
 @contextlib.contextmanager
 def disk(folder, options):
     """A disk of its own there, for root; says whether that is allowed."""
-    mount = ["/usr/bin/mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
+    mount = [shutil.which("mount") or "mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
     mounted = os.geteuid() == 0 and subprocess.run(mount, check=False).returncode == 0
     try:
         yield mounted
     finally:
         if mounted:
-            subprocess.run(["/usr/bin/umount", "--lazy", folder], check=True)
+            subprocess.run([shutil.which("umount"), "--lazy", folder], check=True)
 
 
 def test_a_full_disk_is_exit_4_and_the_same_command_continues(command, tmp_path):
