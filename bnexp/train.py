@@ -49,7 +49,7 @@ class Batches:
         self.examples = len(dataset.train_x)
         self.per_epoch = self.examples // size
         x = dataset.train_x
-        # Binary pixels take a quarter of the memory as bytes, and half the time to gather.
+        # Binary pixels take a quarter of the memory as bytes, and less time to gather.
         x = x.to(torch.uint8) if torch.equal(x, x.bool().to(x.dtype)) else x
         self._x, self._targets = to.asarray(x), to.asarray(one_hot(dataset, "train"))
         self._x_out = to.empty(len(seeds), size, dataset.train_x.shape[1])
