@@ -363,8 +363,7 @@ def read_status(folder: Path) -> dict[str, Any]:
         DamagedError: it is missing or damaged.
     """
     status = read_json(folder / STATUS)
-    # The first versions wrote no checksum, and the state first.
-    if next(iter(status), None) not in {CHECKSUM, "state"}:
+    if CHECKSUM not in status:
         raise DamagedError(f"{folder / STATUS}: damaged (it has no checksum); {ANEW}")
     return status
 
@@ -379,7 +378,7 @@ def is_done(folder: Path, steps: int) -> bool:
             model = extent((folder / MODEL).read_bytes())
     except DamagedError:
         return False
-    return bool(model == status["files"].get(MODEL, model))  # the first versions did not write it
+    return bool(model == status["files"].get(MODEL))
 
 
 def read_run(folder: Path, variant: Variant) -> Run:

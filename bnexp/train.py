@@ -280,9 +280,9 @@ class Trainer:
 
 
 def settings_text(task: Task) -> str:
-    """The settings and seeds that a checkpoint is good for; the number of steps is not one."""
+    """What a checkpoint is good for: settings and seeds, for any steps and any `data.root`."""
     settings = flatten(task.variant.settings)
-    del settings["train.steps"]
+    del settings["train.steps"], settings["data.root"]
     return json.dumps({"seeds": task.seeds, **settings}, sort_keys=True)
 
 
@@ -358,8 +358,7 @@ def _check_fit(trainer: Trainer, state: Mapping[str, Any]) -> None:
     other = f"{task.folder}: its checkpoint belongs to other settings; use --out DIR, or --force"
     if state.get("format") != checkpoint.FORMAT or state["step"] > trainer.settings.train.steps:
         raise DamagedError(other)
-    before, now = (json.loads(text) for text in (state["settings"], settings_text(task)))
-    if before | {"data.root": None} != now | {"data.root": None}:  # where it lies does not matter
+    if state["settings"] != settings_text(task):
         raise DamagedError(other)
     trainer.files.check(state["extents"])
 

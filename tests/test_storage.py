@@ -168,7 +168,7 @@ def test_a_flipped_bit_anywhere_in_a_config_is_found(tmp_path, small_experiment)
 
 
 def test_a_config_without_a_checksum_is_read(tmp_path, small_experiment):
-    """The first versions wrote none."""
+    """One that a user wrote has none."""
     from bnexp.config import dump
 
     (tmp_path / runlog.CONFIG).write_text(dump(small_experiment()))
