@@ -16,6 +16,7 @@ import torch  # noqa: TID253
 from bnexp.errors import ConfigError
 
 Array = Any  # numpy.ndarray or torch.Tensor, as the backend says
+PIECE = 1 << 17  # elements of a vector that a CPU's cache holds through several calls
 
 
 class Backend(Protocol):
@@ -32,6 +33,12 @@ class Backend(Protocol):
 
     def constant(self, value: float, *shape: int) -> Array:
         """An array of one value, made once; a product with it is the fastest sum, or mean."""
+
+    def at_once(self, count: int, stack: int) -> int:
+        """How many of `count` rows, or examples, of S networks to work on at a time."""
+
+    def pieces(self, length: int) -> list[slice]:
+        """The parts of a vector to work on one after the other."""
 
     def copy(self, array: Array) -> Array:
         """A copy on the same device."""
@@ -71,6 +78,12 @@ class NumpyBackend:
     def asarray(self, values: torch.Tensor) -> Array:  # noqa: D102
         array = values.numpy()
         return array.astype(self.dtype, copy=False) if array.dtype.kind == "f" else array
+
+    def at_once(self, count: int, stack: int) -> int:  # noqa: D102
+        return max(1, count // stack)  # what fits into the cache
+
+    def pieces(self, length: int) -> list[slice]:  # noqa: D102
+        return [slice(start, start + PIECE) for start in range(0, length, PIECE)]
 
     def copy(self, array: Array) -> Array:  # noqa: D102
         return array.copy()
@@ -119,6 +132,12 @@ class TorchBackend:
     def asarray(self, values: torch.Tensor) -> Array:  # noqa: D102
         dtype = self.dtype if values.is_floating_point() else None
         return values.to(self.device, dtype)
+
+    def at_once(self, count: int, stack: int) -> int:  # noqa: ARG002, D102
+        return count  # each piece costs a wait for the device
+
+    def pieces(self, length: int) -> list[slice]:  # noqa: ARG002, D102
+        return [slice(None)]
 
     def copy(self, array: Array) -> Array:  # noqa: D102
         return array.clone()

@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnexp.backend import Array
-from bnexp.model import LayerWork, Network
+from bnexp.model import Network, Work
 
 
 def gradient_shift(  # noqa: PLR0913, PLR0917  (each is a quantity of the definition)
     network: Network,
-    work: list[LayerWork],
+    work: Work,
     x: Array,
     targets: Array,
     parameters: Array,

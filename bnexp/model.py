@@ -40,29 +40,39 @@ class LayerWork:
     statistics: Statistics = "batch"
 
 
+@dataclass
+class Work:
+    """The arrays of a pass over batches of one size: see `Network.workspace`."""
+
+    layers: list[LayerWork]
+    moments: Array  # (2, n): mean and var of all the layers' units, one layer after the other
+
+
 class BatchNorm:
     """Batch normalization of each unit (Ioffe & Szegedy 2015, Algorithms 1 and 2).
 
     y = gamma * (x - mean) / sqrt(var + eps) + beta, where mean and (biased, 1/m) var are the
-    batch's, or the running ones. As in torch, `running = (1 - momentum) * running + momentum *
-    batch`, with the unbiased (1/(m-1)) variance. `gamma` and `beta` are (S, U), or None: fixed at
-    1 and at 0.
+    batch's, or the running ones.
+
+    Args:
+        backend: where the arrays are.
+        running: mean and variance (2, S, 1, U), as `update_running` moves them.
+        gamma: (S, 1, U); None: fixed at 1.
+        beta: (S, 1, U); None: fixed at 0.
+        eps: added to the variance.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917  (one argument for each quantity of the definition)
+    def __init__(
         self,
         backend: Backend,
-        running_mean: Array,
-        running_var: Array,
+        running: Array,
         gamma: Array | None = None,
         beta: Array | None = None,
         eps: float = 1e-5,
-        momentum: float = 0.1,
     ) -> None:
-        self.backend = backend
-        self.running_mean, self.running_var = running_mean, running_var
-        self.gamma, self.beta = gamma, beta
-        self.eps, self.momentum = eps, momentum
+        self.backend, self.running, self.gamma, self.beta = backend, running, gamma, beta
+        self.running_mean, self.running_var = running
+        self.eps = eps
 
     def forward(self, work: LayerWork, statistics: Statistics) -> None:
         """From `work.centered`, which holds x, to `work.preactivation`; x is overwritten.
@@ -83,16 +93,16 @@ class BatchNorm:
             xp.matmul(average, work.scratch, out=work.var)
             xp.add(work.var, self.eps, out=work.inv_std)
         else:
-            xp.subtract(x, self.running_mean[:, None], out=x)
-            xp.add(self.running_var[:, None], self.eps, out=work.inv_std)
+            xp.subtract(x, self.running_mean, out=x)
+            xp.add(self.running_var, self.eps, out=work.inv_std)
         xp.sqrt(work.inv_std, out=work.inv_std)
         xp.reciprocal(work.inv_std, out=work.inv_std)
         xp.multiply(x, self._scale(work), out=y)
         if self.beta is not None:
-            xp.add(y, self.beta[:, None], out=y)
+            xp.add(y, self.beta, out=y)
 
     def backward(self, work: LayerWork, gamma_grad: Array | None, beta_grad: Array | None) -> None:
-        """In `work.delta`, from dL/dy to dL/dx; the gradients of gamma and beta (S, U).
+        """In `work.delta`, from dL/dy to dL/dx; the gradients of gamma and beta (S, 1, U).
 
         The six equations of section 3 of the paper, put together: dL/dx = gamma / sqrt(var + eps)
         * (dy - mean(dy) - x_hat * mean(dy * x_hat)), with x_hat = (x - mean) / sqrt(var + eps).
@@ -106,14 +116,14 @@ class BatchNorm:
             xp.matmul(average, work.scratch, out=column)
             xp.multiply(column, work.inv_std, out=column)  # mean(dy * x_hat)
             if gamma_grad is not None:
-                xp.multiply(column[:, 0], d.shape[1], out=gamma_grad)
+                xp.multiply(column, d.shape[1], out=gamma_grad)
         if on_batch:
             xp.multiply(column, work.inv_std, out=column)
             xp.multiply(work.centered, column, out=work.scratch)
         if on_batch or beta_grad is not None:
             xp.matmul(average, d, out=column)  # mean(dy)
             if beta_grad is not None:
-                xp.multiply(column[:, 0], d.shape[1], out=beta_grad)
+                xp.multiply(column, d.shape[1], out=beta_grad)
         if on_batch:
             xp.subtract(d, column, out=d)
             xp.subtract(d, work.scratch, out=d)
@@ -123,18 +133,21 @@ class BatchNorm:
         """gamma / sqrt(var + eps), (S, 1, U)."""
         if self.gamma is None:
             return work.inv_std
-        return self.backend.xp.multiply(work.inv_std, self.gamma[:, None], out=work.column)
+        return self.backend.xp.multiply(work.inv_std, self.gamma, out=work.column)
 
-    def update_running(self, work: LayerWork) -> None:
-        """Move the running statistics towards those of the batch in `work`."""
-        xp, m = self.backend.xp, work.delta.shape[1]
-        for running, batch, unbiased in (
-            (self.running_mean, work.mean, 1.0),
-            (self.running_var, work.var, m / (m - 1)),
-        ):
-            xp.multiply(running, 1 - self.momentum, out=running)
-            xp.multiply(batch, self.momentum * unbiased, out=work.column)
-            xp.add(running, work.column[:, 0], out=running)
+
+def update_running(
+    xp: Namespace, running: Array, moments: Array, examples: int, momentum: float
+) -> None:
+    """Move running statistics towards a batch's; both (2, ...): means, and variances.
+
+    As in torch, running = (1 - momentum) * running + momentum * batch, where the variance is the
+    unbiased one, 1/(m - 1); in `moments` it is 1/m.
+    """
+    xp.multiply(running, 1 - momentum, out=running)
+    moments = xp.multiply(moments, momentum)
+    xp.multiply(moments[1], examples / (examples - 1), out=moments[1])
+    xp.add(running, moments, out=running)
 
 
 @dataclass(frozen=True)
@@ -146,7 +159,7 @@ class Layer:
     bias: Array | None  # (S, 1, U)
     bias_grad: Array | None
     norm: BatchNorm | None
-    gamma_grad: Array | None  # (S, U)
+    gamma_grad: Array | None  # (S, 1, U)
     beta_grad: Array | None
 
 
@@ -195,6 +208,9 @@ class Network:
         for key, value in initial.items():
             self.parameters[key][...] = backend.asarray(value)
         self.gradient_vector[...] = 0.0
+        # So are all running statistics: the first row the means, the second the variances.
+        self.running_vectors = backend.empty(2, len(self.seeds) * sum(config.hidden))
+        self.running_vectors[0], self.running_vectors[1] = 0.0, 1.0
         self.running: dict[str, Array] = {}
         self.layers = [self._layer(number) for number in range(1, self.depth + 1)]
 
@@ -220,32 +236,32 @@ class Network:
         return initial
 
     def _layer(self, number: int) -> Layer:
-        key = f"layers.{number}."
-        bias, bias_grad = (of.get(key + "bias") for of in (self.parameters, self.gradients))
+        def of(arrays: dict[str, Array], name: str) -> Array | None:
+            array = arrays.get(f"layers.{number}.{name}")
+            return None if array is None else array[:, None]
+
+        norm, parameters, gradients = None, self.parameters, self.gradients
+        if number < self.depth and self.config.norm == "batch":
+            running = self._moments(self.running_vectors, number)
+            for name, array in zip(("running_mean", "running_var"), running, strict=True):
+                self.running[f"layers.{number}.{name}"] = array[:, 0]
+            gamma, beta = of(parameters, "gamma"), of(parameters, "beta")
+            norm = BatchNorm(self.backend, running, gamma, beta, self.config.norm_eps)
         return Layer(
-            self.parameters[key + "weight"],
-            self.gradients[key + "weight"],
-            None if bias is None else bias[:, None],
-            None if bias_grad is None else bias_grad[:, None],
-            self._batch_norm(key) if number < self.depth and self.config.norm == "batch" else None,
-            self.gradients.get(key + "gamma"),
-            self.gradients.get(key + "beta"),
+            parameters[f"layers.{number}.weight"],
+            gradients[f"layers.{number}.weight"],
+            of(parameters, "bias"),
+            of(gradients, "bias"),
+            norm,
+            of(gradients, "gamma"),
+            of(gradients, "beta"),
         )
 
-    def _batch_norm(self, key: str) -> BatchNorm:
-        stack, _, units = self.parameters[key + "weight"].shape
-        mean, var = self.backend.empty(stack, units), self.backend.empty(stack, units)
-        mean[...], var[...] = 0.0, 1.0
-        self.running |= {key + "running_mean": mean, key + "running_var": var}
-        return BatchNorm(
-            self.backend,
-            mean,
-            var,
-            self.parameters.get(key + "gamma"),
-            self.parameters.get(key + "beta"),
-            self.config.norm_eps,
-            self.config.norm_momentum,
-        )
+    def _moments(self, vectors: Array, number: int) -> Array:
+        """A hidden layer's piece (2, S, 1, U) of the statistics (2, n) of all hidden layers."""
+        stack, units = len(self.seeds), self.sizes[number]
+        start = stack * sum(self.sizes[1:number])
+        return vectors[:, start : start + stack * units].reshape(2, stack, 1, units)
 
     def views(self, vector: Array) -> dict[str, Array]:
         """The pieces of a vector of all parameters, by key and in their shapes."""
@@ -256,42 +272,50 @@ class Network:
             start = end
         return pieces
 
-    def workspace(self, examples: int) -> list[LayerWork]:
-        """The arrays that a pass over batches of so many examples needs, one item a layer."""
-        stack, empty = len(self.seeds), self.backend.empty
-        return [
-            LayerWork(
-                *(empty(stack, examples, units) for _ in range(5)),
-                *(empty(stack, 1, units) for _ in range(4)),
-            )
-            for units in self.sizes[1:]
-        ]
+    def workspace(self, examples: int, depth: int | None = None) -> Work:
+        """The arrays that a pass over batches of so many examples needs.
 
-    def forward(self, x: Array, work: list[LayerWork], statistics: Statistics) -> Array:
+        Args:
+            examples: B.
+            depth: how many layers `forward` is to compute; None: all.
+        """
+        stack, empty = len(self.seeds), self.backend.empty
+        moments, layers = empty(*self.running_vectors.shape), []
+        for number, units in enumerate(self.sizes[1:][:depth], 1):
+            large = [empty(stack, examples, units) for _ in range(5)]
+            pair = self._moments(moments, number) if number < self.depth else (None, None)
+            small = [empty(stack, 1, units) for _ in range(2)]
+            layers.append(LayerWork(*large, *pair, *small))
+        return Work(layers, moments)
+
+    def forward(self, x: Array, work: Work, statistics: Statistics) -> Array:
         """The logits (S, B, classes) of x (S, B, features), or of x (B, features) for all seeds.
+
+        A workspace of fewer layers gives the last one's pre-activations.
 
         `statistics` says which mean and variance BN uses: `batch` in training and for the probe,
         `running` in evaluation. The running ones are not changed here: see `update_running`.
         """
         xp = self.backend.xp
-        for layer, here in zip(self.layers, work, strict=True):
+        last = work.layers[-1]
+        for layer, here in zip(self.layers, work.layers, strict=False):
             z = here.preactivation if layer.norm is None else here.centered
             xp.matmul(x, layer.weight, out=z)
             if layer.bias is not None:
                 xp.add(z, layer.bias, out=z)
             if layer.norm is not None:
                 layer.norm.forward(here, statistics)
-            if here is not work[-1]:
+            if here is not last:
                 self._activate(xp, here.preactivation, here.activation)
                 x = here.activation
-        return work[-1].preactivation
+        return last.preactivation
 
-    def loss(self, work: list[LayerWork], targets: Array) -> Array:
+    def loss(self, work: Work, targets: Array) -> Array:
         """Mean cross-entropy (S,) of the softmax of the logits against one-hot targets (S, B, C).
 
         Its gradient for the logits, (softmax - targets) / B, is left in the last `work.delta`.
         """
-        xp, last = self.backend.xp, work[-1]
+        xp, last = self.backend.xp, work.layers[-1]
         logits, d = last.preactivation, last.delta
         stack, examples, classes = logits.shape
         rows = last.activation[:, :, :1]  # which has no other use in the output layer
@@ -305,28 +329,28 @@ class Network:
         chosen = xp.matmul(logits.reshape(stack, 1, size), targets.reshape(-1, size, 1))
         return (xp.log(rows).sum(1)[:, 0] - chosen[:, 0, 0]) / examples
 
-    def backward(self, x: Array, work: list[LayerWork]) -> None:
+    def backward(self, x: Array, work: Work) -> None:
         """All gradients, from the last `work.delta`, into `gradients`; x as given to `forward`."""
-        xp = self.backend.xp
-        ones = self.backend.constant(1.0, 1, 1, work[0].delta.shape[1])
+        xp, layers = self.backend.xp, work.layers
+        ones = self.backend.constant(1.0, 1, 1, layers[0].delta.shape[1])
         for number in reversed(range(self.depth)):
-            layer, here = self.layers[number], work[number]
+            layer, here = self.layers[number], layers[number]
             if number < self.depth - 1:
                 self._activate_backward(xp, here.activation, here.delta, here.scratch)
             if layer.norm is not None:
                 layer.norm.backward(here, layer.gamma_grad, layer.beta_grad)
             if layer.bias_grad is not None:
                 xp.matmul(ones, here.delta, out=layer.bias_grad)
-            below = work[number - 1].activation if number else x
+            below = layers[number - 1].activation if number else x
             xp.matmul(below.swapaxes(1, 2), here.delta, out=layer.weight_grad)
             if number:
-                xp.matmul(here.delta, layer.weight.swapaxes(1, 2), out=work[number - 1].delta)
+                xp.matmul(here.delta, layer.weight.swapaxes(1, 2), out=layers[number - 1].delta)
 
-    def update_running(self, work: list[LayerWork]) -> None:
+    def update_running(self, work: Work) -> None:
         """Move every layer's running statistics towards those of the batch in `work`."""
-        for layer, here in zip(self.layers, work, strict=True):
-            if layer.norm is not None:
-                layer.norm.update_running(here)
+        if self.running:
+            examples, momentum = work.layers[0].delta.shape[1], self.config.norm_momentum
+            update_running(self.backend.xp, self.running_vectors, work.moments, examples, momentum)
 
     def state(self) -> dict[str, Array]:
         """All parameters and running statistics by key: the arrays themselves, not copies."""
@@ -340,11 +364,6 @@ class Network:
             weight[:, self._inputs] = host["layers.1.weight"]
             host["layers.1.weight"] = weight
         return host
-
-    @property
-    def norms(self) -> list[BatchNorm | None]:
-        """The norm of each hidden layer."""
-        return [layer.norm for layer in self.layers[:-1]]
 
     @property
     def parameter_count(self) -> int:

@@ -34,7 +34,7 @@ from bnexp.runlog import (
 from bnexp.storage import AppendedArray, locked, storage_errors, write_json, write_sealed
 
 BLOCK = 100  # rows kept on the device before they are written
-CHUNK = 1000  # test examples evaluated at a time: their activations stay in the cache
+CHUNK = 2000  # test examples evaluated at a time (see Backend.at_once for both)
 HEARTBEAT_SECONDS = 1.0
 
 
@@ -97,7 +97,8 @@ class Recorder:
         self.percentiles = Percentiles(q, examples, to)
         stack, _, units = log.row_shape
         self._columns = to.empty(stack, units, examples)
-        self._block = to.empty(block, stack, units, len(self.percentiles.rows))
+        shape = stack, units, len(self.percentiles.rows)
+        self._block = to.empty(to.at_once(block, stack), *shape)
         self._filled = 0
 
     def add(self, layers: Sequence[LayerWork]) -> None:
@@ -136,7 +137,7 @@ class Trainer:
         self.optimizer = optimizer.make(train, to, len(self.network.vector))
         self.batches = Batches(dataset, train.batch_size, task.seeds, to)
         self.work = self.network.workspace(train.batch_size)
-        self.recorded = [self.work[layer - 1] for layer in recorded_layers(self.settings)]
+        self.recorded = [self.work.layers[layer - 1] for layer in recorded_layers(self.settings)]
         self.recorder = Recorder(to, files.batch, record.percentiles, train.batch_size, BLOCK)
         if files.probe is not None:
             if record.probe_size > len(dataset.test_x):
@@ -145,10 +146,12 @@ class Trainer:
                     f"has {len(dataset.test_x)} examples; choose at most that many"
                 )
             self.probe = to.asarray(dataset.test_x[: record.probe_size])
-            self.probe_work = self.network.workspace(len(self.probe))
+            hidden = len(model.hidden)  # the logits are not recorded
+            self.probe_work = self.network.workspace(len(self.probe), hidden)
             self.probe_recorder = Recorder(to, files.probe, record.percentiles, len(self.probe), 1)
         self.test = to.asarray(dataset.test_x), to.asarray(one_hot(dataset, "test"))
-        self.test_work = self.network.workspace(min(CHUNK, len(dataset.test_x)))
+        self.chunk = min(to.at_once(CHUNK, len(task.seeds)), len(dataset.test_x))
+        self.test_work = self.network.workspace(self.chunk)
         self.step = 0
         self._losses = to.empty(BLOCK, len(task.seeds))
         self._losses_filled = 0
@@ -188,7 +191,7 @@ class Trainer:
     def record_probe(self) -> None:
         """Record the probe percentiles of all hidden layers; the running statistics stay."""
         self.network.forward(self.probe, self.probe_work, "batch")
-        self.probe_recorder.add(self.probe_work[:-1])
+        self.probe_recorder.add(self.probe_work.layers)
 
     def record_metrics(self, bias_gradient_norm: NDArray[np.float64] | None = None) -> None:
         """Append a row of metrics for each seed."""
@@ -205,10 +208,10 @@ class Trainer:
         """Accuracy and mean cross-entropy (S,) on the test set, in evaluation mode."""
         x, targets = self.test
         correct, loss = np.zeros(len(self.task.seeds)), np.zeros(len(self.task.seeds))
-        for start in range(0, len(x), CHUNK):
-            here, wanted = x[start : start + CHUNK], targets[start : start + CHUNK]
+        for start in range(0, len(x), self.chunk):
+            here, wanted = x[start : start + self.chunk], targets[start : start + self.chunk]
             work = self.test_work
-            if len(here) != work[0].delta.shape[1]:
+            if len(here) != self.chunk:
                 work = self.network.workspace(len(here))
             logits = self.network.forward(here, work, "running")
             hits = logits.argmax(2) == wanted.argmax(1)

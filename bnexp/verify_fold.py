@@ -29,7 +29,7 @@ def without_gamma(network: Network) -> Network:
     for key in old.keys() & new.keys():
         new[key][...] = old[key]
     network.forward(np.zeros((1, features)), work, "running")
-    for layer, here in enumerate(work[:-1], 1):
+    for layer, here in enumerate(work.layers[:-1], 1):
         gamma = old[f"layers.{layer}.gamma"]
         size, sign = np.abs(gamma), np.where(gamma < 0, -1.0, 1.0)
         new[f"layers.{layer}.weight"] *= sign[:, None]

@@ -5,7 +5,7 @@ import torch  # noqa: TID253
 
 from bnexp.backend import NumpyBackend
 from bnexp.checking import Finding, Values, check, largest
-from bnexp.model import BatchNorm, LayerWork, Statistics
+from bnexp.model import BatchNorm, LayerWork, Statistics, update_running
 
 M, UNITS, EPS, MOMENTUM = 60, 7, 1e-5, 0.1
 
@@ -21,8 +21,8 @@ def _inputs() -> tuple[Values, Values, Values]:
 
 def _batch_norm(gamma: Values, beta: Values) -> BatchNorm:
     """The package's BN by itself; gamma and beta (S, U)."""
-    zeros, ones = np.zeros_like(gamma), np.ones_like(gamma)
-    return BatchNorm(NumpyBackend("float64"), zeros, ones, gamma, beta, EPS, MOMENTUM)
+    running = np.array([np.zeros_like(gamma), np.ones_like(gamma)])[:, :, None]
+    return BatchNorm(NumpyBackend("float64"), running, gamma[:, None], beta[:, None], EPS)
 
 
 def _forward(norm: BatchNorm, x: Values, statistics: Statistics = "batch") -> LayerWork:
@@ -33,6 +33,13 @@ def _forward(norm: BatchNorm, x: Values, statistics: Statistics = "batch") -> La
     work.centered[...] = x
     norm.forward(work, statistics)
     return work
+
+
+def _train(norm: BatchNorm, x: Values) -> None:
+    """A pass that the running statistics follow."""
+    work = _forward(norm, x)
+    moments = np.array([work.mean, work.var])
+    update_running(norm.backend.xp, norm.running, moments, x.shape[1], MOMENTUM)
 
 
 def _output(norm: BatchNorm, x: Values, statistics: Statistics = "batch") -> Values:
@@ -83,10 +90,10 @@ def backward() -> Finding:
     norm, h = _batch_norm(gamma, beta), 1e-5 * np.eye(36).reshape(36, 9, 4)
 
     def ours(upstream: Values) -> tuple[Values, Values, Values]:
-        work, d_gamma, d_beta = _forward(norm, x), np.empty_like(gamma), np.empty_like(beta)
+        work, (d_gamma, d_beta) = _forward(norm, x), np.empty((2, 1, 1, 4))
         work.delta[...] = upstream
         norm.backward(work, d_gamma, d_beta)
-        return work.delta, d_gamma, d_beta
+        return work.delta, d_gamma[0, 0], d_beta[0, 0]
 
     leaves = [torch.tensor(array[0], requires_grad=True) for array in (x, gamma, beta)]
     z, scale, offset = leaves
@@ -122,12 +129,12 @@ def moving_averages() -> Finding:
     x, gamma, beta = _inputs()
     norm, batches = _batch_norm(gamma, beta), np.array([i * (x + i) for i in range(1, 26)])
     for batch in batches:
-        norm.update_running(_forward(norm, batch))
+        _train(norm, batch)
         _forward(norm, -batch)
     weights = MOMENTUM * (1 - MOMENTUM) ** np.arange(25)[::-1]
     mean = np.tensordot(weights, batches.mean(2), 1)
     var = (1 - MOMENTUM) ** 25 + np.tensordot(weights, batches.var(2, ddof=1), 1)
-    error = largest([norm.running_mean / mean - 1, norm.running_var / var - 1])
+    error = largest(norm.running[:, :, 0] / [mean, var] - 1)
     return error <= 1e-12, f"to {error:.0e} of the value, after 25 batches"
 
 
@@ -153,7 +160,7 @@ def allclose() -> Finding:
     biased, bare = _output(norm, x, "running")
     before, equal = largest(biased - bare), np.allclose(biased, bare)
     for _ in range(200):
-        norm.update_running(_forward(norm, x))
+        _train(norm, x)
     after = largest(np.subtract(*_output(norm, x, "running")))
     return not equal and abs(before * (1 + EPS) ** 0.5 - size) <= 1e-12 and after < 1e-5, (
         f"{equal}: {before:.4f} apart, bias up to {size:.4f}; after 200 passes {after:.0e}"

@@ -60,7 +60,7 @@ def _off(log: PercentileLog | None, row: int, network: Network, x: Array) -> flo
         return 0.0
     x, work = x[..., : log.examples, :], network.workspace(log.examples)
     network.forward(x, work, "batch")
-    z = np.concatenate([work[layer - 1].preactivation for layer in np.unique(log.layer)], 2)
+    z = np.concatenate([work.layers[layer - 1].preactivation for layer in np.unique(log.layer)], 2)
     wanted = np.moveaxis(np.percentile(z, log.percentiles, axis=1), 0, 1)
     return largest((log.values[row] - wanted) / (1 + np.abs(wanted)))
 

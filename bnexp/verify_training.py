@@ -11,7 +11,7 @@ from bnexp import data, optimizer
 from bnexp.backend import Array, NumpyBackend
 from bnexp.checking import Check, Finding, Values, check, largest, text
 from bnexp.config import DataConfig, ModelConfig, TrainConfig
-from bnexp.model import LayerWork, Network, Statistics
+from bnexp.model import Network, Statistics, Work
 from bnexp.train import CHUNK, Batches
 
 SEEDS, M = (0, 1, 2, 3, 4), 60
@@ -36,7 +36,7 @@ def start(model: ModelConfig, dtype: str, seeds: tuple[int, ...]) -> tuple[Netwo
 
 
 def differentiate(
-    network: Network, work: list[LayerWork], x: Array, targets: Array, mode: Statistics = "batch"
+    network: Network, work: Work, x: Array, targets: Array, mode: Statistics = "batch"
 ) -> Values:
     """Losses (S,) of a minibatch; `network.gradients` become theirs."""
     network.forward(x, work, mode)
@@ -153,12 +153,12 @@ def scale_invariance() -> Finding:
     weight, gradient = network.parameters[WEIGHT], network.gradients[WEIGHT]
     work = network.workspace(M)
     differentiate(network, work, *batches(0))
-    first, output = gradient.copy(), work[0].preactivation.copy()
+    first, output = gradient.copy(), work.layers[0].preactivation.copy()
     lengths = np.linalg.norm(weight, axis=1) * np.linalg.norm(first, axis=1)
     cosine = largest((weight * first).sum(1) / lengths)
     weight *= a
     differentiate(network, work, *batches(0))
-    change = largest(work[0].preactivation - output)
+    change = largest(work.layers[0].preactivation - output)
     ratio = largest(a * gradient - first) / largest(first)
     return largest([change, ratio, cosine]) <= 1e-10, (
         f"output {change:.0e}, gradient ratio {ratio:.0e}, cosine {cosine:.0e}"
@@ -177,17 +177,14 @@ def running_statistics(network: Network, dataset: data.Dataset, m: int) -> Findi
     var sqrt(2 / (m - 1)); a moving average of momentum k has sqrt(k / (2 - k)) of that. The network
     keeps the re-estimated statistics.
     """
-    norms = [norm for norm in network.norms if norm is not None]
-    moving = np.concatenate([[norm.running_mean, norm.running_var] for norm in norms], 2)
+    moving = network.running_vectors
     wanted, k = population(network, dataset, m), network.config.norm_momentum
     scale = np.array([np.sqrt(wanted[1]), wanted[1]]) + 1e-12
-    gap = np.sqrt(np.square((moving - wanted) / scale).mean((1, 2)))
+    gap = np.sqrt(np.square((moving - wanted) / scale).mean(1))
     noise = np.sqrt(k / (2 - k) * np.array([1 / m, 2 / (m - 1)]))
     test = dataset.test_x, dataset.test_y
     before, by_batch = accuracy(network, *test).mean(), accuracy(network, *test, m).mean()
-    layers = np.split(wanted, np.cumsum(network.config.hidden)[:-1], 2)
-    for norm, layer in zip(norms, layers, strict=True):
-        norm.running_mean[...], norm.running_var[...] = layer
+    moving[...] = wanted
     after = accuracy(network, *test).mean()
     return largest(gap / noise) <= 3 and abs(before - after) <= 0.01, (
         f"mean {gap[0]:.3f} sd off (noise {noise[0]:.3f}), variance {gap[1]:.1%} ({noise[1]:.1%}); "
@@ -196,7 +193,7 @@ def running_statistics(network: Network, dataset: data.Dataset, m: int) -> Findi
 
 
 def population(network: Network, dataset: data.Dataset, m: int) -> Values:
-    """Mean and variance (2, S, units of all layers) over the training set.
+    """Mean and variance (2, n) over the training set, as `network.running_vectors` holds them.
 
     Algorithm 2, step 10: E[x] = E[mu_B] and Var[x] = m / (m - 1) E[var_B], for minibatches of m.
     """
@@ -204,7 +201,7 @@ def population(network: Network, dataset: data.Dataset, m: int) -> Values:
     seen = []
     for step in range(batches.per_epoch):
         network.forward(batches(step)[0], work, "batch")
-        seen.append(np.concatenate([[here.mean, here.var] for here in work[:-1]], 3)[:, :, 0])
+        seen.append(work.moments.copy())
     mean, biased = np.array(seen).mean(0, np.float64)
     return np.array([mean, m / (m - 1) * biased])
 

@@ -220,4 +220,4 @@ def test_extreme_preactivations_give_no_overflow():
     network.parameters["layers.1.weight"][...] = 1.0
     work = network.workspace(2)
     network.forward(np.array([[[1000.0], [-1000.0]]], np.float32), work, "batch")
-    np.testing.assert_array_equal(work[0].activation[0, :, 0], [1.0, 0.0])
+    np.testing.assert_array_equal(work.layers[0].activation[0, :, 0], [1.0, 0.0])
