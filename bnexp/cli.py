@@ -1,6 +1,7 @@
 """The command line: parse, call, print, exit code."""
 
 import shlex
+import signal
 import sys
 import time
 from pathlib import Path
@@ -25,16 +26,24 @@ app = typer.Typer(
 
 def main() -> None:
     """The console script: every error of ours is its text on stderr and its exit code."""
-    debug = "--debug" in sys.argv
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, whatever is at work
+    words = [word for word in sys.argv[1:] if word != "--debug"]
     try:
-        app(args=[a for a in sys.argv[1:] if a != "--debug"], prog_name="bnexp")
+        _call(words, debug="--debug" in sys.argv)
+    except SystemExit as end:
+        if end.code == InterruptedRun.exit_code and words[:1] == ["train"]:
+            again = [word for word in words if word != "--force"]
+            typer.echo(f"continue with: {shlex.join(['bnexp', *again])}", err=True)
+        raise
+
+
+def _call(words: list[str], *, debug: bool) -> None:
+    try:
+        app(args=words, prog_name="bnexp")
     except BnexpError as error:
         if debug:
             raise
         typer.echo(f"bnexp: {error}", err=True)
-        if isinstance(error, InterruptedRun):
-            again = [word for word in sys.argv[1:] if word != "--force"]
-            typer.echo(f"continue with: {shlex.join(['bnexp', *again])}", err=True)
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:  # `bnexp ... | head`
         sys.stderr.close()
@@ -115,9 +124,11 @@ def train(
         execute.discard(experiment, folder)
     with _Progress() as progress:
         errors = execute.execute(experiment, folder, jobs, progress)
-    _present(folder)
-    for error in dict.fromkeys(str(error) for error in errors):
-        _say(f"bnexp: {error}")
+    try:
+        _present(folder)
+    finally:
+        for error in dict.fromkeys(str(error) for error in errors):
+            _say(f"bnexp: {error}")
     if errors:
         raise SystemExit(errors[0].exit_code)
 

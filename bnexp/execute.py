@@ -231,9 +231,7 @@ class _Runs:
             return False
         if run.state == "interrupted":
             if not self.signals:
-                run.error = InterruptedRun(
-                    f"{name}: its process was told to stop; the same command continues it"
-                )
+                run.error = InterruptedRun(f"{name}: its process was told to stop")
             return False
         if code < 0 and run.tries < TRIES and not self.signals:
             self.progress.say(f"{name}: its process was killed (signal {-code}); trying again")

@@ -2,23 +2,25 @@
 
     python scripts/stress.py --repetitions 50 --seed 0
 
-One repetition starts `bnexp train`, kills it after a random time, and starts it again, until it is
-done; about a third extend a finished run of fewer steps. SIGKILL goes to the command with all its
-processes, or to one of the run's processes alone;
-SIGTERM goes to the command or to one of the run's processes, SIGINT to the command. Then every
-file is compared, bit by bit. The outcome is written to results/reliability/; exit 1 if any
-repetition differs.
+One repetition starts `bnexp train`, kills it at a random moment after its first run began, and
+starts it again, until it is done; about a third extend a finished run of fewer steps. SIGKILL goes
+to the command with all its processes, or to one of the run's processes alone; SIGTERM goes to the
+command or to one of the run's processes, SIGINT to the command. Then every file is compared, bit by
+bit. A repetition that no signal hit does not count, and is made again. The outcome is written to
+results/reliability/; exit 1 if any repetition differs.
 """
 
 import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,18 @@ def contents(out: Path) -> dict[str, bytes]:
     return found
 
 
+def undisturbed(config: Path, out: Path) -> float:
+    """Run the command to its end; returns the seconds from its first run's start to the end."""
+    process = start(config, out)
+    while process.poll() is None and not any(worker(out, name) for name in VARIANTS):
+        time.sleep(0.01)
+    began = time.monotonic()
+    output, _ = process.communicate()
+    if process.returncode:
+        sys.exit(output)
+    return time.monotonic() - began
+
+
 def worker(out: Path, variant: str) -> int | None:
     """The process of a run at work, or None."""
     try:
@@ -80,43 +94,43 @@ def worker(out: Path, variant: str) -> int | None:
     return int(status["pid"]) if status["state"] == "running" else None
 
 
-def interrupt(process: subprocess.Popen[str], out: Path, how: str, variant: str) -> str:
-    """Send one signal; says what was done."""
+def interrupt(process: subprocess.Popen[str], out: Path, how: str, variant: str) -> bool:
+    """Send one signal; False where nobody is left to send it to."""
+    number = getattr(signal, how.split(maxsplit=1)[0])
+    pid = worker(out, variant) if how.endswith("to one run") else process.pid
+    if pid is None or process.poll() is not None:
+        return False
     try:
-        if how.endswith("to one run"):
-            pid = worker(out, variant)
-            if pid is None:
-                return "no run at work"
-            os.kill(pid, getattr(signal, how.split(maxsplit=1)[0]))
-        elif how == "SIGKILL":
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.send_signal(getattr(signal, how))
+        (os.killpg if how == "SIGKILL" else os.kill)(pid, number)
     except ProcessLookupError:
-        return "ended before"
-    return how
+        return False
+    return True
 
 
-def repetition(config: Path, out: Path, draw: random.Random, longest: float, most: int) -> Any:  # noqa: ANN401
-    """Interrupt the run until it ends; returns what was done, as a list."""
+def repetition(
+    config: Path, out: Path, draw: random.Random, longest: float, most: int
+) -> list[str]:
+    """Interrupt the run until it ends, `most` times at most; returns the signals that hit it.
+
+    Raises:
+        SystemExit: it ended in another way than by the signal.
+    """
     done: list[str] = []
     while True:
         process = start(config, out)
         if len(done) < most:
             while process.poll() is None and not any(worker(out, name) for name in VARIANTS):
                 time.sleep(0.01)
-            time.sleep(draw.uniform(0, 0.5) * longest)
-            if process.poll() is None:
-                how = draw.choices(*zip(*KINDS.items(), strict=True))[0]
-                done.append(interrupt(process, out, how, draw.choice(VARIANTS)))
+            # Half, so that a second and a third still find it at work.
+            time.sleep(draw.uniform(0, longest / 2))
+            how, variant = draw.choices(*zip(*KINDS.items(), strict=True))[0], draw.choice(VARIANTS)
+            if interrupt(process, out, how, variant):
+                done.append(how)
         output, _ = process.communicate()
         if process.returncode == 0:
             return done
-        # 130, or the signal itself while the command is not training: it starts, or draws.
-        if process.returncode not in {130, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT}:
-            return [*done, f"exit {process.returncode}: {output[-300:]}"]
-        if "Traceback" in output and process.returncode == 130:
-            return [*done, f"exit 130 with a traceback: {output[-300:]}"]
+        if process.returncode not in {130, -signal.SIGKILL} or "Traceback" in output:
+            sys.exit(f"after {done}: exit {process.returncode}\n{output}")
 
 
 def main() -> int:
@@ -129,40 +143,36 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("results/reliability"))
     arguments = parser.parse_args()
     draw = random.Random(arguments.seed)  # noqa: S311  (reproducible, not secret)
-    outcomes = []
+    outcomes: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        config = folder / "stress.yaml"
+        config, whole = folder / "stress.yaml", folder / "whole"
         config.write_text(CONFIG.format(steps=arguments.steps))
-        began = time.monotonic()
-        output, _ = (whole := start(config, folder / "whole")).communicate()
-        if whole.returncode:
-            sys.exit(output)
-        longest, expected = time.monotonic() - began, contents(folder / "whole")
-        for number in range(arguments.repetitions):
-            out = folder / f"repetition{number}"
-            extended = []
+        longest = undisturbed(config, whole)
+        expected = contents(whole)
+        while len(outcomes) < arguments.repetitions:
+            out, before = folder / "out", None
             if draw.random() < 1 / 3:
-                shorter = f"train.steps={draw.randrange(1, arguments.steps)}"
-                start(config, out, shorter).communicate()
-                extended = [f"after {shorter}"]
-            done = extended + repetition(config, out, draw, longest, arguments.kills)
-            equal = "exit" not in done[-1] if done else True
-            differing = (
-                [k for k, v in contents(out).items() if expected.get(k) != v] if equal else []
-            )
-            equal = equal and not differing
-            outcomes.append({"interrupted": done, "equal": equal, "differing": differing})
-            print(
-                f"{number + 1}: {', '.join(done)}: {'equal' if equal else 'DIFFERENT'}", flush=True
-            )
-    count = sum(outcome["equal"] for outcome in outcomes)
-    summary = f"{count} of {len(outcomes)} equal"
+                before = f"train.steps={draw.randrange(1, arguments.steps)}"
+                start(config, out, before).communicate()
+            hits = repetition(config, out, draw, longest, arguments.kills)
+            found = contents(out)
+            shutil.rmtree(out)
+            if not hits:  # it was done before the moment came
+                continue
+            differing = [key for key in expected | found if expected.get(key) != found.get(key)]
+            outcomes.append({"extends": before, "signals": hits, "differing": differing})
+            told = f"DIFFERENT: {differing}" if differing else "equal"
+            print(f"{len(outcomes)}: {', '.join(hits)}: {told}", flush=True)
+    count = sum(not outcome["differing"] for outcome in outcomes)
+    signals = Counter(hit for outcome in outcomes for hit in outcome["signals"])
+    summary = f"{count} of {len(outcomes)} equal, after {signals.total()} signals"
     print(summary)
     from bnexp.environment import provenance
 
     content = {
         "summary": summary,
+        "signals": dict(signals),
         "seed": arguments.seed,
         "steps": arguments.steps,
         "repetitions": outcomes,

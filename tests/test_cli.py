@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bnexp import cli, runlog
+from bnexp import cli, execute, present, runlog
+from bnexp.errors import RunError, StorageError
 
 ROOT = Path(__file__).parents[1]
 CONFIG = """name: tiny
@@ -70,6 +71,20 @@ def test_train_prints_the_table_on_stdout_and_talks_on_stderr(trained):
     }
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["environment"]["command"].endswith("train --config tiny.yaml")
+
+
+def test_a_runs_error_is_told_even_if_the_figures_cannot_be_drawn(bnexp, trained, monkeypatch):
+    """First what became of the runs, then of the figures, whose exit code it is."""
+
+    def full(_files):
+        raise StorageError("figures: no room")
+
+    monkeypatch.setattr(execute, "execute", lambda *_: [RunError("baseline: diverged")])
+    monkeypatch.setattr(present, "present", full)
+    folder, _ = trained
+    code, out, err = bnexp("train", "--config", folder / "config.yaml", "--out", folder)
+    assert (code, out) == (4, "")
+    assert err.splitlines() == ["bnexp: baseline: diverged", "bnexp: figures: no room"]
 
 
 def test_the_resolved_config_repeats_the_experiment(trained, bnexp, monkeypatch):

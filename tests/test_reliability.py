@@ -642,6 +642,33 @@ def test_ctrl_c_while_a_run_is_starting_shows_no_traceback(command):
     ]
 
 
+STOPPED_WHILE_DRAWING = """
+import signal, sys
+from bnexp import cli, present
+number = int(sys.argv.pop())
+present.present = lambda _: signal.raise_signal(number)
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_figures_are_drawn_is_exit_130(tmp_path, number):
+    """All runs are done; the command that draws is told, and no traceback is shown."""
+    (tmp_path / "small.yaml").write_text(CONFIG)
+    words = ["train", "--config", "small.yaml", "--out", "out", "train.steps=20"]
+    stopped = subprocess.run(
+        [sys.executable, "-c", STOPPED_WHILE_DRAWING, *words, str(int(number))],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert stopped.returncode == 130, stopped.stderr
+    assert stopped.stderr.splitlines()[-1] == f"continue with: bnexp {' '.join(words)}"
+    assert "Traceback" not in stopped.stderr
+    assert runlog.read_status(tmp_path / "out" / "baseline")["state"] == "done"
+
+
 def children(pid):
     """The command lines of the processes that a process has started."""
     pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -655,9 +682,10 @@ def test_sigterm_to_a_runs_own_process_does_not_make_it_look_finished(command):
     os.kill(running.status["pid"], signal.SIGTERM)
     code, lines = running.end()
     assert code == 130
-    assert (
-        lines[-1] == "bnexp: baseline: its process was told to stop; the same command continues it"
-    )
+    assert lines[-2:] == [
+        "bnexp: baseline: its process was told to stop",
+        "continue with: bnexp train --config small.yaml --out out",
+    ]
     assert running.status["state"] == "interrupted"
     state, _ = checkpoint.load(running.out / "baseline", lambda _: None)
     assert state["step"] == running.status["step"]

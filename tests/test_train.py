@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -225,43 +224,6 @@ def test_a_longer_run_continues_a_finished_one(small_task):
     go(small_task("extended", train={"steps": 60}))
     go(small_task("whole", train={"steps": 60}))
     assert files(small_task("extended").folder) == files(small_task("whole").folder)
-
-
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
-def test_a_kill_between_any_two_writes_costs_nothing(small_task, monkeypatch):
-    """Killed at each fsync, rename or truncation in turn, a run continues to the same bytes."""
-    whole = small_task("whole")
-    go(whole)
-    calls = itertools.count()
-
-    def counting(original, fatal):
-        def call(*args, **kwargs):
-            if next(calls) == fatal:
-                raise Killed
-            return original(*args, **kwargs)
-
-        return call
-
-    fatal = 0
-    while True:
-        task = small_task(f"killed{fatal}")
-        calls = itertools.count()
-        with monkeypatch.context() as patch:
-            patch.setattr("bnexp.storage.os.fsync", counting(storage.os.fsync, fatal))
-            patch.setattr(Path, "replace", counting(Path.replace, fatal))
-            try:
-                go(task)
-            except Killed:
-                pass
-            else:
-                break
-        go(task)
-        assert files(task.folder) == files(whole.folder), f"killed at call {fatal}"
-        fatal += 1
-    assert fatal > 50
 
 
 @pytest.mark.parametrize("name", [runlog.CHECKPOINT, runlog.BATCH, runlog.METRICS])
