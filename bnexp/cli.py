@@ -11,7 +11,7 @@ import typer
 import typer.core
 
 from bnexp import __version__
-from bnexp.errors import BnexpError, ConfigError, InterruptedRun
+from bnexp.errors import BnexpError, ConfigError, InterruptedRun, StorageError
 
 app = typer.Typer(
     help="See what batch normalization does: train MLPs with and without it, and plot the "
@@ -50,6 +50,11 @@ def _call(words: list[str], *, debug: bool) -> None:
         raise SystemExit(0) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except OSError as error:  # files are the commands' own care; what is left is what they print
+        if debug:
+            raise
+        typer.echo(f"bnexp: {error.filename or 'standard output'}: {error.strerror}", err=True)
+        raise SystemExit(StorageError.exit_code) from None
     except Exception as error:  # a mistake of ours, which should not cost users a page of text
         if debug:
             raise

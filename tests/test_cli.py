@@ -118,6 +118,17 @@ def test_a_mistake_in_a_config_is_located_and_nothing_is_written(bnexp, tmp_path
     assert not Path("results").exists()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_that_finds_no_room_is_one_line_and_exit_4(trained):
+    """Such as a redirection to a full disk."""
+    folder, _ = trained
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "bnexp", "compare", folder, "--json"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 4
+    assert done.stderr == "bnexp: standard output: No space left on device\n"
+
+
 def test_missing_data_is_two_lines_and_exit_3(bnexp, tmp_path, monkeypatch):
     """With the four files, where they belong, and the config that needs no download."""
     from bnexp import idx
