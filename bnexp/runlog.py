@@ -11,6 +11,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -432,12 +433,22 @@ def _row(path: Path, variant: str, **progress: Any) -> dict[str, Any]:  # noqa: 
     return {"experiment": str(path), "variant": variant, **empty, **progress}
 
 
+def _state(status: Mapping[str, Any]) -> str:
+    """The state that a status tells of, and for how long it has told nothing new."""
+    state = str(status.get("state"))
+    if state == "running":
+        age = datetime.now(UTC) - datetime.fromisoformat(status["heartbeat"])
+        if (minutes := age.total_seconds() // 60) >= 1:
+            state += f"? silent for {minutes:,.0f} min"
+    return state
+
+
 def _progress(run: Run | None) -> dict[str, Any]:
     if run is None:
         return {"state": "not begun"}
     status = run.status
     row = {
-        "state": status.get("state"),
+        "state": _state(status),
         "step": f"{status.get('step')}/{status.get('steps')}",
         "heartbeat": status.get("heartbeat"),
     }

@@ -55,8 +55,7 @@ class AppendedFile:
         self._open("r+b")
         # The header first: a reader in between finds more bytes than the header promises, not less.
         self._write_header()
-        self._file.truncate(len(self.header) + size)
-        self._file.seek(0, os.SEEK_END)
+        self._cut_off()
 
     def append(self, data: bytes) -> None:
         """Add bytes at the end."""
@@ -68,7 +67,9 @@ class AppendedFile:
         """Put what was appended on the disk, and then into the header, for readers."""
         os.fsync(self._file.fileno())
         self._write_header()
-        self._file.seek(0, os.SEEK_END)
+
+    def _cut_off(self) -> None:
+        self._file.truncate(len(self.header) + self.size)
 
     def _open(self, mode: str) -> None:
         # Unbuffered: a full disk is met by the write that needs the room, never by `close`.
@@ -78,6 +79,7 @@ class AppendedFile:
         self._file.seek(0)
         self._write(self.header)
         os.fsync(self._file.fileno())
+        self._file.seek(len(self.header) + self.size)
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -107,6 +109,15 @@ class AppendedArray(AppendedFile):
         self.row_shape = tuple(row_shape)
         self.row_bytes = 4 * int(np.prod(self.row_shape))
         super().__init__(path, npy_header(0, self.row_shape))
+
+    def publish(self) -> None:  # noqa: D102
+        self._file.truncate(len(self.header) + self.size)
+        super().publish()
+
+    def _cut_off(self) -> None:
+        # Not before `publish`, when new rows lie there: a reader that has mapped old ones into its
+        # memory would be killed by the system when it looks at them (SIGBUS).
+        pass
 
     def _write_header(self) -> None:
         self.header = npy_header(self.size // self.row_bytes, self.row_shape)

@@ -2,13 +2,15 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from bnexp import cli, execute, present, runlog
+from bnexp import cli, execute, present, runlog, storage
 from bnexp.errors import RunError, StorageError
 
 ROOT = Path(__file__).parents[1]
@@ -210,6 +212,19 @@ def test_runs_lists_state_step_and_accuracy(trained, bnexp):
     assert code == 0
     assert len(lines) == 3
     assert re.search(r"baseline +done +60/60 +0\.\d{4}", lines[1])
+
+
+def test_runs_says_of_a_killed_run_that_it_is_silent(trained, bnexp, tmp_path):
+    """Nobody was left to write another state: its last heartbeat is old."""
+    shutil.copytree(trained[0], tmp_path / "tiny")
+    path = tmp_path / "tiny" / "baseline"
+    status = runlog.read_status(path)
+    old = (datetime.now(UTC) - timedelta(minutes=90, seconds=5)).isoformat()
+    for heartbeat, told in ((old, "running? silent for 90 min"), (datetime.now(UTC), "running  ")):
+        content = {**status, "state": "running", "heartbeat": str(heartbeat)}
+        del content[storage.CHECKSUM]
+        storage.write_sealed(path / runlog.STATUS, content)
+        assert f"baseline   {told}" in bnexp("runs", tmp_path)[1]
 
 
 def test_compare_gives_the_paired_table_in_each_form(trained, bnexp):

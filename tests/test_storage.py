@@ -75,6 +75,40 @@ def test_rows_are_on_the_disk_before_they_are_promised(tmp_path, monkeypatch):
     assert promised == [0, 1]
 
 
+def test_a_reader_of_rows_that_are_written_anew_is_not_killed(tmp_path):
+    """It has mapped rows behind those that are continued; as many are appended, then published."""
+    array = storage.AppendedArray(tmp_path / "a.npy", (2048,))
+    array.start()
+    array.append(bytes(8192))
+    kept = array.extent()
+    array.append(bytes(8192))
+    array.publish()
+    array.close()
+    mapped = np.load(array.path, mmap_mode="r")
+    array = storage.AppendedArray(array.path, (2048,))
+    array.resume(kept["bytes"], kept["crc32"])
+    assert len(np.load(array.path, mmap_mode="r")) == 1
+    assert mapped[1].sum() == 0.0  # without its page, the process would end here
+    array.append(np.ones(2048, np.float32).tobytes())
+    array.publish()
+    array.close()
+    np.testing.assert_array_equal(np.load(array.path)[:, 0], [0, 1])
+    assert array.path.stat().st_size == 128 + 2 * 8192
+
+
+def test_rows_that_are_not_written_anew_are_cut_off(tmp_path):
+    """At the next publish; before it, no header counts them."""
+    array = storage.AppendedArray(tmp_path / "a.npy", (2,))
+    array.start()
+    array.append(bytes(24))
+    array.close()
+    array.resume(8, 0)
+    assert (len(np.load(array.path)), array.path.stat().st_size) == (1, 128 + 24)
+    array.publish()
+    array.close()
+    assert (len(np.load(array.path)), array.path.stat().st_size) == (1, 128 + 8)
+
+
 def test_a_write_that_takes_a_part_is_completed(tmp_path):
     """Nothing of what was appended is missing when the system takes it in pieces."""
     file = storage.AppendedFile(tmp_path / "a.csv", b"header\n")
