@@ -140,9 +140,9 @@ def train(
 
 def _present(folder: Path) -> None:
     """Summary, figures and the next command, for whatever runs there are."""
-    from bnexp import present, runlog, tables
+    from bnexp import present, reader, tables
 
-    files = runlog.read_experiment(folder)
+    files = reader.read_experiment(folder)
     if not any(len(run.metrics.steps) for run in files.runs.values()):
         return
     numbers, figures = present.present(files)
@@ -175,9 +175,9 @@ def plot(
     ] = "png",
 ) -> None:
     """Draw the percentiles of an experiment from its files, or a heat map of its variants."""
-    from bnexp import figures, figures_compare, runlog, storage, summary
+    from bnexp import figures, figures_compare, reader, runlog, storage, summary
 
-    files = runlog.read_experiment(experiment)
+    files = reader.read_experiment(experiment)
     with storage.storage_errors(experiment):
         if measure is None:
             figure = figures.draw(files, source=source, layer=layer, unit=unit)
@@ -205,13 +205,13 @@ def compare(
     as_markdown: Annotated[bool, typer.Option("--markdown", help="A Markdown table.")] = False,
 ) -> None:
     """Compare variants: measures with 95 % intervals, differences paired by seed."""
-    from bnexp import runlog, summary, tables
+    from bnexp import reader, summary, tables
 
     forms = {"json": as_json, "csv": as_csv, "markdown": as_markdown}
     chosen = [name for name, wanted in forms.items() if wanted] or ["text"]
     if len(chosen) > 1:
         raise ConfigError("--json, --csv, --markdown: give one of them")
-    rows = summary.compare([runlog.read_experiment(path) for path in experiments], baseline)
+    rows = summary.compare([reader.read_experiment(path) for path in experiments], baseline)
     print(tables.comparison(rows, chosen[0]))
 
 
@@ -228,10 +228,10 @@ def verify(
     import json
     from dataclasses import asdict
 
-    from bnexp import runlog, verify
+    from bnexp import reader, verify
 
     every = (
-        verify.experiment_checks(runlog.read_experiment(experiment))
+        verify.experiment_checks(reader.read_experiment(experiment))
         if experiment
         else verify.checks()
     )
@@ -255,9 +255,9 @@ def runs(
     folder: Annotated[Path, typer.Argument(metavar="DIR")] = Path("results"),
 ) -> None:
     """List every run under a folder: status, step, accuracy."""
-    from bnexp import runlog, tables
+    from bnexp import reader, tables
 
-    print(tables.aligned(runlog.list_runs(folder)))
+    print(tables.aligned(reader.list_runs(folder)))
 
 
 @app.command(name="configs")

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure  # noqa: TID253
 from bnexp import analysis, paper
 from bnexp.drawing import WIDTH, caption, letter, save, step_axis, style, title
 from bnexp.panels import Asked, accuracy_panel, begun, percentile_log, percentile_panels
-from bnexp.runlog import ExperimentFiles, Run
+from bnexp.reader import ExperimentFiles, Run
 
 __all__ = ["draw", "file_name", "save"]
 

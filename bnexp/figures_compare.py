@@ -12,7 +12,7 @@ from bnexp.drawing import GREY, WIDTH, Array, caption, decimate, looks, step_axi
 from bnexp.errors import ConfigError
 from bnexp.located import suggestion
 from bnexp.panels import Asked, accuracy_panel, begun, locate, percentile_log, percentile_panels
-from bnexp.runlog import ExperimentFiles, Run
+from bnexp.reader import ExperimentFiles, Run
 from bnexp.summary import varied
 from bnexp.tables import cell
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure  # noqa: TID253
 from bnexp.drawing import WIDTH, caption, decimate, letter, looks, step_axis, style
 from bnexp.errors import StorageError
 from bnexp.panels import Asked, percentile_panels
-from bnexp.runlog import ExperimentFiles
+from bnexp.reader import ExperimentFiles
 
 CAPTION = (
     "Top: percentiles of the pre-activation of the typical unit of the last hidden layer. Below: "

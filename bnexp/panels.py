@@ -10,7 +10,7 @@ from matplotlib.axes import Axes  # noqa: TID253
 from bnexp import analysis, drawing, paper
 from bnexp.drawing import GREY, Array, decimate, looks
 from bnexp.errors import ConfigError, StorageError
-from bnexp.runlog import ExperimentFiles, PercentileLog, Run
+from bnexp.reader import ExperimentFiles, PercentileLog, Run
 
 PAPER = {"b": ("paper, without BN", "-o"), "c": ("paper, with BN", "-s")}
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from bnexp.analysis import Array
 from bnexp.config import Settings
-from bnexp.runlog import Run
+from bnexp.reader import Run
 
 Panel = Literal["b", "c"]
 

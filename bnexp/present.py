@@ -8,7 +8,8 @@ from matplotlib.figure import Figure  # noqa: TID253
 from bnexp import checkpoint, figures, figures_compare, storage, summary
 from bnexp.environment import provenance
 from bnexp.figures_ics import draw_ics
-from bnexp.runlog import FIGURES, MODEL, SUMMARY, ExperimentFiles
+from bnexp.reader import ExperimentFiles
+from bnexp.runlog import FIGURES, MODEL, SUMMARY
 
 MOST_PANELS = 12  # of Figure 1; a larger grid is shown as a heat map alone
 

@@ -17,7 +17,7 @@ from bnexp.analysis import Array
 from bnexp.config import Settings, flatten
 from bnexp.errors import ConfigError
 from bnexp.located import suggestion
-from bnexp.runlog import ExperimentFiles, Run
+from bnexp.reader import ExperimentFiles, Run
 from bnexp.tables import cell
 
 Measures = dict[str, Array]

@@ -22,15 +22,7 @@ from bnexp.config import flatten, recorded_layers
 from bnexp.errors import ConfigError, DamagedError, RunError
 from bnexp.model import LayerWork, Network
 from bnexp.percentiles import Percentiles
-from bnexp.runlog import (
-    COLUMNS,
-    MODEL,
-    PERCENTILES,
-    STATUS,
-    RunFiles,
-    Task,
-    describe_percentiles,
-)
+from bnexp.runlog import COLUMNS, MODEL, PERCENTILES, STATUS, RunFiles, Task, describe_percentiles
 from bnexp.storage import AppendedArray, locked, storage_errors, write_json, write_sealed
 
 BLOCK = 100  # rows kept on the device before they are written

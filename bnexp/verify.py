@@ -18,7 +18,7 @@ from bnexp import verify_trained as trained
 from bnexp import verify_training as training
 from bnexp.checking import Check
 from bnexp.errors import StorageError
-from bnexp.runlog import ExperimentFiles
+from bnexp.reader import ExperimentFiles
 
 __all__ = ["Check", "checks", "experiment_checks"]
 

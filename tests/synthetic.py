@@ -13,7 +13,7 @@ from bnexp.config import (
     TrainConfig,
     Variant,
 )
-from bnexp.runlog import ExperimentFiles, Metrics, PercentileLog, Run
+from bnexp.reader import ExperimentFiles, Metrics, PercentileLog, Run
 
 Z = np.array([-1.0364, 0.0, 1.0364])
 

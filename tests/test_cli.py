@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bnexp import cli, execute, present, runlog, storage
+from bnexp import cli, execute, present, reader, runlog, storage
 from bnexp.errors import RunError, StorageError
 
 ROOT = Path(__file__).parents[1]
@@ -283,6 +283,6 @@ def test_every_shipped_config_trains_for_a_few_steps(config, tmp_path, monkeypat
     for variant in experiment.variants:
         task = runlog.Task(variant, experiment.seeds, tmp_path / variant.name, {})
         assert train.run(task, lambda: False, lambda _: None) == "done"
-    _, figures = present.present(runlog.read_experiment(tmp_path))
+    _, figures = present.present(reader.read_experiment(tmp_path))
     assert all(path.stat().st_size > 1000 for path in figures)
     assert len(figures) >= 1

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bnexp import runlog
+from bnexp import reader, runlog
 from bnexp.config import dump
 from bnexp.errors import ConfigError
 from bnexp.execute import check_unchanged, discard, execute, process_environment
@@ -141,7 +141,7 @@ def test_a_diverged_variant_fails_and_the_others_go_on(small_experiment, tmp_pat
     assert [str(error).split(" at step")[0] for error in errors] == [
         "baseline: the loss is not finite"
     ]
-    files = runlog.read_experiment(tmp_path / "x")
+    files = reader.read_experiment(tmp_path / "x")
     assert [run.status["state"] for run in files.runs.values()] == ["failed", "done"]
 
 

@@ -9,7 +9,7 @@ from test_figures import overlaps, said
 
 from bnexp.errors import StorageError
 from bnexp.figures_ics import draw_ics
-from bnexp.runlog import GradientShift
+from bnexp.reader import GradientShift
 
 HIDDEN = (4, 3, 6)
 

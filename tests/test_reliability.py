@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 
-from bnexp import backend, checkpoint, config, data, execute, runlog, summary, train
+from bnexp import backend, checkpoint, config, data, execute, reader, runlog, summary, train
 from bnexp.errors import BnexpError, DamagedError, RunError, StorageError
 from bnexp.runlog import Task
 
@@ -66,7 +66,7 @@ def rows(task):
     """The rows a reader finds in each log, as bytes; nothing where the run is not begun."""
     if not (task.folder / runlog.STATUS).exists():
         return b"", b"", b""
-    run = runlog.read_run(task.folder, task.variant)
+    run = reader.read_run(task.folder, task.variant)
     metrics = np.column_stack([run.metrics.steps, run.metrics.test_loss, run.metrics.train_loss])
     return run.batch.values.tobytes(), run.probe.values.tobytes(), metrics.tobytes()
 
@@ -326,7 +326,7 @@ def damaged(content, rng):
 
 def reading(folder):
     """Everything that analysis and figures take from an experiment's files."""
-    files = runlog.read_experiment(folder)
+    files = reader.read_experiment(folder)
     found = {"experiment": files.experiment, "table": summary.compare([files])}
     for name, run in files.runs.items():
         found[f"{name}/status"] = run.status
@@ -590,9 +590,9 @@ def test_a_reader_never_sees_half_a_row(command):
     running, seen = command("record.every=10"), []
     running.wait_for_step(100)
     folder = running.out / "baseline"
-    variant = runlog.read_experiment(running.out).experiment.variants[0]
+    variant = reader.read_experiment(running.out).experiment.variants[0]
     for _ in range(1000):
-        run = runlog.read_run(folder, variant)
+        run = reader.read_run(folder, variant)
         logs = [run.batch.values, run.probe.values, run.metrics.test_loss]
         logs += [np.load(folder / name, "r") for name in (runlog.BATCH, runlog.PROBE)]
         seen.append([(len(log), zlib.crc32(log.tobytes())) for log in logs])
@@ -600,7 +600,7 @@ def test_a_reader_never_sees_half_a_row(command):
     assert seen[0][0] < seen[-1][0]
     running.process.send_signal(signal.SIGTERM)
     assert running.end()[0] == 130
-    run = runlog.read_run(folder, variant)
+    run = reader.read_run(folder, variant)
     final = [run.batch.values, run.probe.values, run.metrics.test_loss]
     for number, found in enumerate(zip(*seen, strict=True)):
         for length, crc in set(found):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bnexp import checkpoint, data, runlog, storage, train
+from bnexp import checkpoint, data, reader, runlog, storage, train
 from bnexp.backend import TorchBackend
 from bnexp.errors import DamagedError, LockedError, RunError, StorageError
 
@@ -53,7 +53,7 @@ def files(folder):
 
 def read(task):
     """The run as analysis reads it."""
-    return runlog.read_run(task.folder, task.variant)
+    return reader.read_run(task.folder, task.variant)
 
 
 def reference(settings, seed, steps):

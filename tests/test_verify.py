@@ -8,7 +8,7 @@ import pytest
 import torch
 from synthetic import fig1
 
-from bnexp import checkpoint, data, model, runlog, train, verify, verify_trained
+from bnexp import checkpoint, data, model, reader, runlog, train, verify, verify_trained
 from bnexp import verify_fold as fold
 from bnexp import verify_norm as norm
 from bnexp import verify_training as training
@@ -274,13 +274,13 @@ def altered(trained, tmp_path):
     """A run whose model.pt is another one: `change(key, tensor)` of each, and its logs as were."""
 
     def make(name, change):
-        run = runlog.read_experiment(trained).runs[name]
+        run = reader.read_experiment(trained).runs[name]
         tensors = checkpoint.load_tensors(run.path / runlog.MODEL)
         for file in run.path.iterdir():
             (tmp_path / file.name).write_bytes(file.read_bytes())
         changed = {key: change(key, tensor) for key, tensor in tensors.items()}
         checkpoint.save_tensors(tmp_path / runlog.MODEL, changed)
-        return runlog.read_run(tmp_path, run.variant)
+        return reader.read_run(tmp_path, run.variant)
 
     return make
 
@@ -292,7 +292,7 @@ def by_number(checks):
 
 def test_what_a_run_wrote_and_trained_holds(trained):
     """Files, running statistics, modes, gamma: all there, and all hold."""
-    found = list(verify.experiment_checks(runlog.read_experiment(trained)))
+    found = list(verify.experiment_checks(reader.read_experiment(trained)))
     numbers = [check.number for check in found]
     assert {n: numbers.count(n) for n in (12, 13, 15, 18, 19, 20, 21)} == {
         12: 2,
@@ -327,8 +327,8 @@ def test_final_parameters_that_are_wrong_are_seen(name, altered, digits):
 
 def test_logs_of_other_seeds_are_seen(trained, digits):
     """Row 0 follows from the seeds that are said to be its."""
-    run = runlog.read_experiment(trained).runs["baseline"]
-    other = runlog.Run(run.variant, run.path, {**run.status, "seeds": [0, 1, 3]})
+    run = reader.read_experiment(trained).runs["baseline"]
+    other = reader.Run(run.variant, run.path, {**run.status, "seeds": [0, 1, 3]})
     found = by_number(verify_trained.checks(other, digits))
     assert not found[19].holds, found[19].measured
     assert found[18].holds
@@ -337,7 +337,7 @@ def test_logs_of_other_seeds_are_seen(trained, digits):
 def test_a_gamma_that_is_not_applied_does_not_fold(trained, digits, mistake):
     """The folded network multiplies by gamma, and the trained one does not."""
     mistake(forward(gamma=False))
-    run = runlog.read_experiment(trained).runs["relu"]
+    run = reader.read_experiment(trained).runs["relu"]
     found = by_number(verify_trained.checks(run, digits))
     assert not found[12].holds, found[12].measured
 
@@ -385,7 +385,7 @@ def test_claims_fail_for_widths_that_shrink_and_accuracies_far_from_the_papers()
 
 def test_runs_that_do_not_differ_are_seen(trained):
     """Gamma on and off with the same losses: gamma was not there."""
-    files = runlog.read_experiment(trained)
+    files = reader.read_experiment(trained)
     vars(files.runs["relu_fixed"])["metrics"] = files.runs["relu"].metrics
     found = by_number(verify_trained.claims(files))
     assert not found[13].holds, found[13].measured
