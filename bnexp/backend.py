@@ -16,13 +16,14 @@ import torch  # noqa: TID253
 from bnexp.errors import ConfigError
 
 Array = Any  # numpy.ndarray or torch.Tensor, as the backend says
+Namespace = Any  # the module numpy, or torch
 PIECE = 1 << 17  # elements of a vector that a CPU's cache holds through several calls
 
 
 class Backend(Protocol):
     """What the network needs beyond the functions of `xp`."""
 
-    xp: Any  # the namespace: numpy or torch
+    xp: Namespace
     name: str
 
     def empty(self, *shape: int) -> Array:
@@ -59,7 +60,7 @@ class Backend(Protocol):
 class NumpyBackend:
     """The CPU."""
 
-    xp: Any = np
+    xp: Namespace = np
 
     def __init__(self, dtype: str) -> None:
         self.dtype = np.dtype(dtype)
@@ -109,7 +110,7 @@ class NumpyBackend:
 class TorchBackend:
     """A GPU, or torch on the CPU where a test compares the two."""
 
-    xp: Any = torch
+    xp: Namespace = torch
 
     def __init__(self, dtype: str, device: str) -> None:
         self.dtype = getattr(torch, dtype)

@@ -6,23 +6,18 @@ held by one that is killed. They end with their parent, and at the first SIGINT 
 stops after a checkpoint.
 """
 
-import multiprocessing
-import os
-import re
 import signal
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
-from bnexp import idx
+from bnexp import idx, process
 from bnexp.config import Experiment, Settings, differences
 from bnexp.environment import provenance
 from bnexp.errors import BnexpError, ConfigError, InterruptedRun, RunError, StorageError
@@ -30,7 +25,6 @@ from bnexp.runlog import CONFIG, RUN_FILES, Task, is_done, read_config, read_sta
 from bnexp.storage import locked, storage_errors
 
 TRIES = 3  # of a run whose process is killed
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 POLL_SECONDS = 0.5
 ENDING_SECONDS = 5.0  # for a process whose parent was killed to notice, and end
 
@@ -142,7 +136,6 @@ class _Runs:
             _Run(Task(variant, experiment.seeds, folder / variant.name, where))
             for variant in experiment.variants
         ]
-        self.context = multiprocessing.get_context("spawn")
         self.signals = 0
         self.stopping = False
 
@@ -182,14 +175,8 @@ class _Runs:
         return done
 
     def _start(self, run: _Run) -> _Run:
-        run.connection, theirs = self.context.Pipe()
         run.tries += 1
-        run.process = self.context.Process(
-            target=_child, args=(run.task, theirs), name=run.task.variant.name
-        )
-        with process_environment(run.task.variant.settings.train.threads), _signals_held():
-            run.process.start()
-        theirs.close()
+        run.process, run.connection = process.start(run.task)
         return run
 
     def _heed_signals(self, working: Sequence[_Run]) -> None:
@@ -259,7 +246,7 @@ class _Runs:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, count) for number in SIGNALS}
+        before = {number: signal.signal(number, count) for number in process.SIGNALS}
         try:
             yield
         finally:
@@ -272,89 +259,3 @@ def _load_data(settings: Iterable[Settings]) -> None:
     for name, root in {(each.data.name, each.data.root) for each in settings}:
         if name in idx.CLASSES:
             idx.load(name, root)
-
-
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Hold signals back, where the system can; a process started here holds them until it is ready.
-
-    A terminal sends Ctrl-C to all processes, and one that is still importing would show where.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # which would let the signals through after its own start
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _child(task: Task, connection: Connection) -> None:
-    """The process of one run: reports through `connection`, and ends with its parent."""
-    stopped = threading.Event()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent decides
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-    def tell(kind: str, content: object) -> None:
-        with suppress(OSError):  # the parent has ended, and this process will
-            connection.send((kind, content))
-
-    try:
-        from bnexp import train  # noqa: PLC0415
-
-        state = train.run(
-            task,
-            stop=lambda: stopped.is_set() or connection.poll(),
-            say=lambda text: tell("say", text),
-        )
-        tell("state", state)
-    except BnexpError as error:
-        tell("error", error)
-    except Exception as error:
-        if "--debug" in sys.argv:
-            raise
-        tell("error", RunError(f"{task.variant.name}: {_unexpected(error)}"))
-
-
-def _unexpected(error: Exception) -> str:
-    """A line for an error that is no user's."""
-    text = " ".join(str(error).split())[:200]
-    # torch has no class of its own for the memory of the CPU, nor the loader of libraries.
-    if isinstance(error, MemoryError) or re.search(
-        "out of memory|allocate memory|failed to map segment", text
-    ):
-        return "out of memory; use fewer seeds, fewer units, or fewer --jobs"
-    return f"internal error ({type(error).__name__}: {text}); --debug shows where"
-
-
-def _end_with_parent() -> None:
-    """Wait for the parent's end, and follow it at once: the next process needs the files."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-@contextmanager
-def process_environment(threads: int) -> Iterator[None]:
-    """The environment that a run's process must start with, since a BLAS reads it when loaded.
-
-    The number of threads alone. Which kernels run is the library's choice, or the user's (such as
-    OPENBLAS_CORETYPE); `status.json` has it in `backend`, since it changes the last bits.
-    """
-    wanted = {f"{library}_NUM_THREADS": str(threads) for library in ("OPENBLAS", "MKL", "OMP")}
-    before = {key: os.environ.get(key) for key in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                del os.environ[key]
-            else:
-                os.environ[key] = value

@@ -4,8 +4,8 @@ import numpy as np
 import torch  # noqa: TID253
 
 from bnexp.backend import NumpyBackend
+from bnexp.batchnorm import BatchNorm, LayerWork, Statistics, update_running
 from bnexp.checking import Finding, Values, check, largest
-from bnexp.model import BatchNorm, LayerWork, Statistics, update_running
 
 M, UNITS, EPS, MOMENTUM = 60, 7, 1e-5, 0.1
 

@@ -8,13 +8,13 @@ import numpy as np
 
 from bnexp import analysis, checkpoint, summary
 from bnexp.backend import Array, NumpyBackend
+from bnexp.batches import Batches
 from bnexp.checking import Check, Finding, Values, bounds, check, largest, text
 from bnexp.data import Dataset
 from bnexp.errors import DamagedError
 from bnexp.model import Network
 from bnexp.reader import ExperimentFiles, PercentileLog, Run
 from bnexp.runlog import MODEL
-from bnexp.train import Batches
 from bnexp.verify_fold import HOMOGENEOUS, change, without_gamma
 from bnexp.verify_training import accuracy, running_statistics
 

@@ -9,10 +9,12 @@ import numpy as np
 
 from bnexp import data, optimizer
 from bnexp.backend import Array, NumpyBackend
+from bnexp.batches import Batches
+from bnexp.batchnorm import Statistics
 from bnexp.checking import Check, Finding, Values, check, largest, text
 from bnexp.config import DataConfig, ModelConfig, TrainConfig
-from bnexp.model import Network, Statistics, Work
-from bnexp.train import CHUNK, Batches
+from bnexp.model import Network, Work
+from bnexp.trainer import CHUNK
 
 SEEDS, M = (0, 1, 2, 3, 4), 60
 NORMED = ModelConfig((16, 16), weight_std=None, norm="batch", bias=False)

@@ -292,12 +292,12 @@ def measure(name: str, norm: bool) -> float:  # noqa: FBT001
 
 def measure_apart(name: str, norm: bool) -> float:  # noqa: FBT001
     """The same in a process of its own, in the environment of a run."""
-    from bnexp.execute import process_environment
+    from bnexp.process import environment
 
     command = [sys.executable, __file__, "--peer", name, *(["--norm"] if norm else [])]
     # A machine's own setting would handicap those who use OpenBLAS, and them alone.
     os.environ.pop("OPENBLAS_CORETYPE", None)
-    with process_environment(threads=1):
+    with environment(threads=1):
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         sys.exit(f"{name}: {done.stderr.strip().splitlines()[-1]}")

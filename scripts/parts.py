@@ -106,12 +106,12 @@ def main() -> None:
         print(json.dumps({**products(), **passes()}))
         return
     from bnexp.environment import provenance
-    from bnexp.execute import process_environment
+    from bnexp.process import environment
 
     found = []
     for kernels in KERNELS:
         os.environ["OPENBLAS_CORETYPE"] = kernels
-        with process_environment(threads=1):
+        with environment(threads=1):
             command = [sys.executable, __file__, "--measure"]
             done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
         found.append(json.loads(done.stdout))

@@ -75,8 +75,7 @@ def contents(out: Path) -> dict[str, bytes]:
 def undisturbed(config: Path, out: Path) -> float:
     """Run the command to its end; returns the seconds from its first run's start to the end."""
     process = start(config, out)
-    while process.poll() is None and not any(worker(out, name) for name in VARIANTS):
-        time.sleep(0.01)
+    begun(process, out)
     began = time.monotonic()
     output, _ = process.communicate()
     if process.returncode:
@@ -94,17 +93,26 @@ def worker(out: Path, variant: str) -> int | None:
     return int(status["pid"]) if status["state"] == "running" else None
 
 
-def interrupt(process: subprocess.Popen[str], out: Path, how: str, variant: str) -> bool:
-    """Send one signal; False where nobody is left to send it to."""
+def interrupt(process: subprocess.Popen[str], out: Path, how: str, share: float) -> bool:
+    """Send one signal; False where nobody is left to send it to. `share` of 1 chooses the run."""
     number = getattr(signal, how.split(maxsplit=1)[0])
-    pid = worker(out, variant) if how.endswith("to one run") else process.pid
-    if pid is None or process.poll() is not None:
+    pids = [process.pid]
+    if how.endswith("to one run"):
+        pids = [pid for name in VARIANTS if (pid := worker(out, name))]
+    if not pids or process.poll() is not None:
         return False
     try:
-        (os.killpg if how == "SIGKILL" else os.kill)(pid, number)
+        (os.killpg if how == "SIGKILL" else os.kill)(pids[int(share * len(pids))], number)
     except ProcessLookupError:
         return False
     return True
+
+
+def begun(process: subprocess.Popen[str], out: Path) -> bool:
+    """Wait until a run is at work; False where the command ended before."""
+    while process.poll() is None and not any(worker(out, name) for name in VARIANTS):
+        time.sleep(0.01)
+    return process.poll() is None
 
 
 def repetition(
@@ -118,14 +126,15 @@ def repetition(
     done: list[str] = []
     while True:
         process = start(config, out)
-        if len(done) < most:
-            while process.poll() is None and not any(worker(out, name) for name in VARIANTS):
-                time.sleep(0.01)
+        goes_on = True
+        while goes_on and len(done) < most and begun(process, out):
             # Half, so that a second and a third still find it at work.
             time.sleep(draw.uniform(0, longest / 2))
-            how, variant = draw.choices(*zip(*KINDS.items(), strict=True))[0], draw.choice(VARIANTS)
-            if interrupt(process, out, how, variant):
+            how = draw.choices(*zip(*KINDS.items(), strict=True))[0]
+            if interrupt(process, out, how, draw.random()):
                 done.append(how)
+            # A run that is killed is tried again by the command itself, twice.
+            goes_on = how == "SIGKILL to one run" and done.count(how) < 2
         output, _ = process.communicate()
         if process.returncode == 0:
             return done

@@ -31,7 +31,7 @@ def small_settings(**changes):
 @pytest.fixture
 def small_task(tmp_path):
     """Makes a task of small settings in a folder of its own."""
-    from bnexp.train import Task
+    from bnexp.runlog import Task
 
     def make(folder="run", seeds=(0, 1, 2), **changes):
         return Task(Variant("variant", {}, small_settings(**changes)), seeds, tmp_path / folder, {})

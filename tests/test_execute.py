@@ -14,7 +14,8 @@ import pytest
 from bnexp import reader, runlog
 from bnexp.config import dump
 from bnexp.errors import ConfigError
-from bnexp.execute import check_unchanged, discard, execute, process_environment
+from bnexp.execute import check_unchanged, discard, execute
+from bnexp.process import environment
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 import stress
@@ -69,8 +70,8 @@ def test_a_run_killed_at_random_moments_ends_bitwise_equal(whole, tmp_path):
     import random
 
     config, expected = whole
-    done = stress.repetition(config, tmp_path / "out", random.Random(3), longest=4.0, most=3)
-    assert len(done) > 0
+    done = stress.repetition(config, tmp_path / "out", random.Random(29), longest=1.0, most=3)
+    assert done == ["SIGKILL", "SIGKILL to one run", "SIGINT"]
     assert stress.contents(tmp_path / "out") == expected
 
 
@@ -176,7 +177,7 @@ def test_discard_deletes_what_training_wrote_and_nothing_else(small_experiment, 
 def test_the_environment_of_a_run_is_set_for_its_start_alone(monkeypatch):
     """The number of threads reaches the process, and nothing is left behind."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    with process_environment(threads=3):
+    with environment(threads=3):
         code = "import os; print(os.environ['OMP_NUM_THREADS'])"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout.split() == [b"3"]

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from bnexp.activations import LEAKY_SLOPE
 from bnexp.backend import NumpyBackend, TorchBackend
 from bnexp.config import ModelConfig
-from bnexp.model import LEAKY_SLOPE, Network
+from bnexp.model import Network
 
 FEATURES, CLASSES, HIDDEN, EXAMPLES, SEEDS = 12, 4, (7, 5), 9, (3, 8)
 ACTIVATIONS = {

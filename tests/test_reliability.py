@@ -20,7 +20,18 @@ import numpy as np
 import pytest
 import torch
 
-from bnexp import backend, checkpoint, config, data, execute, reader, runlog, summary, train
+from bnexp import (
+    backend,
+    checkpoint,
+    config,
+    data,
+    execute,
+    process,
+    reader,
+    runlog,
+    summary,
+    train,
+)
 from bnexp.errors import BnexpError, DamagedError, RunError, StorageError
 from bnexp.runlog import Task
 
@@ -744,8 +755,8 @@ def test_an_error_in_a_runs_process_is_one_line(small_task, monkeypatch, fail, t
     told = []
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(train, "run", lambda *_, **__: fail())
-    execute._child(small_task(), Parent())
+    process._run(small_task(), Parent())
     assert told == [1]
     monkeypatch.setattr(sys, "argv", ["bnexp", "--debug"])
     with pytest.raises(Exception, match=r"allocate|map segment|a\nb"):
-        execute._child(small_task(), Parent())
+        process._run(small_task(), Parent())

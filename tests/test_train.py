@@ -10,6 +10,7 @@ import torch
 from bnexp import checkpoint, data, reader, runlog, storage, train
 from bnexp.backend import TorchBackend
 from bnexp.errors import DamagedError, LockedError, RunError, StorageError
+from bnexp.trainer import Trainer
 
 
 def silent(_):
@@ -183,7 +184,7 @@ def test_variants_see_identical_batches(small_task, model):
         dataset = data.load(task.variant.settings.data)
         task.folder.mkdir()
         opened = runlog.RunFiles(task.folder, task.variant.settings, task.seeds)
-        trainer = train.Trainer(task, dataset, opened)
+        trainer = Trainer(task, dataset, opened)
         seen.append([[a.copy() for a in trainer.batches(step)] for step in (0, 71, 72)])
         opened.close()
     for ours, theirs in zip(*seen, strict=True):

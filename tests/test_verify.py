@@ -12,6 +12,7 @@ from bnexp import checkpoint, data, model, reader, runlog, train, verify, verify
 from bnexp import verify_fold as fold
 from bnexp import verify_norm as norm
 from bnexp import verify_training as training
+from bnexp.batchnorm import BatchNorm
 from bnexp.config import (
     DataConfig,
     Experiment,
@@ -23,7 +24,7 @@ from bnexp.config import (
     dump,
 )
 from bnexp.errors import DamagedError, StorageError
-from bnexp.model import BatchNorm, Network
+from bnexp.model import Network
 
 
 def forward(*, axes=1, ddof=0, centre=1.0, gamma=True, mode=None, update=False):  # noqa: PLR0913  (one for each mistake)
@@ -133,8 +134,8 @@ def batches_of_one_seed():
 
 def linear_sigmoid():
     """The sigmoid and tanh replaced by the identity."""
-    linear = model._ACTIVATIONS["identity"]
-    return {(model, "_ACTIVATIONS"): dict.fromkeys(model._ACTIVATIONS, linear)}
+    linear = model.ACTIVATIONS["identity"]
+    return {(model, "ACTIVATIONS"): dict.fromkeys(model.ACTIVATIONS, linear)}
 
 
 def never_updated():
