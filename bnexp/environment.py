@@ -24,8 +24,15 @@ def provenance() -> dict[str, Any]:
         "git_commit": _git_commit(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "command": " ".join(["bnexp", *sys.argv[1:]]),
+        "command": " ".join([_program(), *sys.argv[1:]]),
     }
+
+
+def _program() -> str:
+    """`bnexp`, or the script that is run, without this machine's path to it."""
+    path = Path(sys.argv[0])
+    script = path.suffix == ".py" and path.parent.name == "scripts"
+    return f"python scripts/{path.name}" if script else "bnexp"
 
 
 def _git_commit() -> str | None:

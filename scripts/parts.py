@@ -4,9 +4,10 @@
 
 Microseconds a call at the size of configs/fig1.yaml (60 examples, 784-100-100-100-10, one network,
 float32, one thread): the smallest of seven rounds. Each choice of OpenBLAS kernels needs a process
-of its own. Writes results/benchmark/parts.md.
+of its own. Writes parts.md beside the table of scripts/benchmark.py.
 """
 
+import argparse
 import itertools
 import json
 import os
@@ -102,7 +103,11 @@ def passes() -> dict[str, float]:
 
 def main() -> None:
     """Measure in a process for each kind of kernels; print and write the table."""
-    if "--measure" in sys.argv:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("results/benchmark"))
+    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
         print(json.dumps({**products(), **passes()}))
         return
     from bnexp.environment import provenance
@@ -125,8 +130,8 @@ def main() -> None:
         [*lines, "", f"{about['processor']}; {versions}; commit {about['git_commit']}."]
     )
     print(text)
-    Path("results/benchmark").mkdir(parents=True, exist_ok=True)
-    Path("results/benchmark/parts.md").write_text(text + "\n")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "parts.md").write_text(text + "\n")
 
 
 if __name__ == "__main__":
