@@ -87,7 +87,7 @@ class Network:
         for key, value in initial.items():
             self.parameters[key][...] = backend.asarray(value)
         self.gradient_vector[...] = 0.0
-        # So are all running statistics: the first row the means, the second the variances.
+        # And one array for all running statistics: means in the first row, then variances.
         self.running_vectors = backend.empty(2, len(self.seeds) * sum(config.hidden))
         self.running_vectors[0], self.running_vectors[1] = 0.0, 1.0
         self.running: dict[str, Array] = {}

@@ -36,7 +36,8 @@ def run(task: Task, stop: Callable[[], bool], say: Callable[[str], None]) -> str
     with storage_errors(task.folder):
         task.folder.mkdir(parents=True, exist_ok=True)
         # A process whose parent was killed needs a moment to notice and end.
-        with locked(task.folder, wait=5.0):
+        # What is not finite is found, and said, by `Trainer.check_finite`.
+        with locked(task.folder, wait=5.0), np.errstate(all="ignore"):
             return _run_locked(task, stop, say)
 
 
@@ -55,7 +56,7 @@ def _run_locked(task: Task, stop: Callable[[], bool], say: Callable[[str], None]
             # This error is the one to tell, whether or not the disk still takes what follows.
             with suppress(OSError):
                 if isinstance(error, RunError):  # what led there is worth a look
-                    files.publish()
+                    trainer.publish()
                     status.extents = files.extents()
                 if status.extents:  # else the files of before are untouched
                     status.write("failed", error=str(error) or type(error).__name__)
@@ -100,28 +101,23 @@ def _check_fit(trainer: Trainer, state: Mapping[str, Any]) -> None:
 def _loop(trainer: Trainer, status: "_Status", stop: Callable[[], bool]) -> str:
     train, files = trainer.settings.train, trainer.files
     status.write("running")
-    with np.errstate(all="ignore"):  # what is not finite is found, and said, by `flush`
-        while trainer.step < train.steps:
-            trainer.advance()
-            stopping = status.due() and stop()
-            if (
-                stopping
-                or trainer.step % train.checkpoint_every == 0
-                or trainer.step == train.steps
-            ):
-                status.extents = _checkpoint(trainer)
-                status.write("running")
-            elif status.beat_due():
-                status.write("running")
-            if stopping and trainer.step < train.steps:
-                status.write("interrupted")
-                return "interrupted"
-        # The final network's rows come after the last checkpoint, so that a longer run of the
-        # same config can continue from it.
-        if files.probe is not None:
-            trainer.record_probe()
-        trainer.record_metrics()
-    files.publish()
+    while trainer.step < train.steps:
+        trainer.advance()
+        stopping = status.due() and stop()
+        if stopping or trainer.step % train.checkpoint_every == 0 or trainer.step == train.steps:
+            status.extents = _checkpoint(trainer)
+            status.write("running")
+        elif status.beat_due():
+            status.write("running")
+        if stopping and trainer.step < train.steps:
+            status.write("interrupted")
+            return "interrupted"
+    # The final network's rows come after the last checkpoint, so that a longer run of the same
+    # config can continue from it.
+    if files.probe is not None:
+        trainer.record_probe()
+    trainer.record_metrics()
+    trainer.publish()
     model = checkpoint.save_tensors(trainer.task.folder / MODEL, trainer.network.model())
     status.extents = {**files.extents(), MODEL: model}
     status.write("done")
@@ -130,8 +126,8 @@ def _loop(trainer: Trainer, status: "_Status", stop: Callable[[], bool]) -> str:
 
 def _checkpoint(trainer: Trainer) -> dict[str, dict[str, int]]:
     """Logs first, then the checkpoint that counts on them; returns the logs' extents."""
-    trainer.flush()
-    trainer.files.publish()
+    trainer.check_finite()
+    trainer.publish()
     checkpoint.save(trainer.task.folder, trainer.state())
     return trainer.files.extents()
 

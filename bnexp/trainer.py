@@ -29,15 +29,13 @@ CHUNK = 2000  # test examples evaluated at a time (see Backend.at_once for both)
 class Recorder:
     """Percentiles of some layers, kept on the device for a block of rows and then appended."""
 
-    def __init__(
-        self, to: Backend, log: AppendedArray, q: Sequence[float], examples: int, block: int
-    ) -> None:
+    def __init__(self, to: Backend, log: AppendedArray, q: Sequence[float], examples: int) -> None:
         self.backend, self.log = to, log
         self.percentiles = Percentiles(q, examples, to)
         stack, _, units = log.row_shape
         self._columns = to.empty(stack, units, examples)
         shape = stack, units, len(self.percentiles.rows)
-        self._block = to.empty(to.at_once(block, stack), *shape)
+        self._block = to.empty(to.at_once(BLOCK, stack), *shape)
         self._filled = 0
 
     def add(self, layers: Sequence[LayerWork]) -> None:
@@ -77,7 +75,7 @@ class Trainer:
         self.batches = Batches(dataset, train.batch_size, task.seeds, to)
         self.work = self.network.workspace(train.batch_size)
         self.recorded = [self.work.layers[layer - 1] for layer in recorded_layers(self.settings)]
-        self.recorder = Recorder(to, files.batch, record.percentiles, train.batch_size, BLOCK)
+        self.recorder = Recorder(to, files.batch, record.percentiles, train.batch_size)
         if files.probe is not None:
             if record.probe_size > len(dataset.test_x):
                 raise ConfigError(
@@ -87,7 +85,7 @@ class Trainer:
             self.probe = to.asarray(dataset.test_x[: record.probe_size])
             hidden = len(model.hidden)  # the logits are not recorded
             self.probe_work = self.network.workspace(len(self.probe), hidden)
-            self.probe_recorder = Recorder(to, files.probe, record.percentiles, len(self.probe), 1)
+            self.probe_recorder = Recorder(to, files.probe, record.percentiles, len(self.probe))
         self.test = to.asarray(dataset.test_x), to.asarray(one_hot(dataset, "test"))
         self.chunk = min(to.at_once(CHUNK, len(task.seeds)), len(dataset.test_x))
         self.test_work = self.network.workspace(self.chunk)
@@ -168,13 +166,19 @@ class Trainer:
         ]
         return np.sqrt(sum(squares)) if squares else np.full(len(self.task.seeds), math.nan)
 
-    def flush(self) -> None:
-        """Hand everything recorded to the files.
+    def publish(self) -> None:
+        """Put everything recorded on the disk and make it visible to readers."""
+        self.recorder.flush()
+        if self.files.probe is not None:
+            self.probe_recorder.flush()
+        self.files.publish()
+
+    def check_finite(self) -> None:
+        """Check that training goes on.
 
         Raises:
             RunError: a loss or a weight is not finite.
         """
-        self.recorder.flush()
         self._flush_losses()
         if not np.isfinite(self.backend.numpy(self.network.vector)).all():
             self._fail(self.step, "a weight")

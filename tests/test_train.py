@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 
 import numpy as np
 import pytest
@@ -256,14 +257,16 @@ def test_a_diverged_run_fails_with_its_step_and_stays_readable(small_task):
     task = small_task(
         train={"lr": 1e30, "steps": 500}, model={"norm": "none", "activation": "relu"}
     )
-    with pytest.raises(
-        RunError, match=r"variant: the loss is not finite at step \d+; lower train.lr"
-    ):
+    told = r"variant: the loss is not finite at step (\d+); lower train.lr"
+    with pytest.raises(RunError, match=told) as failed:
         go(task)
     status = json.loads((task.folder / runlog.STATUS).read_text())
     assert status["state"] == "failed"
     assert "not finite" in status["error"]
-    assert read(task).metrics.steps[0] == 0
+    run, step = read(task), int(re.search(told, str(failed.value))[1])
+    assert run.metrics.steps[0] == 0
+    assert run.batch.steps[-1] >= step
+    assert run.probe.steps[-1] > step - task.variant.settings.record.probe_every
 
 
 def test_two_processes_never_write_one_run(small_task, monkeypatch):
