@@ -59,7 +59,61 @@ def products() -> dict[str, float]:
         found["oneDNN (private), weight gradient"] = cost(
             lambda: linear(tx.T, td.T, None, "none", [], ""), 1000
         )
-    return found
+    x, w, d = (
+        rng.random(shape, np.float32) for shape in ((8, 60, 784), (8, 784, 100), (8, 60, 100))
+    )
+    z, g = np.empty((8, 60, 100), np.float32), np.empty((8, 784, 100), np.float32)
+    tx, tw, td, tz, tg = map(torch.from_numpy, (x, w, d, z, g))
+    return found | {
+        "8 seeds: NumPy, forward": cost(lambda: np.matmul(x, w, out=z), 100),
+        "8 seeds: torch.bmm, forward": cost(lambda: torch.bmm(tx, tw, out=tz), 100),
+        "8 seeds: NumPy, weight gradient": cost(lambda: np.matmul(x.swapaxes(1, 2), d, out=g), 100),
+        "8 seeds: torch.bmm, weight gradient": cost(
+            lambda: torch.bmm(tx.transpose(1, 2), td, out=tg), 100
+        ),
+    }
+
+
+def normalization() -> dict[str, float]:
+    """BN of one layer, and the update of all weights: bnexp's calls, and torch's."""
+    import torch
+
+    from bnexp.backend import NumpyBackend
+    from bnexp.batchnorm import BatchNorm, LayerWork
+    from bnexp.config import TrainConfig
+    from bnexp.optimizer import SGD
+
+    torch.set_num_threads(1)
+    to, rng = NumpyBackend("float32"), np.random.default_rng(0)
+    columns = rng.random((10, 1, 1, 100), np.float32)
+    work = LayerWork(*rng.random((5, 1, 60, 100), np.float32), *columns[:4])
+    norm = BatchNorm(to, columns[4:6], columns[6], columns[7])
+    x, upstream = torch.rand(60, 100), torch.rand(60, 100)
+    gamma, beta, mean, var = torch.rand(4, 100)
+
+    def forward() -> tuple[torch.Tensor, ...]:
+        return torch.native_batch_norm(x, gamma, beta, mean, var, True, 0.1, 1e-5)
+
+    saved = forward()[1:]
+    wanted = [True, True, True]
+    weights, gradient = rng.random((2, 100_000), np.float32)
+    update = SGD(TrainConfig(), to, len(weights)).update
+    theirs, minus = torch.from_numpy(weights), torch.from_numpy(gradient)
+    return {
+        "BN forward: bnexp": cost(lambda: norm.forward(work, "batch"), 2000),
+        "BN forward: torch.native_batch_norm": cost(forward, 2000),
+        "BN backward: bnexp": cost(lambda: norm.backward(work, columns[8], columns[9]), 2000),
+        "BN backward: torch.native_batch_norm_backward": cost(
+            lambda: torch.ops.aten.native_batch_norm_backward(
+                upstream, x, gamma, mean, var, *saved, True, 1e-5, wanted
+            ),
+            2000,
+        ),
+        "update of 100,000 weights: bnexp": cost(lambda: update(weights, gradient, 0), 999),
+        "update of 100,000 weights: torch, one pass": cost(
+            lambda: theirs.add_(minus, alpha=-0.1), 999
+        ),
+    }
 
 
 def passes() -> dict[str, float]:
@@ -108,7 +162,7 @@ def main() -> None:
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        print(json.dumps({**products(), **passes()}))
+        print(json.dumps({**products(), **normalization(), **passes()}))
         return
     from bnexp.environment import provenance
     from bnexp.process import environment
