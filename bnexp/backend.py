@@ -3,9 +3,8 @@
 The network's mathematics (`bnexp.model`) is written once, in the functions that NumPy and torch
 share under one name (`matmul`, `multiply`, ... with `out=`); this module holds the few that differ.
 
-Why NumPy on the CPU: at 60 examples and 100 units a call costs more than its arithmetic, and a
-NumPy call costs about half of torch's; with AVX-512 its OpenBLAS also multiplies these shapes in
-half the time of torch's BLAS (`results/benchmark`).
+Why NumPy on the CPU: at 60 examples and 100 units a call costs as much as its arithmetic, and a
+NumPy call costs about half of torch's (`results/benchmark`).
 """
 
 from typing import Any, Protocol
