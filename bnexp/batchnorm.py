@@ -20,7 +20,7 @@ class LayerWork:
     activation: Array  # (S, B, U): its output
     delta: Array  # (S, B, U): the loss's gradient, first for the activation, then further back
     scratch: Array  # (S, B, U)
-    mean: Array  # (S, 1, U)
+    mean: Array  # (S, 1, U); None in the output layer, as is var
     var: Array  # (S, 1, U): biased, over the batch (1/m)
     inv_std: Array  # (S, 1, U): 1 / sqrt(var + eps) of the statistics in use
     column: Array  # (S, 1, U)

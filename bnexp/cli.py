@@ -53,7 +53,9 @@ def _call(words: list[str], *, debug: bool) -> None:
     except OSError as error:  # files are the commands' own care; what is left is what they print
         if debug:
             raise
-        typer.echo(f"bnexp: {error.filename or 'standard output'}: {error.strerror}", err=True)
+        typer.echo(
+            f"bnexp: {error.filename or 'standard output'}: {error.strerror or error}", err=True
+        )
         raise SystemExit(StorageError.exit_code) from None
     except Exception as error:  # a mistake of ours, which should not cost users a page of text
         if debug:

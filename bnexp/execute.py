@@ -1,9 +1,7 @@
 """The runs of an experiment, side by side, each in a process of its own.
 
-A process a run, and not a pool: a run that is killed takes no other with it, and is tried again
-from its checkpoint. The processes share nothing but a pipe each with their parent: a lock could be
-held by one that is killed. They end with their parent, and at the first SIGINT or SIGTERM each
-stops after a checkpoint.
+A process a run (`bnexp.process`), and not a pool: a run that is killed takes no other with it, and
+is tried again from its checkpoint. At the first SIGINT or SIGTERM each stops after a checkpoint.
 """
 
 import signal
