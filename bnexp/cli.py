@@ -113,7 +113,7 @@ def train(
 
     The same command again continues what is unfinished.
     """
-    from bnexp import config as configs
+    from bnexp.config import experiment as configs
 
     experiment = configs.load(config, overrides or [])
     folder = out or Path("results") / experiment.name
@@ -125,7 +125,7 @@ def train(
                 f"would train {folder / variant.name}: {steps} steps, {len(experiment.seeds)} seeds"
             )
         return
-    from bnexp import execute
+    from bnexp.training import scheduler as execute
 
     if force:
         execute.discard(experiment, folder)
@@ -142,7 +142,9 @@ def train(
 
 def _present(folder: Path) -> None:
     """Summary, figures and the next command, for whatever runs there are."""
-    from bnexp import present, reader, tables
+    from bnexp.analysis import results as reader
+    from bnexp.analysis import tables
+    from bnexp.figures import fitting as present
 
     files = reader.read_experiment(folder)
     if not any(len(run.metrics.steps) for run in files.runs.values()):
@@ -177,7 +179,12 @@ def plot(
     ] = "png",
 ) -> None:
     """Draw the percentiles of an experiment from its files, or a heat map of its variants."""
-    from bnexp import figures, figures_compare, reader, runlog, storage, summary
+    from bnexp.analysis import results as reader
+    from bnexp.analysis import summary
+    from bnexp.figures import comparison as figures_compare
+    from bnexp.figures import figure1 as figures
+    from bnexp.files import run_folder as runlog
+    from bnexp.files import storage
 
     files = reader.read_experiment(experiment)
     with storage.storage_errors(experiment):
@@ -207,7 +214,8 @@ def compare(
     as_markdown: Annotated[bool, typer.Option("--markdown", help="A Markdown table.")] = False,
 ) -> None:
     """Compare variants: measures with 95 % intervals, differences paired by seed."""
-    from bnexp import reader, summary, tables
+    from bnexp.analysis import results as reader
+    from bnexp.analysis import summary, tables
 
     forms = {"json": as_json, "csv": as_csv, "markdown": as_markdown}
     chosen = [name for name, wanted in forms.items() if wanted] or ["text"]
@@ -230,7 +238,8 @@ def verify(
     import json
     from dataclasses import asdict
 
-    from bnexp import reader, verify
+    from bnexp.analysis import results as reader
+    from bnexp.verify import suite as verify
 
     every = (
         verify.experiment_checks(reader.read_experiment(experiment))
@@ -257,7 +266,8 @@ def runs(
     folder: Annotated[Path, typer.Argument(metavar="DIR")] = Path("results"),
 ) -> None:
     """List every run under a folder: status, step, accuracy."""
-    from bnexp import reader, tables
+    from bnexp.analysis import results as reader
+    from bnexp.analysis import tables
 
     print(tables.aligned(reader.list_runs(folder)))
 
@@ -265,7 +275,7 @@ def runs(
 @app.command(name="configs")
 def list_configs() -> None:
     """List the packaged configs."""
-    from bnexp import config as configs
+    from bnexp.config import experiment as configs
 
     for name, path in configs.packaged().items():
         first = path.read_text().splitlines()[0]
@@ -277,7 +287,7 @@ def validate(
     config: Annotated[list[str], typer.Argument(metavar="CONFIG...")],
 ) -> None:
     """Check configs without running them."""
-    from bnexp import config as configs
+    from bnexp.config import experiment as configs
 
     mistakes = []
     for name in config:

@@ -35,15 +35,15 @@ Steps = Iterator[None]  # a generator that makes one step each time it is advanc
 
 def batches(count: int) -> Any:  # noqa: ANN401
     """The same batches for every peer."""
-    from bnexp.data import batch_order
+    from bnexp.data.datasets import batch_order
 
     return batch_order(60_000, BATCH, 0, 0)[:count]
 
 
 def tensors() -> tuple[Any, Any]:
     """Binarised MNIST as two tensors."""
-    from bnexp.config import DataConfig
-    from bnexp.data import load
+    from bnexp.config.experiment import DataConfig
+    from bnexp.data.datasets import load
 
     data = load(DataConfig())
     return data.train_x, data.train_y
@@ -69,7 +69,7 @@ def usual_loader(count: int) -> Any:  # noqa: ANN401
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
 
-    from bnexp.config import DataConfig
+    from bnexp.config.experiment import DataConfig
 
     pipeline = transforms.Compose(
         [transforms.ToTensor(), lambda x: (x > 0.5).float(), lambda x: x.view(-1)]
@@ -235,9 +235,9 @@ def products(count: int, *, norm: bool) -> Steps:  # noqa: ARG001
 
 def bnexp(count: int, *, norm: bool, seeds: int = 1, record: str = "all") -> Steps:
     """A run of bnexp, as `bnexp train` does it; divided by the number of seeds."""
-    from bnexp.config import Settings, Variant
-    from bnexp.runlog import STATUS, Task
-    from bnexp.train import run
+    from bnexp.config.experiment import Settings, Variant
+    from bnexp.files.run_folder import STATUS, Task
+    from bnexp.training.run import run
 
     settings, never = Settings(), 10**9
     wanted = replace(settings.record, layers="all")
@@ -295,7 +295,7 @@ def measure(name: str, norm: bool) -> float:  # noqa: FBT001
 
 def measure_apart(name: str, norm: bool) -> float:  # noqa: FBT001
     """The same in a process of its own, in the environment of a run."""
-    from bnexp.process import environment
+    from bnexp.training.worker import environment
 
     command = [sys.executable, __file__, "--peer", name, *(["--norm"] if norm else [])]
     # A machine's own setting would handicap those who use OpenBLAS, and them alone.
@@ -349,7 +349,7 @@ def main() -> None:
             for norm in (False, True):
                 rounds.setdefault((name, norm), []).append(measure_apart(name, norm))
         print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
-    from bnexp.environment import provenance
+    from bnexp.files.provenance import provenance
 
     text = table(rounds, skipped)
     print(text)

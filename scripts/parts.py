@@ -78,10 +78,10 @@ def normalization() -> dict[str, float]:
     """BN of one layer, and the update of all weights: bnexp's calls, and torch's."""
     import torch
 
-    from bnexp.backend import NumpyBackend
-    from bnexp.batchnorm import BatchNorm, LayerWork
-    from bnexp.config import TrainConfig
-    from bnexp.optimizer import SGD
+    from bnexp.config.experiment import TrainConfig
+    from bnexp.networks.backend import NumpyBackend
+    from bnexp.networks.batchnorm import BatchNorm, LayerWork
+    from bnexp.networks.optimizer import SGD
 
     torch.set_num_threads(1)
     to, rng = NumpyBackend("float32"), np.random.default_rng(0)
@@ -168,8 +168,8 @@ def main() -> None:
     if arguments.measure:
         print(json.dumps({**products(), **normalization(), **passes()}))
         return
-    from bnexp.environment import provenance
-    from bnexp.process import environment
+    from bnexp.files.provenance import provenance
+    from bnexp.training.worker import environment
 
     found = []
     for kernels in KERNELS:

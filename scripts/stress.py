@@ -177,7 +177,7 @@ def main() -> int:
     signals = Counter(hit for outcome in outcomes for hit in outcome["signals"])
     summary = f"{count} of {len(outcomes)} equal, after {signals.total()} signals"
     print(summary)
-    from bnexp.environment import provenance
+    from bnexp.files.provenance import provenance
 
     content = {
         "summary": summary,

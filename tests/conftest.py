@@ -3,35 +3,18 @@
 from dataclasses import replace
 
 import pytest
+from helpers.experiments import small_settings
 
-from bnexp.config import (
-    DataConfig,
+from bnexp.config.experiment import (
     Experiment,
-    ModelConfig,
-    RecordConfig,
-    Settings,
-    TrainConfig,
     Variant,
 )
-
-
-def small_settings(**changes):
-    """Digits, two hidden layers, 40 steps; `changes` as `section={key: value}`."""
-    settings = Settings(
-        DataConfig("digits", "unused"),
-        ModelConfig((8, 6), norm="batch", bias=False, weight_std=0.3),
-        TrainConfig(steps=40, batch_size=20, lr=0.5, checkpoint_every=15, device="cpu"),
-        RecordConfig(layers="all", probe_size=50, probe_every=10, evaluate_every=7),
-    )
-    for section, keys in changes.items():
-        settings = replace(settings, **{section: replace(getattr(settings, section), **keys)})
-    return settings
 
 
 @pytest.fixture
 def small_task(tmp_path):
     """Makes a task of small settings in a folder of its own."""
-    from bnexp.runlog import Task
+    from bnexp.files.run_folder import Task
 
     def make(folder="run", seeds=(0, 1, 2), **changes):
         return Task(Variant("variant", {}, small_settings(**changes)), seeds, tmp_path / folder, {})

@@ -10,8 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from bnexp import cli, execute, present, reader, runlog, storage
+from bnexp import cli
+from bnexp.analysis import results as reader
 from bnexp.errors import RunError, StorageError
+from bnexp.figures import fitting as present
+from bnexp.files import run_folder as runlog
+from bnexp.files import storage
+from bnexp.training import scheduler as execute
 
 ROOT = Path(__file__).parents[1]
 CONFIG = """name: tiny
@@ -133,7 +138,7 @@ def test_output_that_finds_no_room_is_one_line_and_exit_4(trained):
 
 def test_missing_data_is_two_lines_and_exit_3(bnexp, tmp_path, monkeypatch):
     """With the four files, where they belong, and the config that needs no download."""
-    from bnexp import idx
+    from bnexp.data import idx
 
     def refuse(*_, **__):
         raise OSError("no network")
@@ -271,8 +276,10 @@ def test_help_imports_neither_torch_nor_matplotlib_nor_numpy():
 @pytest.mark.parametrize("config", sorted(p.stem for p in (ROOT / "configs").glob("*.yaml")))
 def test_every_shipped_config_trains_for_a_few_steps(config, tmp_path, monkeypatch):
     """On digits in place of MNIST, with few steps and units; the figures are drawn too."""
-    from bnexp import data, present, train
-    from bnexp.config import dump, load
+    from bnexp.config.experiment import dump, load
+    from bnexp.data import datasets as data
+    from bnexp.figures import fitting as present
+    from bnexp.training import run as train
 
     small = ["data.name=digits", "model.hidden=[5,4]", "train.steps=3", "seeds=[0,1]"]
     small += ["record.probe_size=20", "record.evaluate_every=1", "record.probe_every=1"]

@@ -1,0 +1,71 @@
+"""Figure 1 of Ioffe & Szegedy (2015), digitised, and how far a run is from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from bnexp.analysis.measures import Array
+from bnexp.analysis.results import Run
+from bnexp.config.experiment import Settings
+
+Panel = Literal["b", "c"]
+
+
+@dataclass(frozen=True)
+class PaperNet:
+    """The paper's curves of one network; a step is known to about 500."""
+
+    accuracy_steps: Array  # (points,)
+    accuracy: Array  # (points,), test accuracy of panel a, known to about 0.003
+    steps: Array  # (rows,)
+    values: Array  # (rows, 3), percentiles 15, 50, 85 of panel b or c, known to about 0.03
+
+
+@cache
+def paper_net(panel: Panel) -> PaperNet:
+    """The network of panel b (without normalization) or c (with)."""
+    path = Path(__file__).with_name("paper_fig1.csv")
+    table = np.genfromtxt(path, None, delimiter=",", skip_header=3, names=True, encoding="utf-8")
+    rows = table[table["panel"] == panel]
+    top = table[(table["panel"] == "a") & (table["variant"] == rows["variant"][0])]
+    values = np.stack([rows["p15"], rows["p50"], rows["p85"]], axis=1)
+    return PaperNet(top["step"], top["accuracy"], rows["step"], values)
+
+
+def paper_panel(settings: Settings) -> Panel | None:
+    """The panel these settings reproduce; None if they are not the paper's.
+
+    Only what the paper states counts (section 4.1); what it leaves open may be anything.
+    """
+    data, model, train = settings.data, settings.model, settings.train
+    net = (model.hidden, model.activation, train.steps, train.batch_size)
+    if net != ((100, 100, 100), "sigmoid", 50_000, 60) or data.name != "mnist" or not data.binarize:
+        return None
+    if model.norm == "none":
+        return "b"
+    return "c" if model.gamma and model.beta else None
+
+
+def distance(run: Run, end: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """How far a finished run is from the paper's curves; None if it is not the paper's experiment.
+
+    `accuracy`: the largest distance of the mean over seeds, interpolated, from step 7,000 on;
+    `at_step`: where. `end_percentiles`: distances of 15, 50 and 85 of the typical unit, in `end` as
+    `summary` has it; None if the three are not all recorded.
+    """
+    panel, metrics = paper_panel(run.variant.settings), run.metrics
+    if panel is None or end is None:
+        return None
+    net, ends = paper_net(panel), None
+    accuracy = np.interp(net.accuracy_steps, metrics.steps, metrics.test_accuracy.mean(axis=1))
+    legible = net.accuracy_steps >= 7000  # earlier, the digitised curve is too steep to be read
+    gaps = np.abs(accuracy - net.accuracy) * legible
+    if {15, 50, 85} <= set(end["percentiles"]):
+        at = [end["percentiles"].index(q) for q in (15, 50, 85)]
+        ends = np.abs(end["typical_unit"][at] - net.values[-1])
+    step = float(net.accuracy_steps[gaps.argmax()])
+    return {"panel": panel, "accuracy": gaps.max(), "at_step": step, "end_percentiles": ends}

@@ -1,0 +1,232 @@
+"""YAML text to typed values, each mistake with its place.
+
+PyYAML composes the text to nodes, which know their line and column. Values are read from the nodes
+here, by type hints; PyYAML's constructors, which make objects, are never called. They also take
+`1e-3` for text, `no` for false and `1:30` for 90.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+
+from bnexp.config.schema import HINTS, INVALID, broken
+
+# The type of a value: bool, int, float, str, None, Literal of texts, tuple[item, ...] or a union,
+# each perhaps Annotated with rules; or a dict: the types of a map's keys, or of ANY key.
+Hint = Any
+
+ANY = "*"
+NULL, _TEXT = "tag:yaml.org,2002:null", "tag:yaml.org,2002:str"
+
+_NUMBER = r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?"
+_NOUNS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
+_NOUNS[NoneType] = "null"
+_origin: Callable[[Hint], Any] = get_origin
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses tags, which make objects; aliases, whose expansion has no bound; deep nesting."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        problem = None
+        if event.anchor:
+            problem = f"anchors and aliases ('{shorten(event.anchor)}') are not read"
+        elif tag := getattr(event, "tag", None):
+            problem = f"tags ('{shorten(tag)}') are not read"
+        elif len(self.states) > 20:  # the parser has one for each open list and map
+            problem = "nested deeper than 20 levels"
+        if problem:
+            problem += "; write plain values"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+
+class Reader:
+    """Reads nodes as values, and goes on after a mistake: all end up in `mistakes`."""
+
+    def __init__(self) -> None:
+        self.mistakes: list[str] = []
+        self.nodes: dict[str, yaml.Node] = {}  # of each value that was read, by dotted path
+        self.names: dict[str, yaml.Node] = {}  # of the last key of each path
+        self._overrides: set[str] = set()
+
+    def report(self, path: str, problem: str, node: yaml.Node | None = None) -> None:
+        """Add a mistake as `place: path: problem`; the place is the value's, if not a node's."""
+        place, shown = self._place(node or self.nodes[path]), map(shorten, path.split("."))
+        self.mistakes.append(": ".join(filter(None, (place, ".".join(shown), problem))))
+
+    def overridden(self, path: str) -> bool:
+        """Whether a value comes from an override."""
+        return self.nodes[path].start_mark.name in self._overrides
+
+    def _place(self, node: yaml.Node) -> str:
+        mark = node.start_mark
+        whole = mark.name in self._overrides
+        return mark.name if whole else f"{mark.name}:{mark.line + 1}:{mark.column + 1}"
+
+    def compose(self, text: str, name: str) -> yaml.Node | None:
+        """The root node of a text that is one YAML document, or None after a mistake."""
+        mark, problem = yaml.Mark(name, 0, 0, 0, None, 0), "empty; nothing is set here"
+        try:
+            loader = _Loader(text)
+            loader.name = name
+            if node := loader.get_single_node():
+                return node
+        except yaml.reader.ReaderError as error:
+            before, bad = text[: error.position], text[error.position]
+            mark.line, mark.column = before.count("\n"), len(before.rpartition("\n")[2])
+            problem = f"character {bad!a} is not allowed"
+            if "\udc80" <= bad <= "\udcff":  # what "surrogateescape" makes of bytes beyond UTF-8
+                problem = f"not UTF-8 (byte 0x{ord(bad) - 0xDC00:02x})"
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or mark
+            problem = ", ".join(filter(None, (error.context, error.problem)))
+            problem += "; YAML is indented with spaces, not tabs" if r"'\t'" in problem else ""
+        except (ValueError, OverflowError):  # a code point beyond Unicode, as in "\UFFFFFFFF"
+            mark, problem = loader.get_mark(), "no such character"
+        self.report("", problem, yaml.ScalarNode("", "", mark))
+        return None
+
+    def override(self, node: yaml.Node, text: str, name: str) -> None:
+        """Set one value in a tree, as `key.path=value`; what is new has the name as its place."""
+        self._overrides.add(name)
+        mark = yaml.Mark(name, 0, 0, 0, None, 0)
+        path, end, rest = "", ".", text
+        while end == ".":
+            known = [str(key.value) for key, _ in node.value]
+            # The name of a variant may hold dots and "=".
+            fitting = [key for key in known if rest.startswith((f"{key}.", f"{key}="))]
+            first = re.split("=" if path == "grid" else "[.=]", rest, maxsplit=1)[0]
+            key = max(fitting, key=len, default=first)
+            end, rest = rest[len(key) : len(key) + 1], rest[len(key) + 1 :]
+            parent, path = path, f"{path}.{key}" if path else key
+            new = yaml.ScalarNode("", key, mark)
+            if parent == "variants" and key not in known:
+                return self.report(path, f"no such variant{suggestion(key, known)}", new)
+            if not end:
+                return self.report("", "expected key.path=value", new)
+            at = [*known, key].index(key)
+            named, child = [*node.value, (new, None)][at]
+            if end == "=":
+                child = self.compose(rest, name)
+            elif child is None or child.tag == NULL:
+                child = yaml.MappingNode("", [], mark)
+            elif not isinstance(child, yaml.MappingNode):
+                return self.report(path, f"holds {_shown(child)}, no keys", new)
+            if child:
+                node.value[at : at + 1] = [(named, child)]
+                node = child
+        return None
+
+    def value(self, node: yaml.Node, hint: Hint, path: str = "") -> Any:  # noqa: ANN401
+        """The value of a node as the type hint says, lists as tuples; INVALID after a mistake."""
+        self.nodes[path] = node
+        if isinstance(hint, dict):
+            return self._map(node, hint, path)
+        members = get_args(hint) if _origin(hint) in (Union, UnionType) else (hint,)
+        options = [get_args(h) if _origin(h) is Annotated else (h,) for h in members]
+        for option, *rules in options:
+            value = _scalar(node, option)
+            if isinstance(node, yaml.SequenceNode) and _origin(option) is tuple:
+                item, items = get_args(option)[0], enumerate(node.value)
+                value = tuple(self.value(child, item, f"{path}[{i}]") for i, child in items)
+                if INVALID in value:
+                    return INVALID
+            if value is not INVALID:
+                if problem := broken(rules, value):
+                    got = f", got {_shown(node)}" if isinstance(node, yaml.ScalarNode) else ""
+                    self.report(path, f"{problem}{got}")
+                return INVALID if problem else value
+        self.report(path, _mismatch(node, [option for option, *_ in options]))
+        return INVALID
+
+    def _map(self, node: yaml.Node, hints: Mapping[str, Hint], path: str) -> dict[str, Any]:
+        """The values of a map by key; of nothing at all (`model:`), none."""
+        if not isinstance(node, yaml.MappingNode) and node.tag != NULL:
+            self.report(path, f"expected a map (key: value), got {_shown(node)}")
+        values: dict[str, Any] = {}
+        for key, child in node.value if isinstance(node, yaml.MappingNode) else ():
+            name = str(key.value)
+            here = f"{path}.{name}" if path else name
+            if not isinstance(key, yaml.ScalarNode):
+                self.report(path, f"expected a key, got {_shown(key)}", key)
+            elif name in values:
+                first = self._place(self.names[here])
+                self.report(here, f"duplicate key; first given at {first}", key)
+            elif name in hints or ANY in hints:
+                self.names[here] = key
+                if ANY in hints:
+                    self.value(key, str, here)
+                values[name] = self.value(child, hints.get(name, hints.get(ANY)), here)
+            else:
+                home = [dotted for dotted in HINTS if dotted.endswith(f".{name}")]
+                near = f"; did you mean '{home[0]}'?" if home else suggestion(name, hints)
+                near = near or f"; expected one of {', '.join(hints)}"
+                self.report(here, f"unknown key{near}", key)
+        return values
+
+
+def shorten(text: str) -> str:
+    """The text as it can stand in an error: printable, at most 60 characters."""
+    text = text if text.isprintable() else ascii(text)[1:-1]
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """`; did you mean '...'?` with the nearest of the known words, or nothing."""
+    close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.65)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def _shown(node: yaml.Node) -> str:
+    """What was found, in an error."""
+    if not isinstance(node, yaml.ScalarNode):
+        return "a list" if isinstance(node, yaml.SequenceNode) else "a map"
+    text = shorten(node.value)
+    return f"'{text}'" if node.style else text or "nothing"
+
+
+def _scalar(node: yaml.Node, option: Hint) -> Any:  # noqa: ANN401, PLR0911
+    """The value of a scalar, or INVALID."""
+    if not isinstance(node, yaml.ScalarNode):
+        return INVALID
+    text: str = node.value
+    number = re.fullmatch(_NUMBER, text)
+    if option is str:
+        return text if node.style or (node.tag == _TEXT and not number) else INVALID
+    if text in get_args(option):  # of a Literal
+        return text
+    if node.style:  # quoted
+        return INVALID
+    if option is float and number and math.isfinite(float(text)):
+        return float(text)
+    if option is int and re.fullmatch("[-+]?(0|[1-9][0-9]*)", text):
+        return int(text[:30])  # Python refuses to read thousands of digits; no key allows so many
+    if option is bool and text in ("true", "false"):
+        return text == "true"
+    return None if option is NoneType and node.tag == NULL else INVALID
+
+
+def _mismatch(node: yaml.Node, types: list[Hint]) -> str:
+    """What a node should have been, what it is, and what to write instead if that can be told."""
+    wanted, advice, number = [], "", _scalar(node, float)
+    for option in types:
+        if _origin(option) is Literal:
+            wanted.append(f"one of {', '.join(get_args(option))}")
+            advice = suggestion(str(node.value), get_args(option))
+        elif _origin(option) is tuple:
+            item: Any = getattr(get_args(option)[0], "__origin__", None)
+            wanted.append(f"a list of {_NOUNS.get(item, 'value').removeprefix('a ')}s")
+        else:
+            wanted.append(_NOUNS[option])
+    if int in types and number is not INVALID and number.is_integer() and abs(number) < 1e15:
+        advice = f"; write {number:.0f}"
+    elif str in types and isinstance(node, yaml.ScalarNode) and node.value:
+        advice = "; put it in quotes"
+    return f"expected {' or '.join(wanted)}, got {_shown(node)}{advice}"

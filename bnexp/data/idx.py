@@ -1,0 +1,162 @@
+"""MNIST and the sets in its format: four IDX files, found or downloaded, and checked.
+
+A damaged file must not become a silently different experiment. torchvision's own reader trusts any
+file of the right name, so its classes supply only the mirrors and the md5 of each download.
+"""
+
+import gzip
+import hashlib
+import math
+import os.path
+import zlib
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from bnexp.errors import DataError, StorageError
+from bnexp.files.storage import write_whole
+
+Bytes = NDArray[np.uint8]
+
+# Each set's class in torchvision.datasets, which names its folder too.
+CLASSES = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
+# The md5 of each unpacked file of MNIST; torchvision has those of the packed files alone.
+MNIST_MD5 = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+FILES = tuple(MNIST_MD5)  # every set's
+TIMEOUT = 5.0  # seconds for one connection or read; a host of eight addresses is given up after 40
+
+
+def load(name: str, root: str | Path) -> list[Bytes]:
+    """A data set of `CLASSES`: images (n, rows, columns), labels (n,), and the test set's; uint8.
+
+    The files lie where torchvision has them, such as `root/MNIST/raw`, each unpacked or as `.gz`;
+    what is missing is downloaded.
+
+    Raises:
+        DataError: files are missing and cannot be downloaded, or are damaged.
+        StorageError: what is missing cannot be stored there.
+    """
+    home = os.path.expanduser(root)  # noqa: PTH111  (leaves an unknown ~user as it is)
+    folder = Path(home).absolute() / CLASSES[name] / "raw"
+    if _missing(name, folder):
+        _download(name, folder)
+    paths = _find(name, folder)
+    arrays = {file: _read(name, paths[file]) for file in FILES}
+    for images, labels in (FILES[:2], FILES[2:]):
+        if (found := len(arrays[labels])) != (n := len(arrays[images])):
+            raise _damaged(paths[labels], f"{found} labels, and {n} images in {paths[images].name}")
+    if arrays[FILES[0]].shape[1:] != arrays[FILES[2]].shape[1:]:
+        raise _damaged(paths[FILES[2]], f"its images have another size than {FILES[0]}'s")
+    return list(arrays.values())
+
+
+def _find(name: str, folder: Path) -> dict[str, Path]:
+    """Where each of `FILES` is; of two, the one that has an md5."""
+    endings = (".gz", "") if name == "mnist" else ("", ".gz")
+    paths = [(file, folder / f"{file}{ending}") for ending in endings for file in FILES]
+    # Unlike Path.is_file, this is False in a folder that may not be looked into.
+    return {file: path for file, path in paths if os.path.isfile(path)}  # noqa: PTH113
+
+
+def _missing(name: str, folder: Path) -> list[str]:
+    return [file for file in FILES if file not in _find(name, folder)]
+
+
+def _read(name: str, path: Path) -> Bytes:
+    """Read one of `FILES`; of sets but MNIST, the packed file alone has an md5 to check."""
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            if name != "mnist":
+                _checked(content, dict(_torchvision(name).resources)[path.name])
+            content = gzip.decompress(content)
+        if name == "mnist":
+            _checked(content, MNIST_MD5[path.stem])
+        return _parse(content, 3 if "images" in path.stem else 1)
+    except (ValueError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _damaged(path, str(error)) from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def _parse(content: bytes, dimensions: int) -> Bytes:
+    """The array of an IDX file: bytes 0, 0, 8 (uint8), dimensions; each size as >u4; the data."""
+    header = 4 + 4 * dimensions
+    if len(content) < header or content[:4] != bytes((0, 0, 8, dimensions)):
+        raise ValueError(f"no IDX file of bytes in {dimensions} dimensions")
+    shape = np.frombuffer(content, ">u4", dimensions, offset=4).tolist()
+    promised = header + math.prod(shape)
+    if len(content) != promised or 0 in shape:
+        raise ValueError(f"{len(content)} bytes, where its header promises {promised} for {shape}")
+    array = np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    if dimensions == 1 and array.max() > 9:
+        raise ValueError(f"label {array.max()}, where 0 to 9 are")
+    return array
+
+
+def _torchvision(name: str) -> Any:  # noqa: ANN401  (torchvision has no types)
+    """The set's class, of which `mirrors` and `resources` are used."""
+    try:
+        from torchvision import datasets
+    # What a torchvision of another torch raises: the last of these when imported a second time.
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        raise DataError(
+            f"torchvision does not fit the installed torch ({' '.join(str(error).split())}).\n"
+            "Install both from one index: pip install --force-reinstall torch torchvision"
+        ) from error
+    return getattr(datasets, CLASSES[name])
+
+
+def _download(name: str, folder: Path) -> None:
+    """Put the missing files there as `.gz`; nothing is on the disk before its md5 is right."""
+    source = _torchvision(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):
+            # Asked anew: a process that held the lock may have left nothing to do.
+            packed = [f"{file}.gz" for file in _missing(name, folder)]
+            for file in tqdm(packed, f"download {name}", disable=None):
+                write_whole(folder / file, _fetch(source, file))
+    except OSError as error:
+        kind = DataError if isinstance(error, ConnectionError) else StorageError
+        raise kind(
+            f"{name}: {', '.join(_missing(name, folder))} missing in {folder}, and not downloaded "
+            f"({' '.join(str(error).split())}).\nPut them there, as they are or as .gz, or choose "
+            "data.root (BNEXP_DATA); `--config quickstart` needs no download."
+        ) from error
+
+
+def _fetch(source: Any, file: str) -> bytes:  # noqa: ANN401
+    """Download one file from the first mirror that has the right one; ConnectionError: none has."""
+    failures = []
+    for mirror in source.mirrors:
+        # Plain http is among torchvision's mirrors: the md5 is what is trusted.
+        request = Request(mirror + file, headers={"User-Agent": "bnexp"})  # noqa: S310
+        try:
+            with urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
+                return _checked(response.read(), dict(source.resources)[file])
+        except (OSError, HTTPException, ValueError) as error:
+            failures.append(f"{mirror}: {error}")
+    raise ConnectionError("; ".join(failures))
+
+
+def _checked(content: bytes, md5: str) -> bytes:
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if found != md5:
+        raise ValueError(f"md5 {found}, not {md5}")
+    return content
+
+
+def _damaged(path: Path, why: str) -> DataError:
+    return DataError(f"{path}: damaged ({why}).\nDelete it and run again, to download it.")

@@ -1,0 +1,270 @@
+"""Figures hold what the logs hold, fit their frame, and come out the same each time."""
+
+import itertools
+from dataclasses import replace
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from helpers.pictures import overlaps, said
+from helpers.synthetic import experiment_of, fig1, other
+
+from bnexp.analysis import measures as analysis
+from bnexp.errors import ConfigError, StorageError
+from bnexp.figures import drawing, panels
+from bnexp.figures import figure1 as figures
+from bnexp.figures.panels import Asked
+
+HIDDEN = (4, 3, 6)
+
+
+@pytest.fixture(scope="module")
+def files():
+    """A small experiment near the paper's, with both records."""
+    return fig1(rows=101, seeds=3, hidden=HIDDEN, batch_rows=2000)
+
+
+def many(files, n):
+    """An experiment of n variants with long names."""
+    runs = {}
+    for i, run in zip(range(n), itertools.cycle(files.runs.values())):
+        name = f"activation=leaky_relu,gamma={i}" if n > 4 else f"variant_{i}"
+        runs[name] = other(run, variant=replace(run.variant, name=name))
+    return experiment_of([run.variant for run in runs.values()], runs)
+
+
+@pytest.mark.parametrize("unit", ["typical", "all"])
+def test_drawn_twice_a_figure_is_the_same_bytes(files, tmp_path, unit):
+    """PNG, PDF and SVG carry no date and no random name."""
+    for folder in ("one", "two"):
+        figures.save(
+            figures.draw(files, unit=unit), tmp_path / folder / "fig1", ["png", "pdf", "svg"]
+        )
+    for suffix in ("png", "pdf", "svg"):
+        one, two = ((tmp_path / each / f"fig1.{suffix}").read_bytes() for each in ("one", "two"))
+        assert one == two
+        assert len(one) > 5000
+
+
+def test_drawing_and_saving_leave_matplotlibs_settings_alone(files, tmp_path):
+    """Also what the user has set counts for nothing in the figure."""
+    before = dict(mpl.rcParams)
+    figures.save(figures.draw(files), tmp_path / "before")
+    assert dict(mpl.rcParams) == before
+    with mpl.rc_context({"font.size": 20, "axes.facecolor": "red"}):
+        figures.save(figures.draw(files), tmp_path / "after")
+    assert (tmp_path / "before.png").read_bytes() == (tmp_path / "after.png").read_bytes()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8, 10])
+def test_no_text_lies_on_another_or_leaves_the_figure(files, n):
+    """For any number of variants, with the names of a grid."""
+    figure = figures.draw(many(files, n))
+    assert len(figure.axes) == n + 1
+    assert overlaps(figure) == []
+    assert len({axes.get_ylim() for axes in figure.axes[1:]}) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "unit"), [("batch", "typical"), ("batch", "all"), ("probe", "2")]
+)
+def test_every_kind_of_figure_fits_its_frame(files, source, unit):
+    """The same for minibatch curves and for all units."""
+    assert overlaps(figures.draw(files, source=source, unit=unit)) == []
+
+
+def test_a_panel_draws_the_typical_unit_of_its_variant(files):
+    """The lines are the log's values, and the panel names the unit."""
+    figure = figures.draw(files)
+    for axes, run in zip(figure.axes[1:], files.runs.values(), strict=True):
+        end = run.probe.values[-1, :, :, -HIDDEN[-1] :]
+        seed, unit = analysis.typical_unit(end, run.probe.percentiles)
+        for line, q in zip(axes.lines, range(3), strict=False):
+            expected = run.probe.values[:, seed, q, sum(HIDDEN[:2]) + unit]
+            assert np.array_equal(line.get_ydata(), expected)
+            assert np.array_equal(line.get_xdata(), run.probe.steps)
+        assert f"unit {unit}, seed {seed}" in [text.get_text() for text in axes.texts]
+
+
+def test_a_given_unit_of_a_given_layer_is_drawn_of_the_first_seed(files):
+    """Units count from 0 in their layer, layers from 1."""
+    figure = figures.draw(files, layer=2, unit=1)
+    run = files.runs["batchnorm"]
+    assert np.array_equal(figure.axes[2].lines[0].get_ydata(), run.probe.values[:, 0, 0, 4 + 1])
+
+
+def test_all_units_are_drawn_as_their_median_and_band(files):
+    """Over the units of the layer and all seeds together."""
+    run = files.runs["baseline"]
+    curves = panels.read_curves(run, Asked(unit="all"))
+    values = np.moveaxis(run.probe.values[..., -6:], 2, 1).reshape(101, 3, -1)
+    assert np.allclose(curves.lines, np.median(values, axis=2))
+    assert np.allclose(curves.band, np.percentile(values, [10, 90], axis=2))
+
+
+def test_minibatch_curves_show_the_unit_of_the_probe_and_their_noise_floor(files):
+    """The bar is two standard deviations of what the sample alone changes, either way."""
+    run = files.runs["batchnorm"]
+    curves = panels.read_curves(run, Asked("batch"))
+    probe = panels.read_curves(run, Asked("probe"))
+    assert curves.unit == probe.unit
+    width = curves.lines[-100:, 2] - curves.lines[-100:, 0]
+    floor = analysis.noise_floor((15, 50, 85), 60, normalized=True) * width.mean() / 2.0729
+    assert curves.floor == pytest.approx(floor, rel=1e-4)
+    assert probe.floor is None
+    axes = figures.draw(files, source="batch").axes[2]
+    bars = [c.get_segments()[0] for c in axes.collections if hasattr(c, "get_segments")]
+    heights = sorted(bar[1, 1] - bar[0, 1] for bar in bars)
+    assert heights == pytest.approx(sorted(4 * floor), rel=1e-4)
+
+
+def test_the_caption_says_whose_percentiles_of_what_they_are(files):
+    """Rule, layer, sample and mode; what is unfinished; the noise of minibatches."""
+    caption = said(figures.draw(files))
+    for words in (
+        "last hidden layer",
+        "the first 1000 examples",
+        "training mode",
+        "of all units and seeds of its network, whose width at the end, P85 - P15, is the median",
+    ):
+        assert words in caption
+    assert "noise of minibatches" in said(figures.draw(files, source="batch", unit="all"))
+    running = other(files.runs["baseline"], status={"state": "running", "step": 700})
+    part = replace(files, runs={"baseline": running})
+    assert "Not finished: baseline, at step 700." in said(figures.draw(part))
+
+
+def test_the_papers_curves_lie_over_the_papers_experiment_alone(files):
+    """Over both panels and the accuracy; not over another layer, or other settings."""
+    whole = fig1(rows=51, seeds=2)
+
+    def overlaid(figure):
+        return [
+            sum(line.get_label().startswith("paper") for line in axes.lines) for axes in figure.axes
+        ]
+
+    assert overlaid(figures.draw(whole))[0] == 2
+    assert [len(axes.lines) for axes in figures.draw(whole).axes[1:]] == [6, 6]
+    assert [len(axes.lines) for axes in figures.draw(whole, layer=1).axes[1:]] == [3, 3]
+    assert overlaid(figures.draw(files)) == [0, 0, 0]
+    assert "Ioffe" in said(figures.draw(whole))
+    assert "Ioffe" not in said(figures.draw(files))
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ({"source": "prob"}, "--source prob: no such source; there are probe, batch"),
+        ({"layer": 4}, "--layer 4: not recorded; there is layer 1, 2, 3"),
+        ({"layer": 2, "source": "batch"}, "--layer 2: not recorded; there is layer 3"),
+        ({"unit": 6}, "--unit 6: no such unit; give typical, all, or 0 to 5"),
+        ({"unit": "mean"}, "--unit mean: no such unit; give typical, all, or 0 to 5"),
+        ({"unit": "-1"}, "--unit -1: no such unit; give typical, all, or 0 to 5"),
+    ],
+)
+def test_what_is_not_there_is_a_usage_error(files, asked, text):
+    """Each names what there is."""
+    with pytest.raises(ConfigError) as caught:
+        figures.draw(files, **asked)
+    assert str(caught.value) == text
+
+
+def test_without_a_probe_the_minibatch_curves_are_drawn_unless_the_probe_is_asked_for(files):
+    """`train` draws what there is; `--source probe` says why it cannot."""
+    runs = {name: other(run, probe=None) for name, run in files.runs.items()}
+    assert "minibatch" in said(figures.draw(replace(files, runs=runs)))
+    with pytest.raises(ConfigError, match=r"record\.probe_every is null"):
+        figures.draw(replace(files, runs=runs), source="probe")
+
+
+def test_nothing_to_draw_and_unknown_formats_are_errors(files, tmp_path):
+    """An experiment without rows, and a format that is not one of three."""
+    with pytest.raises(StorageError, match="nothing to draw yet"):
+        figures.draw(replace(files, runs={}))
+    with pytest.raises(ConfigError, match="--format jpg: no such format; there are png, pdf, svg"):
+        figures.save(figures.draw(files), tmp_path / "fig1", ["png", "jpg"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_names_tell_the_options_apart():
+    """The default is fig1, and no two figures share a name."""
+    options = itertools.product(("probe", "batch"), (None, 2), ("typical", "all", 7))
+    names = [figures.file_name(*each) for each in options]
+    assert names[0] == "fig1"
+    assert len(set(names)) == len(names)
+
+
+def test_a_decimated_line_keeps_its_extremes():
+    """Each bin keeps its lowest and highest value, and its place."""
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal(50_000)
+    values[[12_345, 33_333]] = 9, -9
+    steps, line = drawing.decimate(np.arange(50_000), values)
+    assert len(steps) == len(line) <= 2 * drawing.BINS
+    assert steps[np.argmax(line)] == pytest.approx(12_345, abs=50_000 / drawing.BINS)
+    assert steps[np.argmin(line)] == pytest.approx(33_333, abs=50_000 / drawing.BINS)
+    assert drawing.decimate(np.arange(5), values[:5])[1] is not line
+
+
+def test_short_lines_are_drawn_as_they_are():
+    """Nothing is lost where every row has room."""
+    values = np.random.default_rng(0).standard_normal(2 * drawing.BINS)
+    steps = np.arange(len(values))
+    assert drawing.decimate(steps, values) == (steps, values)
+
+
+def test_a_line_is_also_decimated_to_the_medians_of_its_bins():
+    """An outlier counts for nothing."""
+    values = np.repeat(np.arange(600.0), 10)
+    values[3000] = 1e9
+    steps, found = drawing.decimate(np.arange(6000), values, [np.median])
+    assert np.array_equal(steps, np.arange(0, 6000, 10))
+    assert np.array_equal(found, np.arange(600.0))
+
+
+@pytest.mark.parametrize(
+    "positions", [[0.9, 0.91, 0.92], [0.5], [0.2, 0.8], [0.4, 0.39, 0.1, 0.41]]
+)
+def test_labels_are_moved_apart_in_their_order(positions):
+    """At least the gap apart, below 1, and where they were if there is room."""
+    found = drawing.spread(np.array(positions), gap=0.1)
+    ordered = np.array(found)[np.argsort(positions)]
+    assert (np.diff(ordered) >= 0.1 - 1e-9).all()
+    assert max(found) <= 1
+    if len(positions) < 3:
+        assert found == pytest.approx(positions)
+
+
+def test_the_first_32_variants_look_different_each():
+    """Colour and line style together."""
+    with drawing.style():
+        assert len({tuple(look.values()) for look in drawing.looks(32)}) == 32
+
+
+def test_a_unit_of_a_log_on_the_disk_is_read_part_by_part(tmp_path):
+    """From the first row to the last that counts, without keeping the log in memory."""
+    values = np.random.default_rng(0).standard_normal((5000, 2, 3, 4)).astype(np.float32)
+    np.save(tmp_path / "log.npy", values)
+    mapped = np.load(tmp_path / "log.npy", mmap_mode="r")[:4990]
+    for log in (mapped, values[:4990]):
+        found = panels._read_unit(log, 1, 2)
+        assert not isinstance(found, np.memmap)
+        assert np.array_equal(found, values[:4990, 1, :, 2])
+
+
+def test_the_shipped_style_is_found_by_the_package():
+    """Figures do not fall back to matplotlib's look."""
+    with drawing.style():
+        assert mpl.rcParams["svg.hashsalt"] == "bnexp"
+
+
+@pytest.mark.parametrize("unit", ["typical", "all", 0])
+def test_a_diverged_run_is_drawn_as_far_as_it_is_finite(files, unit):
+    """Infinity and NaN in a log stop neither the figure nor the other panels."""
+    run = files.runs["baseline"]
+    values = run.probe.values.copy()
+    values[60:], values[80:] = np.inf, np.nan
+    diverged = other(run, probe=replace(run.probe, values=values), status={"state": "failed"})
+    figure = figures.draw(replace(files, runs=files.runs | {"baseline": diverged}), unit=unit)
+    assert np.isfinite(figure.axes[1].get_ylim()).all()
+    assert overlaps(figure) == []
