@@ -147,13 +147,13 @@ def _present(folder: Path) -> None:
     from bnexp.figures import fitting as present
 
     files = reader.read_experiment(folder)
-    if not any(len(run.metrics.steps) for run in files.runs.values()):
+    if not any(len(run.metrics.steps) for run in files.variants.values()):
         return
     numbers, figures = present.present(files)
     print(tables.render(numbers))
     for path in figures:
         print(f"figure: {path}")
-    several = len(files.runs) > 1
+    several = len(files.variants) > 1
     _say(f"next: bnexp {'compare' if several else 'plot'} {folder}")
 
 

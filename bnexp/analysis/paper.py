@@ -9,10 +9,19 @@ from typing import Any, Literal
 import numpy as np
 
 from bnexp.analysis.measures import Array
-from bnexp.analysis.results import Run
-from bnexp.config.experiment import Settings
+from bnexp.analysis.results import VariantResults
+from bnexp.config.schema import Value
 
 Panel = Literal["b", "c"]
+# What section 4.1 of the paper states of both networks.
+STATED: Mapping[str, Value] = {
+    "data.name": "mnist",
+    "data.binarize": True,
+    "model.hidden": (100, 100, 100),
+    "model.activation": "sigmoid",
+    "train.steps": 50_000,
+    "train.batch_size": 60,
+}
 
 
 @dataclass(frozen=True)
@@ -36,28 +45,26 @@ def paper_net(panel: Panel) -> PaperNet:
     return PaperNet(top["step"], top["accuracy"], rows["step"], values)
 
 
-def paper_panel(settings: Settings) -> Panel | None:
+def paper_panel(settings: Mapping[str, Value]) -> Panel | None:
     """The panel these settings reproduce; None if they are not the paper's.
 
     Only what the paper states counts (section 4.1); what it leaves open may be anything.
     """
-    data, model, train = settings.data, settings.model, settings.train
-    net = (model.hidden, model.activation, train.steps, train.batch_size)
-    if net != ((100, 100, 100), "sigmoid", 50_000, 60) or data.name != "mnist" or not data.binarize:
+    if any(settings.get(key) != value for key, value in STATED.items()):
         return None
-    if model.norm == "none":
+    if settings["model.norm"] == "none":
         return "b"
-    return "c" if model.gamma and model.beta else None
+    return "c" if settings["model.gamma"] and settings["model.beta"] else None
 
 
-def distance(run: Run, end: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def distance(run: VariantResults, end: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """How far a finished run is from the paper's curves; None if it is not the paper's experiment.
 
     `accuracy`: the largest distance of the mean over seeds, interpolated, from step 7,000 on;
     `at_step`: where. `end_percentiles`: distances of 15, 50 and 85 of the typical unit, in `end` as
     `summary` has it; None if the three are not all recorded.
     """
-    panel, metrics = paper_panel(run.variant.settings), run.metrics
+    panel, metrics = paper_panel(run.settings), run.metrics
     if panel is None or end is None:
         return None
     net, ends = paper_net(panel), None

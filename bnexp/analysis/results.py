@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnexp.config.experiment import Experiment, Variant
+from bnexp.config.experiment import Variant, flatten
+from bnexp.config.schema import Value, settings_of
 from bnexp.errors import BnexpError, DamagedError, StorageError
 from bnexp.files.run_folder import (
     BATCH,
@@ -102,22 +103,42 @@ class GradientShift:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run, read from its folder. A log is read and checked when it is first asked for."""
+class VariantResults:
+    """All runs of one variant, stacked over their seeds.
 
-    variant: Variant
+    A log is read and checked when it is first asked for.
+
+    Attributes:
+        name: the variant's.
+        settings: of all its runs, by dotted key, such as `model.norm`.
+        path: the variant's folder.
+        status: what `status.json` says.
+    """
+
+    name: str
+    settings: Mapping[str, Value]
     path: Path
-    status: dict[str, Any]
+    status: Mapping[str, Any]
+
+    @property
+    def state(self) -> str:
+        """`running`, `interrupted`, `failed` or `done`."""
+        return str(self.status.get("state"))
+
+    @property
+    def step(self) -> int:
+        """How many updates were made."""
+        return int(self.status.get("step", 0))
 
     @cached_property
-    def batch(self) -> PercentileLog:
+    def minibatch(self) -> PercentileLog:
         """The minibatch percentiles."""
         return self._log(BATCH, "batch")
 
     @cached_property
     def probe(self) -> PercentileLog | None:
         """The probe percentiles; None where the config asks for none."""
-        every = self.variant.settings.record.probe_every
+        every = self.settings["record.probe_every"]
         return None if every is None else self._log(PROBE, "probe")
 
     @cached_property
@@ -128,12 +149,12 @@ class Run:
         return Metrics(table[:: len(seeds), 0].astype(int), seeds, *np.moveaxis(values, 2, 0))
 
     @cached_property
-    def ics(self) -> GradientShift | None:
+    def gradient_shift(self) -> GradientShift | None:
         """The shifts of the gradients; None where the config asks for none."""
-        if self.variant.settings.record.ics_every is None:
+        if self.settings["record.ics_every"] is None:
             return None
         table, seeds = self._table(ICS, ICS_HEADER), self._seeds()
-        layers = tuple(range(2, len(self.variant.settings.model.hidden) + 2))
+        layers = tuple(range(2, len(self.settings["model.hidden"]) + 2))
         values = table[:, 3:].reshape(-1, len(layers), len(seeds), 2)
         steps = table[:: len(layers) * len(seeds), 0].astype(int)
         return GradientShift(steps, seeds, layers, values[..., 0], values[..., 1])
@@ -165,7 +186,7 @@ class Run:
 
     def _log(self, name: str, kind: str) -> PercentileLog:
         path = self.path / name
-        about = describe_percentiles(self.variant.settings, self._seeds())[kind]
+        about = describe_percentiles(settings_of(self.settings), self._seeds())[kind]
         shape = (len(about["seeds"]), len(about["percentiles"]), len(about["unit"]))
         header = len(npy_header(0, shape))
         rows = self._checked(name, header) // (4 * math.prod(shape))
@@ -184,24 +205,34 @@ class Run:
 
 
 @dataclass(frozen=True)
-class ExperimentFiles:
-    """An experiment as found on the disk; `runs` holds the variants that were begun."""
+class ExperimentResults:
+    """An experiment as found on the disk.
+
+    Attributes:
+        path: its folder.
+        name: the experiment's.
+        seeds: of all its variants.
+        settings: of each variant of its config, by name, whether it was begun or not.
+        variants: those that were begun, by name.
+    """
 
     path: Path
-    experiment: Experiment
-    runs: dict[str, Run]
+    name: str
+    seeds: tuple[int, ...]
+    settings: Mapping[str, Mapping[str, Value]]
+    variants: Mapping[str, VariantResults]
 
 
-def read_run(folder: Path, variant: Variant) -> Run:
-    """Read the files of one run.
+def read_variant(folder: Path, variant: Variant) -> VariantResults:
+    """Read the files of one variant.
 
     Raises:
         DamagedError: its status is missing or damaged.
     """
-    return Run(variant, folder, read_status(folder))
+    return VariantResults(variant.name, flatten(variant.settings), folder, read_status(folder))
 
 
-def read_experiment(path: Path) -> ExperimentFiles:
+def read_experiment(path: Path) -> ExperimentResults:
     """Read an experiment's folder.
 
     Raises:
@@ -215,12 +246,13 @@ def read_experiment(path: Path) -> ExperimentFiles:
                 "`bnexp runs` lists those there are"
             )
         experiment = read_config(path)
-        runs = {
-            variant.name: read_run(path / variant.name, variant)
+        begun = {
+            variant.name: read_variant(path / variant.name, variant)
             for variant in experiment.variants
             if (path / variant.name / STATUS).exists()
         }
-    return ExperimentFiles(path, experiment, runs)
+    settings = {variant.name: flatten(variant.settings) for variant in experiment.variants}
+    return ExperimentResults(path, experiment.name, experiment.seeds, settings, begun)
 
 
 def list_runs(folder: Path) -> list[dict[str, Any]]:
@@ -232,9 +264,8 @@ def list_runs(folder: Path) -> list[dict[str, Any]]:
         except BnexpError as error:
             rows.append(_row(path.parent, "", state=f"damaged: {error}"))
             continue
-        for variant in files.experiment.variants:
-            progress = _progress(files.runs.get(variant.name))
-            rows.append(_row(path.parent, variant.name, **progress))
+        for name in files.settings:
+            rows.append(_row(path.parent, name, **_progress(files.variants.get(name))))
     return rows
 
 
@@ -253,9 +284,9 @@ def _state(status: Mapping[str, Any]) -> str:
     return state
 
 
-def _progress(run: Run | None) -> dict[str, Any]:
+def _progress(run: VariantResults | None) -> dict[str, Any]:
     if run is None:
-        return {"state": "not begun"}
+        return {"state": "not started"}
     status = run.status
     row = {
         "state": _state(status),

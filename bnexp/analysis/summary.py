@@ -15,10 +15,10 @@ import numpy as np
 from bnexp.analysis import measures as analysis
 from bnexp.analysis import paper
 from bnexp.analysis.measures import Array
-from bnexp.analysis.results import ExperimentFiles, Run
+from bnexp.analysis.results import ExperimentResults, VariantResults
 from bnexp.analysis.tables import cell
-from bnexp.config.experiment import Settings, flatten
 from bnexp.config.parsing import suggestion
+from bnexp.config.schema import Value
 from bnexp.errors import ConfigError
 
 Measures = dict[str, Array]
@@ -28,14 +28,14 @@ STATUS_KEYS = ("state", "step", "parameters", "seconds_per_step", "backend", "gi
 CAVEAT = "'End' is the end of the run. A net that still moves would settle later in a longer one."
 
 
-def varied(settings: Sequence[Settings]) -> list[str]:
+def varied(settings: Sequence[Mapping[str, Value]]) -> list[str]:
     """Dotted keys in which the settings differ; where the data lie is not one of them."""
-    first, *others = map(flatten, settings)
+    first, *others = settings
     keys = [key for key in first if key != "data.root"]
     return [key for key in keys if any(other[key] != first[key] for other in others)]
 
 
-def unit_measures(run: Run) -> Measures:
+def unit_measures(run: VariantResults) -> Measures:
     """Settle steps and drift of each unit of the last hidden layer, each `(seeds, units)`.
 
     From the probe; empty where there is none, or no row yet.
@@ -43,7 +43,7 @@ def unit_measures(run: Run) -> Measures:
     log = run.probe
     if log is None or not len(log.steps):
         return {}
-    layer = len(run.variant.settings.model.hidden)
+    layer = len(run.settings["model.hidden"])
     values = log.values[..., analysis.columns(log.layer, layer)]
     settled = {
         f"settle_{tolerance}": analysis.settle_step(log.steps, values, log.percentiles, tolerance)
@@ -52,7 +52,7 @@ def unit_measures(run: Run) -> Measures:
     return settled | analysis.drift(log.steps, values, log.percentiles)
 
 
-def measures(run: Run | None) -> Measures:
+def measures(run: VariantResults | None) -> Measures:
     """Every number of a run that has one value a seed, `(seeds,)`; of units, their median."""
     if run is None or not len(run.metrics.steps):
         return {}
@@ -65,24 +65,24 @@ def measures(run: Run | None) -> Measures:
     return found
 
 
-def summarize(files: ExperimentFiles) -> dict[str, Any]:
+def summarize(files: ExperimentResults) -> dict[str, Any]:
     """The content of summary.json, but for the environment.
 
     `variants`: each begun run in numbers. `comparisons`: each finished normalized net less its
     plain counterpart, and P(one of its units settles sooner). `paper`: each finished network's
     distance to Figure 1, where the experiment is the paper's.
     """
-    keys = varied([variant.settings for variant in files.experiment.variants])
+    keys = varied([*files.settings.values()])
     variants, units, comparisons = {}, {}, []
-    for name, run in files.runs.items():
+    for name, run in files.variants.items():
         units[name] = unit_measures(run)
         medians = {key: np.median(values) for key, values in units[name].items()}
-        variants[name] = _entry(run.variant.settings, run, keys)
+        variants[name] = _entry(run.settings, run, keys)
         variants[name] |= {"median_of_all_units": medians, "end": _end(run)}
         variants[name] |= {"gradient_shift": _gradient_shift(run)}
-    done = {name: run for name, run in files.runs.items() if variants[name]["state"] == "done"}
+    done = {name: run for name, run in files.variants.items() if variants[name]["state"] == "done"}
     for norm, plain in itertools.permutations(done, 2):
-        if _counterparts(done[norm].variant.settings, done[plain].variant.settings):
+        if _counterparts(done[norm].settings, done[plain].settings):
             sooner = {
                 key: _over_seeds(analysis.sooner(settled, units[plain][key]))
                 for key, settled in units[norm].items()
@@ -93,8 +93,8 @@ def summarize(files: ExperimentFiles) -> dict[str, Any]:
             comparisons.append(pair)
     distances = {name: paper.distance(run, variants[name]["end"]) for name, run in done.items()}
     content = {
-        "experiment": files.experiment.name,
-        "seeds": files.experiment.seeds,
+        "experiment": files.name,
+        "seeds": files.seeds,
         "note": CAVEAT,
         "variants": variants,
         "comparisons": comparisons,
@@ -103,7 +103,9 @@ def summarize(files: ExperimentFiles) -> dict[str, Any]:
     return dict(_jsonable(content))
 
 
-def compare(files: Sequence[ExperimentFiles], baseline: str | None = None) -> list[dict[str, Any]]:
+def compare(
+    files: Sequence[ExperimentResults], baseline: str | None = None
+) -> list[dict[str, Any]]:
     """A row for every variant, with its differences from its baseline, paired by seed.
 
     Where these are None, `notes` say why.
@@ -158,36 +160,38 @@ def _baselines(rows: Mapping[str, Entry], baseline: str | None) -> dict[str, str
     return found
 
 
-def _percentile_gap(run: Run | None, base: Run | None) -> float | None:
+def _percentile_gap(run: VariantResults | None, base: VariantResults | None) -> float | None:
     """Largest difference between the probe percentiles of two nets that should be equal.
 
     They should be where nothing but the bias before the norm differs: the norm subtracts it.
     """
     if run is None or base is None or run.probe is None or base.probe is None:
         return None
-    settings = run.variant.settings
-    only_bias = set(varied([settings, base.variant.settings])) <= {"model.bias", "model.bias_std"}
-    if settings.model.norm == "none" or not only_bias or run.probe.seeds != base.probe.seeds:
+    settings = run.settings
+    only_bias = set(varied([settings, base.settings])) <= {"model.bias", "model.bias_std"}
+    if settings["model.norm"] == "none" or not only_bias or run.probe.seeds != base.probe.seeds:
         return None
     return float(np.abs(run.probe.values - base.probe.values).max())
 
 
-def _labelled(files: Sequence[ExperimentFiles]) -> dict[str, tuple[Settings, Run | None]]:
+def _labelled(
+    files: Sequence[ExperimentResults],
+) -> dict[str, tuple[Mapping[str, Value], VariantResults | None]]:
     """The variants by label; without a run before they were begun."""
-    found, names = {}, {each.experiment.name for each in files}
+    found, names = {}, {each.name for each in files}
     for each in files:
-        folder = each.experiment.name if len(names) == len(files) else each.path
-        for variant in each.experiment.variants:
-            label = variant.name if len(files) == 1 else f"{folder}/{variant.name}"
-            found[label] = variant.settings, each.runs.get(variant.name)
+        folder = each.name if len(names) == len(files) else each.path
+        for name, settings in each.settings.items():
+            label = name if len(files) == 1 else f"{folder}/{name}"
+            found[label] = settings, each.variants.get(name)
     return found
 
 
-def _entry(settings: Settings, run: Run | None, keys: Sequence[str]) -> Entry:
+def _entry(settings: Mapping[str, Value], run: VariantResults | None, keys: Sequence[str]) -> Entry:
     """A variant in numbers: those of its settings that differ, its state, and its measures."""
-    flat, status = flatten(settings), run.status if run else {"state": "not started"}
+    status = run.status if run else {"state": "not started"}
     return {
-        "settings": {key: flat[key] for key in keys},
+        "settings": {key: settings[key] for key in keys},
         "seeds": run.metrics.seeds if run else (),
         **{key: status.get(key) for key in STATUS_KEYS},
         "measures": {name: _over_seeds(values) for name, values in measures(run).items()},
@@ -229,16 +233,16 @@ def _over_seeds(values: Array) -> Entry:
     return asdict(analysis.interval(values)) | {"per_seed": values}
 
 
-def _counterparts(norm: Settings, plain: Settings) -> bool:
+def _counterparts(norm: Mapping[str, Value], plain: Mapping[str, Value]) -> bool:
     """Whether these are a normalized net and a plain one that differ in nothing else."""
     both = {"model.hidden", "model.activation", "model.weight_std"}
     differ = [key for key in varied([norm, plain]) if key in both or not key.startswith("model.")]
-    return not differ and norm.model.norm != "none" and plain.model.norm == "none"
+    return not differ and norm["model.norm"] != "none" and plain["model.norm"] == "none"
 
 
-def _end(run: Run) -> Entry | None:
+def _end(run: VariantResults) -> Entry | None:
     """The last hidden layer's percentiles in the probe's last row."""
-    log, layer = run.probe, len(run.variant.settings.model.hidden)
+    log, layer = run.probe, len(run.settings["model.hidden"])
     if log is None or not len(log.steps):
         return None
     units = analysis.columns(log.layer, layer)
@@ -256,9 +260,9 @@ def _end(run: Run) -> Entry | None:
     }
 
 
-def _gradient_shift(run: Run) -> Entry | None:
+def _gradient_shift(run: VariantResults) -> Entry | None:
     """Median distance and cosine of each layer's gradients, over seeds and the last half."""
-    ics = run.ics
+    ics = run.gradient_shift
     if ics is None or not len(ics.steps):
         return None
     half = len(ics.steps) // 2

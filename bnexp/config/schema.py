@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal, get_type_hints
 
 Value = Any  # of a key: bool, int, float, str, None, or a tuple of numbers
-Values = dict[str, Value]  # by dotted key
+Values = Mapping[str, Value]  # by dotted key
 INVALID: Value = object()  # what could not be read as the value of a key
 # Beside a type in `Annotated`: what must hold of a value, and what to say if it does not.
 Rule = tuple[Callable[[Any], object], str]

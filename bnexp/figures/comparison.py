@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.colors import Normalize  # noqa: TID253
 from matplotlib.figure import Figure  # noqa: TID253
 
-from bnexp.analysis.results import ExperimentFiles, Run
+from bnexp.analysis.results import ExperimentResults, VariantResults
 from bnexp.analysis.summary import varied
 from bnexp.analysis.tables import cell
-from bnexp.config.experiment import Experiment, flatten
 from bnexp.config.parsing import suggestion
+from bnexp.config.schema import Value
 from bnexp.errors import ConfigError
 from bnexp.figures.drawing import (
     GREY,
@@ -34,30 +34,31 @@ from bnexp.figures.panels import (
 )
 
 
-def comparison_kind(experiment: Experiment) -> Literal["bias", "gamma", "grid"] | None:
+def comparison_kind(
+    settings: Sequence[Mapping[str, Value]],
+) -> Literal["bias", "gamma", "grid"] | None:
     """Which figure fits, by the settings that differ between the variants.
 
     `bias`: normalized nets that differ in their bias alone; `gamma`: in gamma and perhaps the
     activation; `grid`: every combination of the values of two settings or more.
     """
-    settings = [variant.settings for variant in experiment.variants]
     keys = varied(settings)
     if keys and set(keys) <= {"model.bias", "model.bias_std"}:
-        return "bias" if settings[0].model.norm != "none" else None
+        return "bias" if settings[0]["model.norm"] != "none" else None
     if "model.gamma" in keys and set(keys) <= {"model.gamma", "model.activation"}:
         return "gamma"
-    levels = [len({flatten(each)[key] for each in settings}) for key in keys]
+    levels = [len({each[key] for each in settings}) for key in keys]
     return "grid" if len(keys) >= 2 and len(settings) == np.prod(levels) else None
 
 
-def draw_bias(files: ExperimentFiles) -> Figure:
+def draw_bias(files: ExperimentResults) -> Figure:
     """Percentiles of normalized nets that differ in their bias, their differences, and the bias.
 
     Raises:
         StorageError: fewer than two variants have rows yet.
     """
     runs = begun(files, 2)
-    reference = min(runs, key=lambda name: runs[name].variant.settings.model.bias)
+    reference = min(runs, key=lambda name: runs[name].settings["model.bias"])
     logs = {name: percentile_log(run, None) for name, run in runs.items()}
     log = logs[reference]
     seed, column = locate(runs[reference], log, None, "typical")
@@ -94,7 +95,7 @@ def draw_bias(files: ExperimentFiles) -> Figure:
     return figure
 
 
-def draw_gamma(files: ExperimentFiles, gammas: Mapping[str, Array]) -> Figure:
+def draw_gamma(files: ExperimentResults, gammas: Mapping[str, Array]) -> Figure:
     """One row an activation: accuracy, percentiles without and with gamma, the learned gammas.
 
     The last are given by variant, of those that are finished, in any shape.
@@ -102,10 +103,10 @@ def draw_gamma(files: ExperimentFiles, gammas: Mapping[str, Array]) -> Figure:
     Raises:
         StorageError: no variant has rows yet.
     """
-    rows: dict[str, dict[str, Run]] = {}
-    for run in sorted(begun(files).values(), key=lambda run: run.variant.settings.model.gamma):
-        model = run.variant.settings.model
-        rows.setdefault(model.activation, {})["gamma" if model.gamma else "no gamma"] = run
+    rows: dict[str, dict[str, VariantResults]] = {}
+    for run in sorted(begun(files).values(), key=lambda run: run.settings["model.gamma"]):
+        kind = "gamma" if run.settings["model.gamma"] else "no gamma"
+        rows.setdefault(run.settings["model.activation"], {})[kind] = run
     with style():
         figure = Figure((WIDTH, 0.9 + 2.2 * len(rows)), layout="constrained")
         grid = figure.subplots(len(rows), 4, squeeze=False, sharex="col")
@@ -116,7 +117,7 @@ def draw_gamma(files: ExperimentFiles, gammas: Mapping[str, Array]) -> Figure:
             axes[2].sharey(axes[1])
             titled = {f"{activation}, {name}": run for name, run in runs.items()}
             percentile_panels(axes[1 : 1 + len(runs)], titled, Asked())
-            names = [run.variant.name for run in runs.values()]
+            names = [run.name for run in runs.values()]
             learned = np.ravel([gammas[name] for name in names if name in gammas])
             below = 100 * np.sum(learned < 0) / max(len(learned), 1)
             title(axes[3], "learned gammas", f"dotted: start; {below:.1f} % below 0")

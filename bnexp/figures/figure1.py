@@ -7,7 +7,7 @@ from matplotlib.figure import Figure  # noqa: TID253
 
 from bnexp.analysis import measures as analysis
 from bnexp.analysis import paper
-from bnexp.analysis.results import ExperimentFiles, Run
+from bnexp.analysis.results import ExperimentResults, VariantResults
 from bnexp.figures.drawing import WIDTH, caption, letter, save, step_axis, style, title
 from bnexp.figures.panels import Asked, accuracy_panel, begun, percentile_log, percentile_panels
 
@@ -15,7 +15,7 @@ __all__ = ["draw", "file_name", "save"]
 
 
 def draw(
-    files: ExperimentFiles,
+    files: ExperimentResults,
     source: str | None = None,
     layer: int | None = None,
     unit: str | int = "typical",
@@ -70,7 +70,7 @@ def _layout(n: int) -> tuple[Figure, Axes, list[Axes]]:
     return figure, accuracy, panels[:n]
 
 
-def _caption(runs: Mapping[str, Run], asked: Asked) -> str:
+def _caption(runs: Mapping[str, VariantResults], asked: Asked) -> str:
     source, layer, unit = asked
     run = next(iter(runs.values()))
     log = percentile_log(run, source)
@@ -97,9 +97,9 @@ def _caption(runs: Mapping[str, Run], asked: Asked) -> str:
             "minibatches of a Gaussian unit that stands still would lie; shorter with BN by "
             "construction. "
         )
-    if any(paper.paper_panel(run.variant.settings) for run in runs.values()):
+    if any(paper.paper_panel(run.settings) for run in runs.values()):
         text += "Grey: Figure 1 of Ioffe & Szegedy (2015), digitised. "
     for name, run in runs.items():
-        if run.status.get("state") != "done":
-            text += f"Not finished: {name}, at step {run.status.get('step')}. "
+        if run.state != "done":
+            text += f"Not finished: {name}, at step {run.step}. "
     return text

@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure  # noqa: TID253
 
 from bnexp.analysis import summary
-from bnexp.analysis.results import ExperimentFiles
+from bnexp.analysis.results import ExperimentResults
 from bnexp.figures import comparison as figures_compare
 from bnexp.figures import figure1 as figures
 from bnexp.figures.gradient_shift import draw_ics
@@ -17,7 +17,7 @@ from bnexp.files.run_folder import FIGURES, MODEL, SUMMARY
 MOST_PANELS = 12  # of Figure 1; a larger grid is shown as a heat map alone
 
 
-def present(files: ExperimentFiles) -> tuple[dict[str, Any], list[Path]]:
+def present(files: ExperimentResults) -> tuple[dict[str, Any], list[Path]]:
     """Write summary.json and the figures; returns the summary, and the paths of the figures."""
     with storage.storage_errors(files.path):
         numbers = summary.summarize(files)
@@ -28,26 +28,27 @@ def present(files: ExperimentFiles) -> tuple[dict[str, Any], list[Path]]:
     return numbers, paths
 
 
-def fitting_figures(files: ExperimentFiles) -> dict[str, Figure]:
+def fitting_figures(files: ExperimentResults) -> dict[str, Figure]:
     """The figures that fit an experiment, by name."""
-    drawn = {"fig1": figures.draw(files)} if len(files.runs) <= MOST_PANELS else {}
-    kind = figures_compare.comparison_kind(files.experiment)
+    drawn = {"fig1": figures.draw(files)} if len(files.variants) <= MOST_PANELS else {}
+    kind = figures_compare.comparison_kind([*files.settings.values()])
     if kind == "bias":
         drawn["bias"] = figures_compare.draw_bias(files)
     elif kind == "gamma":
         drawn["gamma"] = figures_compare.draw_gamma(files, learned_gammas(files))
     elif kind == "grid":
         drawn["grid"] = figures_compare.draw_grid(summary.compare([files]))
-    if any(run.ics for run in files.runs.values()):
+    if any(run.gradient_shift for run in files.variants.values()):
         drawn["ics"] = draw_ics(files)
     return drawn
 
 
-def learned_gammas(files: ExperimentFiles) -> dict[str, Any]:
+def learned_gammas(files: ExperimentResults) -> dict[str, Any]:
     """Final gammas (S, U) of the last hidden layer, of each finished variant that learns them."""
     return {
-        name: checkpoint.load_tensors(run.path / MODEL)[f"layers.{len(model.hidden)}.gamma"].numpy()
-        for name, run in files.runs.items()
-        if (model := run.variant.settings.model).norm != "none" and model.gamma
-        if run.status.get("state") == "done"
+        name: checkpoint.load_tensors(run.path / MODEL)[f"layers.{len(hidden)}.gamma"].numpy()
+        for name, run in files.variants.items()
+        if run.settings["model.norm"] != "none" and run.settings["model.gamma"]
+        if (hidden := run.settings["model.hidden"])
+        if run.state == "done"
     }

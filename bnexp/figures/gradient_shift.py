@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure  # noqa: TID253
 
-from bnexp.analysis.results import ExperimentFiles
+from bnexp.analysis.results import ExperimentResults
 from bnexp.errors import StorageError
 from bnexp.figures.drawing import WIDTH, caption, decimate, letter, looks, step_axis, style
 from bnexp.figures.panels import Asked, percentile_panels
@@ -17,19 +17,23 @@ CAPTION = (
 )
 
 
-def draw_ics(files: ExperimentFiles) -> Figure:
+def draw_ics(files: ExperimentResults) -> Figure:
     """A column for each variant that recorded it: percentiles, distance (log), cosine.
 
     Raises:
         StorageError: no variant has a row of `record.ics_every`.
     """
-    shifts = [(run, run.ics) for run in files.runs.values() if run.ics and len(run.ics.steps)]
+    shifts = [
+        (run, run.gradient_shift)
+        for run in files.variants.values()
+        if run.gradient_shift and len(run.gradient_shift.steps)
+    ]
     if not shifts:
         raise StorageError(f"{files.path}: no gradient shift was recorded; set record.ics_every")
     with style():
         figure = Figure((max(WIDTH * len(shifts) / 3, 6), 7.2), layout="constrained")
         grid = figure.subplots(3, len(shifts), squeeze=False, sharex=True, sharey="row")
-        runs = {f"({letter(i)}) {run.variant.name}": run for i, (run, _) in enumerate(shifts)}
+        runs = {f"({letter(i)}) {run.name}": run for i, (run, _) in enumerate(shifts)}
         percentile_panels(grid[0], runs, Asked())
         for (_, *below), (_, ics) in zip(grid.T, shifts, strict=True):
             for axes, values in zip(below, (ics.distance, ics.cosine), strict=True):

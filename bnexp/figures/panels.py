@@ -9,7 +9,7 @@ from matplotlib.axes import Axes  # noqa: TID253
 
 from bnexp.analysis import measures as analysis
 from bnexp.analysis import paper
-from bnexp.analysis.results import ExperimentFiles, PercentileLog, Run
+from bnexp.analysis.results import ExperimentResults, PercentileLog, VariantResults
 from bnexp.errors import ConfigError, StorageError
 from bnexp.figures import drawing
 from bnexp.figures.drawing import GREY, Array, decimate, looks
@@ -37,27 +37,27 @@ class Curves:
     floor: Array | None = None  # (Q,), standard deviation if only the sample changed
 
 
-def begun(files: ExperimentFiles, least: int = 1) -> dict[str, Run]:
+def begun(files: ExperimentResults, least: int = 1) -> dict[str, VariantResults]:
     """The runs that have rows to draw; a StorageError if there are fewer than this."""
-    runs = {name: run for name, run in files.runs.items() if len(run.metrics.steps)}
+    runs = {name: run for name, run in files.variants.items() if len(run.metrics.steps)}
     if len(runs) < least:
         raise StorageError(f"{files.path}: nothing to draw yet; train it first")
     return runs
 
 
-def percentile_log(run: Run, source: str | None) -> PercentileLog:
+def percentile_log(run: VariantResults, source: str | None) -> PercentileLog:
     """The log to draw: `probe`, `batch`, or None: the probe, where there is one."""
     if source not in {None, "probe", "batch"}:
         raise ConfigError(f"--source {source}: no such source; there are probe, batch")
     if source == "probe" and run.probe is None:
         raise ConfigError("--source probe: record.probe_every is null; draw --source batch")
-    log = run.batch if source == "batch" or run.probe is None else run.probe
+    log = run.minibatch if source == "batch" or run.probe is None else run.probe
     if not len(log.steps):
         raise StorageError(f"{run.path}: no percentiles to draw yet; train it first")
     return log
 
 
-def read_curves(run: Run, asked: Asked) -> Curves:
+def read_curves(run: VariantResults, asked: Asked) -> Curves:
     """The curves of one panel."""
     source, layer, unit = asked
     log = percentile_log(run, source)
@@ -66,14 +66,16 @@ def read_curves(run: Run, asked: Asked) -> Curves:
     seed, column = locate(run, log, layer, unit)
     lines, floor = _read_unit(log.values, seed, column), None
     if log is not run.probe:
-        normalized = run.variant.settings.model.norm != "none"
+        normalized = run.settings["model.norm"] != "none"
         floor = analysis.noise_floor(log.percentiles, log.examples, normalized=normalized)
         floor *= analysis.sigma(lines[-100:, :, None], log.percentiles).mean()
     whose = f"unit {log.unit[column]}, seed {log.seeds[seed]}"
     return Curves(whose, log.percentiles, log.steps, lines, floor=floor)
 
 
-def locate(run: Run, log: PercentileLog, layer: int | None, unit: str | int) -> tuple[int, int]:
+def locate(
+    run: VariantResults, log: PercentileLog, layer: int | None, unit: str | int
+) -> tuple[int, int]:
     """Positions, in the log's values, of the seed and the unit to draw; see `figures.draw`."""
     units = _units(run, log, layer)
     if unit == "typical":
@@ -88,8 +90,8 @@ def locate(run: Run, log: PercentileLog, layer: int | None, unit: str | int) -> 
     return 0, units.start + int(unit)
 
 
-def _units(run: Run, log: PercentileLog, layer: int | None) -> slice:
-    layer = len(run.variant.settings.model.hidden) if layer is None else layer
+def _units(run: VariantResults, log: PercentileLog, layer: int | None) -> slice:
+    layer = len(run.settings["model.hidden"]) if layer is None else layer
     units = analysis.columns(log.layer, layer)
     if units.start == units.stop:
         known = ", ".join(map(str, np.unique(log.layer)))
@@ -119,7 +121,7 @@ def _all_units(log: PercentileLog, units: slice) -> Curves:
     return Curves(whose, log.percentiles, log.steps[::every], median, band)
 
 
-def accuracy_panel(axes: Axes, runs: Mapping[str, Run], lowest: float = 0.7) -> None:
+def accuracy_panel(axes: Axes, runs: Mapping[str, VariantResults], lowest: float = 0.7) -> None:
     """Test accuracy of runs by name: mean over seeds, and a band from the lowest to the highest.
 
     Long or many names give way to those of the panels that follow: (b), (c), ... The axis reaches
@@ -134,7 +136,7 @@ def accuracy_panel(axes: Axes, runs: Mapping[str, Run], lowest: float = 0.7) -> 
         edges = accuracy.min(axis=1), accuracy.max(axis=1)
         axes.fill_between(steps, *edges, color=look["color"], alpha=0.2, lw=0)
         labels.append((float(accuracy[-1].mean()), name, look["color"]))
-    reproduced = {paper.paper_panel(run.variant.settings) for run in runs.values()}
+    reproduced = {paper.paper_panel(run.settings) for run in runs.values()}
     for panel in [panel for panel in PAPER if panel in reproduced]:
         net = paper.paper_net(panel)
         _paper_curve(axes, panel, net.accuracy_steps, net.accuracy)
@@ -144,15 +146,17 @@ def accuracy_panel(axes: Axes, runs: Mapping[str, Run], lowest: float = 0.7) -> 
     drawing.end_labels(axes, labels)
 
 
-def percentile_panels(panels: Sequence[Axes], runs: Mapping[str, Run], asked: Asked) -> None:
+def percentile_panels(
+    panels: Sequence[Axes], runs: Mapping[str, VariantResults], asked: Asked
+) -> None:
     """The percentiles of each run in a panel titled with its key."""
     curves = [read_curves(run, asked) for run in runs.values()]
     colours = [look["color"] for look in looks(len(runs))]
     for axes, each, (name, run), colour in zip(panels, curves, runs.items(), colours, strict=True):
         _draw_curves(axes, each, colour)
         drawing.title(axes, name, each.unit)
-        panel = paper.paper_panel(run.variant.settings)
-        if panel and asked.layer in {None, len(run.variant.settings.model.hidden)}:
+        panel = paper.paper_panel(run.settings)
+        if panel and asked.layer in {None, len(run.settings["model.hidden"])}:
             net = paper.paper_net(panel)
             _paper_curve(axes, panel, net.steps, net.values)
     for axes, each, colour in zip(panels, curves, colours, strict=True):

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from threadpoolctl import threadpool_limits
 
-from bnexp.analysis.results import ExperimentFiles
+from bnexp.analysis.results import ExperimentResults
+from bnexp.config.schema import settings_of
 from bnexp.data import datasets as data
 from bnexp.errors import StorageError
 from bnexp.verify import folding as fold
@@ -47,22 +48,22 @@ def checks() -> Iterator[Check]:
     return _one_thread(check() for check in CHECKS)
 
 
-def experiment_checks(files: ExperimentFiles) -> Iterator[Check]:
+def experiment_checks(files: ExperimentResults) -> Iterator[Check]:
     """The checks of an experiment's finished runs, each computed when it is asked for.
 
     Raises:
         StorageError: no run is finished; later, DamagedError or DataError: files are damaged.
     """
-    runs = {name: run for name, run in files.runs.items() if run.status.get("state") == "done"}
+    runs = {name: run for name, run in files.variants.items() if run.state == "done"}
     if not runs:
         raise StorageError(f"{files.path}: no finished run; `bnexp train` finishes it")
-    return _one_thread(_of_finished(replace(files, runs=runs)))
+    return _one_thread(_of_finished(replace(files, variants=runs)))
 
 
-def _of_finished(files: ExperimentFiles) -> Iterator[Check]:
+def _of_finished(files: ExperimentResults) -> Iterator[Check]:
     load = functools.cache(data.load)
-    for run in files.runs.values():
-        yield from trained.checks(run, load(run.variant.settings.data))
+    for run in files.variants.values():
+        yield from trained.checks(run, load(settings_of(run.settings).data))
     yield from trained.claims(files)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from bnexp.analysis import measures as analysis
 from bnexp.analysis import summary
-from bnexp.analysis.results import ExperimentFiles, PercentileLog, Run
+from bnexp.analysis.results import ExperimentResults, PercentileLog, VariantResults
+from bnexp.config.schema import settings_of
 from bnexp.data.datasets import Dataset
 from bnexp.errors import DamagedError
 from bnexp.files import checkpoint
@@ -27,9 +28,10 @@ NEAR = 0.02, 0.5  # of the accuracy, of a percentile: as near as what the paper 
 Measures = Mapping[str, Values]  # (S,) each
 
 
-def checks(run: Run, dataset: Dataset) -> Iterator[Check]:
+def checks(run: VariantResults, dataset: Dataset) -> Iterator[Check]:
     """The checks of one finished run, for its data set."""
-    name, model, train = run.variant.name, run.variant.settings.model, run.variant.settings.train
+    settings = settings_of(run.settings)
+    name, model, train = run.name, settings.model, settings.train
     yield last_rows(run, dataset).about(name)
     yield first_rows(run, dataset).about(name)
     if model.norm == "batch":
@@ -40,13 +42,13 @@ def checks(run: Run, dataset: Dataset) -> Iterator[Check]:
             yield folding(restored(run, dataset), dataset).about(name)
 
 
-def initial(run: Run, dataset: Dataset, dtype: str = "float64") -> Network:
+def initial(run: VariantResults, dataset: Dataset, dtype: str = "float64") -> Network:
     """The networks of a run's seeds before training."""
-    model, features = run.variant.settings.model, dataset.train_x.shape[1]
+    model, features = settings_of(run.settings).model, dataset.train_x.shape[1]
     return Network(model, features, dataset.classes, run.metrics.seeds, NumpyBackend(dtype))
 
 
-def restored(run: Run, dataset: Dataset, dtype: str = "float64") -> Network:
+def restored(run: VariantResults, dataset: Dataset, dtype: str = "float64") -> Network:
     """The final networks of a run; raises DamagedError if its model.pt holds other ones."""
     network, path = initial(run, dataset, dtype), run.path / MODEL
     tensors = checkpoint.load_tensors(path)
@@ -69,7 +71,7 @@ def _off(log: PercentileLog | None, row: int, network: Network, x: Array) -> flo
 
 
 @check(18, "the files", "percentiles and accuracy to 0.001")
-def last_rows(run: Run, dataset: Dataset) -> Finding:
+def last_rows(run: VariantResults, dataset: Dataset) -> Finding:
     """The last rows of the logs are P_q of the probe, and the accuracy, of model.pt."""
     network = restored(run, dataset)
     probe = _off(run.probe, -1, network, dataset.test_x.numpy())
@@ -79,12 +81,12 @@ def last_rows(run: Run, dataset: Dataset) -> Finding:
 
 
 @check(19, "the files", "to 0.001")
-def first_rows(run: Run, dataset: Dataset) -> Finding:
+def first_rows(run: VariantResults, dataset: Dataset) -> Finding:
     """The first rows of the logs are P_q of the networks of the seeds, before training."""
-    network, m = initial(run, dataset), run.variant.settings.train.batch_size
+    network, m = initial(run, dataset), run.settings["train.batch_size"]
     x, _ = Batches(dataset, m, network.seeds, network.backend)(0)
     probe = _off(run.probe, 0, network, dataset.test_x.numpy())
-    off = largest([_off(run.batch, 0, network, x), probe])
+    off = largest([_off(run.minibatch, 0, network, x), probe])
     return off <= 1e-3, f"to {off:.0e}"
 
 
@@ -110,24 +112,24 @@ def folding(network: Network, dataset: Dataset) -> Finding:
     )
 
 
-def claims(files: ExperimentFiles) -> Iterator[Check]:
+def claims(files: ExperimentResults) -> Iterator[Check]:
     """The paper's claims for each normalized run and its plain counterpart; gamma on and off."""
     content = summary.summarize(files)
     for pair in content["comparisons"]:
         first, second = pair["norm"], pair["plain"]
         norm, plain = (_per_seed(content["variants"][n]["measures"]) for n in (first, second))
         found = [faster(norm, plain), higher(norm, plain)]
-        if (probe := files.runs[first].probe) is not None:
+        if (probe := files.variants[first].probe) is not None:
             found += [sooner(_per_seed(pair["sooner"])), changes(plain)]
             found += [flat(norm, plain), wider(probe)]
         yield from (each.about(f"{first}, {second}") for each in found)
     for name, distance in content["paper"].items():
         if None not in (distance["accuracy"], distance["end_percentiles"]):
             yield near_paper(distance).about(name)
-    for with_gamma, bare in itertools.permutations(files.runs.values(), 2):
-        settings = with_gamma.variant.settings, bare.variant.settings
-        if summary.varied(settings) == ["model.gamma"] and settings[0].model.gamma:
-            yield gamma(with_gamma, bare).about(f"{with_gamma.variant.name}, {bare.variant.name}")
+    for with_gamma, bare in itertools.permutations(files.variants.values(), 2):
+        settings = with_gamma.settings, bare.settings
+        if summary.varied(settings) == ["model.gamma"] and settings[0]["model.gamma"]:
+            yield gamma(with_gamma, bare).about(f"{with_gamma.name}, {bare.name}")
 
 
 def _per_seed(measures: Mapping[str, Mapping[str, Any]]) -> Measures:
@@ -198,7 +200,7 @@ def near_paper(distance: Mapping[str, Any]) -> Finding:
 
 
 @check(13, "Keras, BatchNormalization(scale=False), calls it redundant", "last losses apart")
-def gamma(with_gamma: Run, without: Run) -> Finding:
+def gamma(with_gamma: VariantResults, without: VariantResults) -> Finding:
     """Nets with and without gamma train differently, even where gamma folds."""
     a, b = with_gamma.metrics, without.metrics
     loss, accuracy = a.train_loss[-1] - b.train_loss[-1], a.test_accuracy[-1] - b.test_accuracy[-1]

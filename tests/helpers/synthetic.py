@@ -1,18 +1,19 @@
 """Experiments without training: logs that behave like the paper's two networks."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from bnexp.analysis.results import ExperimentFiles, Metrics, PercentileLog, Run
+from bnexp.analysis.results import ExperimentResults, Metrics, PercentileLog, VariantResults
 from bnexp.config.experiment import (
     DataConfig,
-    Experiment,
     ModelConfig,
     RecordConfig,
     Settings,
     TrainConfig,
     Variant,
+    flatten,
 )
 
 Z = np.array([-1.0364, 0.0, 1.0364])
@@ -26,6 +27,19 @@ def settings(norm="none", *, steps=50_000, data="mnist", hidden=(100, 100, 100),
         TrainConfig(steps=steps),
         RecordConfig(),
     )
+
+
+class MadeUp(VariantResults):
+    """Results whose logs are given, with nothing on the disk."""
+
+    LOGS = ("metrics", "probe", "minibatch", "gradient_shift")
+
+    @classmethod
+    def of(cls, results, **logs):
+        """The results with these logs."""
+        made = cls(results.name, results.settings, results.path, results.status)
+        vars(made).update(logs)
+        return made
 
 
 def percentile_log(values, every=1, hidden=(100, 100, 100), examples=60):
@@ -53,17 +67,25 @@ def run(variant, accuracy, probe, batch=None):
         "parameters": 99_710,
         "seconds_per_step": 1e-3,
     }
-    made = Run(variant, Path(variant.name), status)
-    vars(made).update(metrics=metrics, probe=probe, batch=batch)
-    return made
+    return MadeUp.of(
+        VariantResults(variant.name, flatten(variant.settings), Path(variant.name), status),
+        metrics=metrics,
+        probe=probe,
+        minibatch=batch,
+        gradient_shift=None,
+    )
 
 
 def other(run, **changes):
     """The run with other metrics, probe, batch, variant or entries of its status."""
-    variant = changes.pop("variant", run.variant)
-    made = Run(variant, run.path, run.status | changes.pop("status", {}))
-    vars(made).update({"metrics": run.metrics, "probe": run.probe, "batch": run.batch} | changes)
-    return made
+    changed = replace(
+        run,
+        name=changes.pop("name", run.name),
+        settings=changes.pop("settings", run.settings),
+        status=run.status | changes.pop("status", {}),
+    )
+    kept = {key: getattr(run, key) for key in MadeUp.LOGS}
+    return MadeUp.of(changed, **(kept | changes))
 
 
 def paths(norm, rng, rows, seeds, units):
@@ -86,10 +108,9 @@ def paths(norm, rng, rows, seeds, units):
 
 def experiment_of(variants, runs, name="fig1"):
     """An experiment's files with these runs."""
-    variants = tuple(variants)
     seeds = next(iter(runs.values())).metrics.seeds if runs else (0,)
-    experiment = Experiment(name, seeds, variants[0].settings, variants)
-    return ExperimentFiles(Path("results") / name, experiment, runs)
+    settings = {variant.name: flatten(variant.settings) for variant in variants}
+    return ExperimentResults(Path("results") / name, name, seeds, settings, runs)
 
 
 def fig1(rows=1001, seeds=5, hidden=(100, 100, 100), data="mnist", batch_rows=None):

@@ -45,7 +45,7 @@ def test_summary_is_strict_json_and_names_what_differs(files):
 
 def test_measures_of_the_last_hidden_layer_are_medians_over_its_units(files):
     """Against the log's values and scipy."""
-    run = files.runs["baseline"]
+    run = files.variants["baseline"]
     summary = summarize(files)["variants"]["baseline"]
     values = run.probe.values[..., -6:].astype(float)
     median = values[:, :, 1]
@@ -65,7 +65,7 @@ def test_measures_of_the_last_hidden_layer_are_medians_over_its_units(files):
 
 def test_the_typical_unit_of_the_summary_is_a_unit_of_the_log(files):
     """With as many narrower units as the lower median has."""
-    run = files.runs["batchnorm"]
+    run = files.variants["batchnorm"]
     end = summarize(files)["variants"]["batchnorm"]["end"]
     column = sum(HIDDEN[:2]) + end["typical_index"]
     assert end["typical_unit"] == run.probe.values[-1, end["typical_seed"], :, column].tolist()
@@ -81,8 +81,8 @@ def test_the_paper_is_compared_only_with_finished_runs_of_its_settings(files):
     distance = summarize(whole)["paper"]
     assert distance["baseline"]["panel"] == "b"
     assert len(distance["batchnorm"]["end_percentiles"]) == 3
-    baseline = whole.runs["baseline"]
-    whole.runs["baseline"] = other(baseline, status={"state": "running"})
+    baseline = whole.variants["baseline"]
+    whole.variants["baseline"] = other(baseline, status={"state": "running"})
     assert list(summarize(whole)["paper"]) == ["batchnorm"]
 
 
@@ -90,7 +90,7 @@ def test_differences_are_those_of_a_paired_t_test(files):
     """Every measure of compare, against scipy."""
     base, norm = compare([files])
     assert base["differences"] is None
-    mine, theirs = (measures(files.runs[name]) for name in ("batchnorm", "baseline"))
+    mine, theirs = (measures(files.variants[name]) for name in ("batchnorm", "baseline"))
     for name, found in norm["differences"].items():
         if np.isnan(mine[name] - theirs[name]).any():
             assert found["verdict"] == "not reached by every seed"
@@ -103,16 +103,16 @@ def test_differences_are_those_of_a_paired_t_test(files):
 
 def test_runs_are_paired_by_seed_whatever_their_order(files):
     """A stack in another order gives the same differences."""
-    runs = files.runs | {"batchnorm": with_seeds(files.runs["batchnorm"], (3, 1, 0, 2))}
-    shuffled = compare([replace(files, runs=runs)])[1]["differences"]["test_accuracy"]
+    runs = files.variants | {"batchnorm": with_seeds(files.variants["batchnorm"], (3, 1, 0, 2))}
+    shuffled = compare([replace(files, variants=runs)])[1]["differences"]["test_accuracy"]
     straight = compare([files])[1]["differences"]["test_accuracy"]
     assert sorted(shuffled["per_seed"]) == pytest.approx(sorted(straight["per_seed"]))
 
 
 def test_only_common_seeds_are_paired_and_a_note_says_so(files):
     """Of seeds 1, 3 and 0 to 3: two pairs."""
-    runs = files.runs | {"batchnorm": with_seeds(files.runs["batchnorm"], (1, 3))}
-    row = compare([replace(files, runs=runs)])[1]
+    runs = files.variants | {"batchnorm": with_seeds(files.variants["batchnorm"], (1, 3))}
+    row = compare([replace(files, variants=runs)])[1]
     assert len(row["differences"]["test_accuracy"]["per_seed"]) == 2
     assert row["notes"] == ["not the baseline's seeds: only those in common are paired"]
 
@@ -120,18 +120,18 @@ def test_only_common_seeds_are_paired_and_a_note_says_so(files):
 def test_without_a_common_seed_there_is_no_difference(files):
     """And the note says why."""
     runs = {
-        "baseline": with_seeds(files.runs["baseline"], (0, 2)),
-        "batchnorm": with_seeds(files.runs["batchnorm"], (1, 3)),
+        "baseline": with_seeds(files.variants["baseline"], (0, 2)),
+        "batchnorm": with_seeds(files.variants["batchnorm"], (1, 3)),
     }
-    row = compare([replace(files, runs=runs)])[1]
+    row = compare([replace(files, variants=runs)])[1]
     assert row["differences"] is None
     assert row["notes"] == ["not the baseline's seeds: only those in common are paired"]
 
 
 def test_unfinished_and_missing_runs_are_named_and_not_compared(files):
     """On the row itself, and as a baseline."""
-    unfinished = other(files.runs["baseline"], status={"state": "running", "step": 12_000})
-    rows = compare([replace(files, runs={"baseline": unfinished})])
+    unfinished = other(files.variants["baseline"], status={"state": "running", "step": 12_000})
+    rows = compare([replace(files, variants={"baseline": unfinished})])
     assert rows[0]["notes"] == ["running (step 12,000)"]
     assert rows[1]["state"] == "not started"
     assert rows[1]["differences"] is None
@@ -169,7 +169,7 @@ def test_an_unknown_baseline_is_an_error_with_a_suggestion(files):
 
 def test_a_run_that_has_no_row_yet_is_summarized_without_numbers(files):
     """A run that has just begun does not stop the summary."""
-    run = files.runs["baseline"]
+    run = files.variants["baseline"]
     empty = {
         name: getattr(run.metrics, name)[:0] for name in ("steps", "train_loss", "test_accuracy")
     }
@@ -179,7 +179,7 @@ def test_a_run_that_has_no_row_yet_is_summarized_without_numbers(files):
         probe=replace(run.probe, steps=run.probe.steps[:0], values=run.probe.values[:0]),
         status={"state": "running", "step": 0},
     )
-    summary = summarize(replace(files, runs=files.runs | {"baseline": began}))
+    summary = summarize(replace(files, variants=files.variants | {"baseline": began}))
     assert summary["variants"]["baseline"]["measures"] == {}
     assert summary["variants"]["baseline"]["end"] is None
     assert summary["comparisons"] == []
@@ -187,7 +187,7 @@ def test_a_run_that_has_no_row_yet_is_summarized_without_numbers(files):
 
 def test_without_a_probe_there_is_no_settle_step(files):
     """Minibatch noise is no settling; accuracy is still measured."""
-    found = measures(other(files.runs["baseline"], probe=None))
+    found = measures(other(files.variants["baseline"], probe=None))
     assert "test_accuracy" in found
     assert "settle_0.2" not in found
 
@@ -218,11 +218,11 @@ def test_normalized_nets_are_paired_with_the_plain_net_of_the_same_grid_cell():
 
 def test_a_diverged_run_has_no_numbers_where_it_is_not_finite(files):
     """None in the JSON, and no warning on the way."""
-    run = files.runs["baseline"]
+    run = files.variants["baseline"]
     values = run.probe.values.copy()
     values[60:], values[80:] = np.inf, np.nan
     diverged = other(run, probe=replace(run.probe, values=values), status={"state": "failed"})
-    summary = summarize(replace(files, runs=files.runs | {"baseline": diverged}))
+    summary = summarize(replace(files, variants=files.variants | {"baseline": diverged}))
     found = summary["variants"]["baseline"]["measures"]
     assert found["settle_0.2"]["per_seed"] == [None] * 4
     assert found["median_range"]["mean"] is None
@@ -232,7 +232,7 @@ def test_a_diverged_run_has_no_numbers_where_it_is_not_finite(files):
 
 def grid_of(files, keys):
     """An experiment whose variants have these settings, with the logs of the given files."""
-    runs, logs = {}, list(files.runs.values())
+    runs, logs = {}, list(files.variants.values())
     for index, changes in enumerate(keys):
         model = replace(settings("batch", hidden=HIDDEN).model, **changes)
         changed = replace(settings("batch", hidden=HIDDEN), model=model)
@@ -265,9 +265,9 @@ def test_each_variant_of_a_grid_is_compared_with_its_counterpart(files):
 
 def test_nets_that_differ_in_a_useless_bias_have_their_largest_percentile_gap(files):
     """It is that of the logs; nets that differ in more have none."""
-    run = files.runs["batchnorm"]
+    run = files.variants["batchnorm"]
     bias = grid_of(files, [{"bias": False}, {"bias": True, "bias_std": 1.0}])
-    first, second = bias.runs.values()
+    first, second = bias.variants.values()
     values = run.probe.values + np.float32(0.125)
     vars(first)["probe"], vars(second)["probe"] = run.probe, replace(run.probe, values=values)
     assert [row["percentile_gap"] for row in compare([bias])] == [

@@ -54,9 +54,9 @@ def test_a_difference_too_small_for_its_column_is_not_written_as_zero(files):
 
 def test_the_baseline_is_named_also_where_an_unfinished_variant_stands_first(files):
     """Neither has differences, but only one has a note."""
-    unfinished = other(files.runs["baseline"], status={"state": "running", "step": 7})
-    third = other(files.runs["batchnorm"])
-    runs = {"baseline": unfinished, "batchnorm": files.runs["batchnorm"], "again": third}
+    unfinished = other(files.variants["baseline"], status={"state": "running", "step": 7})
+    third = other(files.variants["batchnorm"])
+    runs = {"baseline": unfinished, "batchnorm": files.variants["batchnorm"], "again": third}
     variants = [replace(run.variant, name=name) for name, run in runs.items()]
     text = comparison(compare([experiment_of(variants, runs)], "batchnorm"))
     assert "again    batchnorm" in text

@@ -33,7 +33,7 @@ def bias():
     with_bias = replace(net, model=replace(net.model, bias=True))
     random = replace(net, model=replace(net.model, bias=True, bias_std=1.0))
     files = runs_of({"zero": with_bias, "no_bias": net, "random": random})
-    for run, norm in ((files.runs["zero"], 1e-8), (files.runs["random"], 17.0)):
+    for run, norm in ((files.variants["zero"], 1e-8), (files.variants["random"], 17.0)):
         probe, metrics = run.probe, run.metrics
         values = probe.values + np.float32(norm / 1000) * np.arange(101)[:, None, None, None]
         norms = np.full_like(metrics.test_accuracy, norm)
@@ -107,9 +107,9 @@ def test_the_bias_figure_shows_the_largest_difference_and_the_norms(bias):
     """From the net without bias, wherever it stands among the variants."""
     figure = draw_bias(bias)
     _, gap, norms = figure.axes
-    reference = bias.runs["no_bias"].probe.values
+    reference = bias.variants["no_bias"].probe.values
     for line, name in zip(gap.lines, ("zero", "random"), strict=True):
-        largest = np.abs(bias.runs[name].probe.values - reference).max(axis=(1, 2, 3))
+        largest = np.abs(bias.variants[name].probe.values - reference).max(axis=(1, 2, 3))
         assert line.get_ydata() == pytest.approx(largest)
     levels = [float(line.get_ydata()[0]) for line in norms.lines]
     assert levels == pytest.approx([1e-8, 1e-17, 17, 17e-9])
@@ -119,7 +119,7 @@ def test_the_bias_figure_shows_the_largest_difference_and_the_norms(bias):
 
 def test_an_exact_zero_has_no_place_in_the_bias_figure(bias):
     """A line that begins there has no stroke from the bottom of the axes."""
-    run = bias.runs["zero"]
+    run = bias.variants["zero"]
     norms = run.metrics.bias_norm.copy()
     norms[0] = 0
     vars(run)["metrics"] = replace(run.metrics, bias_norm=norms)
@@ -129,8 +129,8 @@ def test_an_exact_zero_has_no_place_in_the_bias_figure(bias):
 
 def test_the_bias_figure_compares_a_run_under_way_as_far_as_it_got(bias):
     """Over the rows that both nets have."""
-    run = bias.runs["random"]
-    probe, other_probe = run.probe, bias.runs["no_bias"].probe
+    run = bias.variants["random"]
+    probe, other_probe = run.probe, bias.variants["no_bias"].probe
     vars(run)["probe"] = replace(probe, steps=probe.steps[:60], values=probe.values[:60])
     drawn = draw_bias(bias).axes[1].lines[1].get_ydata()
     largest = np.abs(probe.values - other_probe.values).max(axis=(1, 2, 3))
@@ -190,6 +190,6 @@ def test_the_heat_map_marks_what_was_not_reached(grid):
 def test_a_comparison_needs_runs(bias):
     """Two for the bias, one for gamma."""
     with pytest.raises(StorageError, match="train it first"):
-        draw_bias(replace(bias, runs={"zero": bias.runs["zero"]}))
+        draw_bias(replace(bias, variants={"zero": bias.variants["zero"]}))
     with pytest.raises(StorageError, match="train it first"):
-        draw_gamma(replace(bias, runs={}), {})
+        draw_gamma(replace(bias, variants={}), {})

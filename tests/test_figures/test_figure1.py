@@ -27,7 +27,7 @@ def files():
 def many(files, n):
     """An experiment of n variants with long names."""
     runs = {}
-    for i, run in zip(range(n), itertools.cycle(files.runs.values())):
+    for i, run in zip(range(n), itertools.cycle(files.variants.values())):
         name = f"activation=leaky_relu,gamma={i}" if n > 4 else f"variant_{i}"
         runs[name] = other(run, variant=replace(run.variant, name=name))
     return experiment_of([run.variant for run in runs.values()], runs)
@@ -76,7 +76,7 @@ def test_every_kind_of_figure_fits_its_frame(files, source, unit):
 def test_a_panel_draws_the_typical_unit_of_its_variant(files):
     """The lines are the log's values, and the panel names the unit."""
     figure = figures.draw(files)
-    for axes, run in zip(figure.axes[1:], files.runs.values(), strict=True):
+    for axes, run in zip(figure.axes[1:], files.variants.values(), strict=True):
         end = run.probe.values[-1, :, :, -HIDDEN[-1] :]
         seed, unit = analysis.typical_unit(end, run.probe.percentiles)
         for line, q in zip(axes.lines, range(3), strict=False):
@@ -89,13 +89,13 @@ def test_a_panel_draws_the_typical_unit_of_its_variant(files):
 def test_a_given_unit_of_a_given_layer_is_drawn_of_the_first_seed(files):
     """Units count from 0 in their layer, layers from 1."""
     figure = figures.draw(files, layer=2, unit=1)
-    run = files.runs["batchnorm"]
+    run = files.variants["batchnorm"]
     assert np.array_equal(figure.axes[2].lines[0].get_ydata(), run.probe.values[:, 0, 0, 4 + 1])
 
 
 def test_all_units_are_drawn_as_their_median_and_band(files):
     """Over the units of the layer and all seeds together."""
-    run = files.runs["baseline"]
+    run = files.variants["baseline"]
     curves = panels.read_curves(run, Asked(unit="all"))
     values = np.moveaxis(run.probe.values[..., -6:], 2, 1).reshape(101, 3, -1)
     assert np.allclose(curves.lines, np.median(values, axis=2))
@@ -104,7 +104,7 @@ def test_all_units_are_drawn_as_their_median_and_band(files):
 
 def test_minibatch_curves_show_the_unit_of_the_probe_and_their_noise_floor(files):
     """The bar is two standard deviations of what the sample alone changes, either way."""
-    run = files.runs["batchnorm"]
+    run = files.variants["batchnorm"]
     curves = panels.read_curves(run, Asked("batch"))
     probe = panels.read_curves(run, Asked("probe"))
     assert curves.unit == probe.unit
@@ -129,8 +129,8 @@ def test_the_caption_says_whose_percentiles_of_what_they_are(files):
     ):
         assert words in caption
     assert "noise of minibatches" in said(figures.draw(files, source="batch", unit="all"))
-    running = other(files.runs["baseline"], status={"state": "running", "step": 700})
-    part = replace(files, runs={"baseline": running})
+    running = other(files.variants["baseline"], status={"state": "running", "step": 700})
+    part = replace(files, variants={"baseline": running})
     assert "Not finished: baseline, at step 700." in said(figures.draw(part))
 
 
@@ -171,16 +171,16 @@ def test_what_is_not_there_is_a_usage_error(files, asked, text):
 
 def test_without_a_probe_the_minibatch_curves_are_drawn_unless_the_probe_is_asked_for(files):
     """`train` draws what there is; `--source probe` says why it cannot."""
-    runs = {name: other(run, probe=None) for name, run in files.runs.items()}
-    assert "minibatch" in said(figures.draw(replace(files, runs=runs)))
+    runs = {name: other(run, probe=None) for name, run in files.variants.items()}
+    assert "minibatch" in said(figures.draw(replace(files, variants=runs)))
     with pytest.raises(ConfigError, match=r"record\.probe_every is null"):
-        figures.draw(replace(files, runs=runs), source="probe")
+        figures.draw(replace(files, variants=runs), source="probe")
 
 
 def test_nothing_to_draw_and_unknown_formats_are_errors(files, tmp_path):
     """An experiment without rows, and a format that is not one of three."""
     with pytest.raises(StorageError, match="nothing to draw yet"):
-        figures.draw(replace(files, runs={}))
+        figures.draw(replace(files, variants={}))
     with pytest.raises(ConfigError, match="--format jpg: no such format; there are png, pdf, svg"):
         figures.save(figures.draw(files), tmp_path / "fig1", ["png", "jpg"])
     assert list(tmp_path.iterdir()) == []
@@ -261,10 +261,12 @@ def test_the_shipped_style_is_found_by_the_package():
 @pytest.mark.parametrize("unit", ["typical", "all", 0])
 def test_a_diverged_run_is_drawn_as_far_as_it_is_finite(files, unit):
     """Infinity and NaN in a log stop neither the figure nor the other panels."""
-    run = files.runs["baseline"]
+    run = files.variants["baseline"]
     values = run.probe.values.copy()
     values[60:], values[80:] = np.inf, np.nan
     diverged = other(run, probe=replace(run.probe, values=values), status={"state": "failed"})
-    figure = figures.draw(replace(files, runs=files.runs | {"baseline": diverged}), unit=unit)
+    figure = figures.draw(
+        replace(files, variants=files.variants | {"baseline": diverged}), unit=unit
+    )
     assert np.isfinite(figure.axes[1].get_ylim()).all()
     assert overlaps(figure) == []

@@ -21,17 +21,17 @@ def files():
     values = np.random.default_rng(0).uniform(0.01, 1, (2, 41, 3, 3))
     shift = GradientShift(np.arange(0, 2050, 50), (0, 1, 2), (2, 3, 4), *values)
     runs = {
-        "baseline": other(files.runs["baseline"], ics=None),
-        "batchnorm": other(files.runs["batchnorm"], ics=shift),
+        "baseline": other(files.variants["baseline"], ics=None),
+        "batchnorm": other(files.variants["batchnorm"], ics=shift),
     }
-    return replace(files, runs=runs)
+    return replace(files, variants=runs)
 
 
 def test_the_figure_has_the_percentiles_and_the_median_shift_of_each_layer(files):
     """A column for the net that recorded it, a line for each layer from the second on."""
     figure = draw_ics(files)
     percentiles, distance, cosine = figure.axes
-    run = files.runs["batchnorm"]
+    run = files.variants["batchnorm"]
     assert len(percentiles.lines) == 3
     for axes, values in ((distance, run.ics.distance), (cosine, run.ics.cosine)):
         assert [line.get_label() for line in axes.lines] == ["2", "3", "4"]
@@ -52,4 +52,4 @@ def test_the_caption_claims_no_causality(files):
 def test_without_a_recorded_shift_there_is_no_figure(files):
     """The error names the key."""
     with pytest.raises(StorageError, match=r"set record\.ics_every"):
-        draw_ics(replace(files, runs={"baseline": files.runs["baseline"]}))
+        draw_ics(replace(files, variants={"baseline": files.variants["baseline"]}))

@@ -32,7 +32,7 @@ def test_shift_is_that_of_definition_2_1(small_task):
     task = small_task(train={"dtype": "float64"}, record={"ics_every": 10})
     settings = task.variant.settings
     train.run(task, lambda: False, lambda _: None)
-    measured = reader.read_run(task.folder, task.variant).ics
+    measured = reader.read_variant(task.folder, task.variant).ics
     np.testing.assert_array_equal(measured.steps, [0, 10, 20, 30])
     assert measured.distance.shape == (4, 2, 3)
     dataset = data.load(settings.data)

@@ -75,7 +75,7 @@ def rows(task):
     """The rows a reader finds in each log, as bytes; nothing where the run is not begun."""
     if not (task.folder / runlog.STATUS).exists():
         return b"", b"", b""
-    run = reader.read_run(task.folder, task.variant)
+    run = reader.read_variant(task.folder, task.variant)
     metrics = np.column_stack([run.metrics.steps, run.metrics.test_loss, run.metrics.train_loss])
     return run.batch.values.tobytes(), run.probe.values.tobytes(), metrics.tobytes()
 
@@ -337,7 +337,7 @@ def reading(folder):
     """Everything that analysis and figures take from an experiment's files."""
     files = reader.read_experiment(folder)
     found = {"experiment": files.experiment, "table": summary.compare([files])}
-    for name, run in files.runs.items():
+    for name, run in files.variants.items():
         found[f"{name}/status"] = run.status
         for kind, log in (("batch", run.batch), ("probe", run.probe), ("metrics", run.metrics)):
             for key, value in vars(log).items():
@@ -601,7 +601,7 @@ def test_a_reader_never_sees_half_a_row(command):
     folder = running.out / "baseline"
     variant = reader.read_experiment(running.out).experiment.variants[0]
     for _ in range(1000):
-        run = reader.read_run(folder, variant)
+        run = reader.read_variant(folder, variant)
         logs = [run.batch.values, run.probe.values, run.metrics.test_loss]
         logs += [np.load(folder / name, "r") for name in (runlog.BATCH, runlog.PROBE)]
         seen.append([(len(log), zlib.crc32(log.tobytes())) for log in logs])
@@ -609,7 +609,7 @@ def test_a_reader_never_sees_half_a_row(command):
     assert seen[0][0] < seen[-1][0]
     running.process.send_signal(signal.SIGTERM)
     assert running.end()[0] == 130
-    run = reader.read_run(folder, variant)
+    run = reader.read_variant(folder, variant)
     final = [run.batch.values, run.probe.values, run.metrics.test_loss]
     for number, found in enumerate(zip(*seen, strict=True)):
         for length, crc in set(found):

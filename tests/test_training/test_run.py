@@ -59,7 +59,7 @@ def files(folder):
 
 def read(task):
     """The run as analysis reads it."""
-    return reader.read_run(task.folder, task.variant)
+    return reader.read_variant(task.folder, task.variant)
 
 
 def reference(settings, seed, steps):

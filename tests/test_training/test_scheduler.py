@@ -144,7 +144,7 @@ def test_a_diverged_variant_fails_and_the_others_go_on(small_experiment, tmp_pat
         "baseline: the loss is not finite"
     ]
     files = reader.read_experiment(tmp_path / "x")
-    assert [run.status["state"] for run in files.runs.values()] == ["failed", "done"]
+    assert [run.status["state"] for run in files.variants.values()] == ["failed", "done"]
 
 
 def test_a_changed_config_is_refused_with_the_keys_that_differ(small_experiment, tmp_path):

@@ -282,13 +282,13 @@ def altered(trained, tmp_path):
     """A run whose model.pt is another one: `change(key, tensor)` of each, and its logs as were."""
 
     def make(name, change):
-        run = reader.read_experiment(trained).runs[name]
+        run = reader.read_experiment(trained).variants[name]
         tensors = checkpoint.load_tensors(run.path / runlog.MODEL)
         for file in run.path.iterdir():
             (tmp_path / file.name).write_bytes(file.read_bytes())
         changed = {key: change(key, tensor) for key, tensor in tensors.items()}
         checkpoint.save_tensors(tmp_path / runlog.MODEL, changed)
-        return reader.read_run(tmp_path, run.variant)
+        return reader.read_variant(tmp_path, run.variant)
 
     return make
 
@@ -335,7 +335,7 @@ def test_final_parameters_that_are_wrong_are_seen(name, altered, digits):
 
 def test_logs_of_other_seeds_are_seen(trained, digits):
     """Row 0 follows from the seeds that are said to be its."""
-    run = reader.read_experiment(trained).runs["baseline"]
+    run = reader.read_experiment(trained).variants["baseline"]
     other = reader.Run(run.variant, run.path, {**run.status, "seeds": [0, 1, 3]})
     found = by_number(verify_trained.checks(other, digits))
     assert not found[19].holds, found[19].measured
@@ -345,7 +345,7 @@ def test_logs_of_other_seeds_are_seen(trained, digits):
 def test_a_gamma_that_is_not_applied_does_not_fold(trained, digits, mistake):
     """The folded network multiplies by gamma, and the trained one does not."""
     mistake(forward(gamma=False))
-    run = reader.read_experiment(trained).runs["relu"]
+    run = reader.read_experiment(trained).variants["relu"]
     found = by_number(verify_trained.checks(run, digits))
     assert not found[12].holds, found[12].measured
 
@@ -374,7 +374,7 @@ def test_the_papers_claims_hold_for_curves_like_the_papers():
 def test_claims_fail_where_the_nets_are_exchanged():
     """The plain net's curves under the name of the normalized one, and the other way round."""
     files = fig1()
-    first, second = files.runs.values()
+    first, second = files.variants.values()
     for name in ("metrics", "probe"):
         vars(first)[name], vars(second)[name] = vars(second)[name], vars(first)[name]
     found = by_number(verify_trained.claims(files))
@@ -384,7 +384,7 @@ def test_claims_fail_where_the_nets_are_exchanged():
 def test_claims_fail_for_widths_that_shrink_and_accuracies_far_from_the_papers():
     """Logs backwards in time; 10 points less for both nets."""
     files = fig1()
-    for run in files.runs.values():
+    for run in files.variants.values():
         run.probe.values[...] = run.probe.values[::-1].copy()
         run.metrics.test_accuracy[...] -= 0.1
     found = by_number(verify_trained.claims(files))
@@ -394,6 +394,6 @@ def test_claims_fail_for_widths_that_shrink_and_accuracies_far_from_the_papers()
 def test_runs_that_do_not_differ_are_seen(trained):
     """Gamma on and off with the same losses: gamma was not there."""
     files = reader.read_experiment(trained)
-    vars(files.runs["relu_fixed"])["metrics"] = files.runs["relu"].metrics
+    vars(files.variants["relu_fixed"])["metrics"] = files.variants["relu"].metrics
     found = by_number(verify_trained.claims(files))
     assert not found[13].holds, found[13].measured
