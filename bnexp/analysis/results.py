@@ -1,13 +1,12 @@
-"""An experiment as found on the disk: what analysis, figures and tables read.
+"""Results read from the files: what analysis, figures and tables work with.
 
-A reader takes as many rows as `status.json` promises, and those bytes must have the CRC-32 that
-stands there. What the columns of the logs are follows from the config.
+A run's folder describes itself: `status.json` says which bytes of each log are whole, with their
+CRC-32, and `percentiles.json` says what the rows and columns are. The runs of a variant are read
+together, and their arrays are stacked over the seeds.
 """
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,33 +14,98 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnexp.config.experiment import Variant, flatten
-from bnexp.config.schema import Value, settings_of
+from bnexp.config.experiment import flatten
+from bnexp.config.schema import Value
 from bnexp.errors import BnexpError, DamagedError, StorageError
+from bnexp.files.atomic import ANEW, RETRAIN, Extent, reading
+from bnexp.files.experiment_folder import CONFIG, read_config, refuse_first_edition, runs_of
+from bnexp.files.logs import read_array, read_table
 from bnexp.files.run_folder import (
-    BATCH,
-    COLUMNS,
-    CONFIG,
-    ICS,
-    ICS_HEADER,
+    GRADIENT_SHIFT,
     METRICS,
-    METRICS_HEADER,
+    METRICS_COLUMNS,
+    MINIBATCH,
+    NORM_PARAMETERS,
     PROBE,
-    STATUS,
-    describe_percentiles,
-    read_config,
-    read_status,
+    SHIFT_COLUMNS,
+    Axes,
+    LogAxes,
+    read_axes,
 )
-from bnexp.files.storage import ANEW, RETRAIN, check, npy_header, reading
+from bnexp.files.status import STATUS, Status, read_status
+
+
+class StackedRows:
+    """The logs of several seeds as one array (rows, seeds, ...), read from the disk in parts.
+
+    It is indexed like an array by rows, then seeds (a number or a slice), then the rest. Only what
+    is asked for is read, and nothing of it stays mapped in memory.
+
+    Args:
+        logs: the rows (rows, ...) of each seed, memory-mapped; as many are used as all have.
+    """
+
+    def __init__(self, logs: Sequence[NDArray[np.float32]]) -> None:
+        self._logs = [_Remapped(log) for log in logs]
+        self.shape = (min(map(len, logs)), len(logs), *logs[0].shape[1:])
+        self.dtype = logs[0].dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    def __getitem__(self, key: Any) -> NDArray[np.float32]:  # noqa: ANN401  (what NumPy takes)
+        keys = list(key) if isinstance(key, tuple) else [key]
+        if Ellipsis in keys:
+            at = keys.index(Ellipsis)
+            keys[at : at + 1] = [slice(None)] * (self.ndim - len(keys) + 1)
+        rows, seeds, *rest = [*keys, slice(None)][: max(len(keys), 2)]
+        if isinstance(rows, slice):
+            rows = slice(*rows.indices(len(self)))
+            rows = slice(rows.start, rows.stop if rows.stop >= 0 else None, rows.step)
+        elif isinstance(rows, int | np.integer):
+            rows = range(len(self))[rows]
+        chosen = self._logs[seeds]
+        if not isinstance(chosen, list):
+            return np.asarray(chosen.read((rows, *rest)))
+        parts = [log.read((rows, *rest)) for log in chosen]
+        return np.stack(parts, axis=0 if isinstance(rows, int) else 1)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:  # noqa: ANN401
+        whole = self[:]
+        return whole if dtype is None else whole.astype(dtype, copy=bool(copy))
+
+
+Rows = StackedRows | NDArray[np.float32]
+"""Rows that are indexed like an array: read from files, or in memory."""
+
+
+class _Remapped:
+    """A memory-mapped array that is mapped anew for each part, so that it takes no memory."""
+
+    def __init__(self, array: NDArray[np.float32]) -> None:
+        self._array: NDArray[np.float32] | None = array
+        if isinstance(array, np.memmap):
+            self._again = (array.filename, array.dtype, "r", array.offset, array.shape)
+            self._array = None
+
+    def read(self, key: Any) -> NDArray[np.float32]:  # noqa: ANN401
+        if self._array is not None:
+            return np.array(self._array[key])
+        return np.array(np.memmap(*self._again)[key])  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)
 class PercentileLog:
-    """One log of percentiles.
+    """The percentiles that the runs of a variant recorded over one kind of examples.
 
     Attributes:
         steps: (rows,).
-        values: (rows, seeds, percentiles, units) float32, memory-mapped.
+        values: (rows, seeds, percentiles, units) float32, read when it is indexed.
         percentiles: in [0, 100], ascending.
         seeds: the second axis.
         layer: (units,): the layer of each unit, counted from 1.
@@ -51,7 +115,7 @@ class PercentileLog:
     """
 
     steps: NDArray[np.int64]
-    values: NDArray[np.float32]
+    values: Rows
     percentiles: tuple[float, ...]
     seeds: tuple[int, ...]
     layer: NDArray[np.int64]
@@ -62,7 +126,7 @@ class PercentileLog:
 
 @dataclass(frozen=True)
 class Metrics:
-    """The metrics of a run, each (rows, seeds); NaN where there is no value.
+    """The metrics of a variant's runs, each (rows, seeds); NaN where there is no value.
 
     Attributes:
         steps: (rows,).
@@ -92,6 +156,7 @@ class GradientShift:
         seeds: the last axis.
         layers: the middle axis, from layer 2 to the output layer.
         distance: (rows, layers, seeds): ||G - G'||.
+        relative_distance: (rows, layers, seeds): ||G - G'|| / ||G||.
         cosine: (rows, layers, seeds): of the angle between G and G'.
     """
 
@@ -99,7 +164,36 @@ class GradientShift:
     seeds: tuple[int, ...]
     layers: tuple[int, ...]
     distance: NDArray[np.float64]
+    relative_distance: NDArray[np.float64]
     cosine: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: one variant with one seed."""
+
+    path: Path
+    status: Status
+    axes: Axes
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.status.seed
+
+    def array(self, name: str, row_shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """The rows of one of its arrays, checked."""
+        return read_array(self.path / name, row_shape, self._promised(name))
+
+    def table(self, name: str, columns: Sequence[str]) -> NDArray[np.float64]:
+        """The lines of one of its tables, checked."""
+        return read_table(self.path / name, columns, self._promised(name))
+
+    def _promised(self, name: str) -> Extent:
+        try:
+            return self.status.files[name]
+        except KeyError:
+            raise DamagedError(f"{self.path / STATUS}: says nothing of {name}; {ANEW}") from None
 
 
 @dataclass(frozen=True)
@@ -112,95 +206,100 @@ class VariantResults:
         name: the variant's.
         settings: of all its runs, by dotted key, such as `model.norm`.
         path: the variant's folder.
-        status: what `status.json` says.
+        runs: one for each seed that was begun.
     """
 
     name: str
     settings: Mapping[str, Value]
     path: Path
-    status: Mapping[str, Any]
+    runs: tuple[Run, ...]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that were begun."""
+        return tuple(run.seed for run in self.runs)
 
     @property
     def state(self) -> str:
-        """`running`, `interrupted`, `failed` or `done`."""
-        return str(self.status.get("state"))
+        """`done` if every run is; else the state of the first that is not."""
+        return next((run.status.state for run in self.runs if run.status.state != "done"), "done")
 
     @property
     def step(self) -> int:
-        """How many updates were made."""
-        return int(self.status.get("step", 0))
+        """How many updates every run has made."""
+        return min(run.status.step for run in self.runs)
+
+    @property
+    def parameters(self) -> int | None:
+        """How many parameters the network has."""
+        return self.runs[0].status.parameters
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """The median over the runs."""
+        known = [s for run in self.runs if (s := run.status.seconds_per_step) is not None]
+        return float(np.median(known)) if known else None
 
     @cached_property
-    def minibatch(self) -> PercentileLog:
-        """The minibatch percentiles."""
-        return self._log(BATCH, "batch")
+    def minibatch(self) -> PercentileLog | None:
+        """The minibatch percentiles; None where none are recorded."""
+        return self._log(MINIBATCH, [run.axes.minibatch for run in self.runs])
 
     @cached_property
     def probe(self) -> PercentileLog | None:
-        """The probe percentiles; None where the config asks for none."""
-        every = self.settings["record.probe_every"]
-        return None if every is None else self._log(PROBE, "probe")
+        """The probe percentiles; None where none are recorded."""
+        return self._log(PROBE, [run.axes.probe for run in self.runs])
+
+    @cached_property
+    def norm_parameters(self) -> NDArray[np.float32] | None:
+        """Gamma and beta (rows, seeds, 2, units) at the probe's rows; None without a norm."""
+        axes = self.runs[0].axes
+        if axes.probe is None or not axes.norm_parameters:
+            return None
+        shape = 2, len(axes.probe.unit)
+        return np.asarray(StackedRows([run.array(NORM_PARAMETERS, shape) for run in self.runs]))
 
     @cached_property
     def metrics(self) -> Metrics:
         """The metrics."""
-        table, seeds = self._table(METRICS, METRICS_HEADER), self._seeds()
-        values = table[:, 2:].reshape(-1, len(seeds), len(COLUMNS))
-        return Metrics(table[:: len(seeds), 0].astype(int), seeds, *np.moveaxis(values, 2, 0))
+        tables = [run.table(METRICS, METRICS_COLUMNS) for run in self.runs]
+        rows = min(map(len, tables))
+        stacked = np.stack([table[:rows] for table in tables], axis=1)
+        return Metrics(
+            stacked[:, 0, 0].astype(np.int64), self.seeds, *np.moveaxis(stacked, 2, 0)[1:]
+        )
 
     @cached_property
     def gradient_shift(self) -> GradientShift | None:
-        """The shifts of the gradients; None where the config asks for none."""
-        if self.settings["record.ics_every"] is None:
+        """The shifts of the gradients; None where none are recorded."""
+        if not self.runs[0].axes.gradient_shift:
             return None
-        table, seeds = self._table(ICS, ICS_HEADER), self._seeds()
-        layers = tuple(range(2, len(self.settings["model.hidden"]) + 2))
-        values = table[:, 3:].reshape(-1, len(layers), len(seeds), 2)
-        steps = table[:: len(layers) * len(seeds), 0].astype(int)
-        return GradientShift(steps, seeds, layers, values[..., 0], values[..., 1])
+        tables = [run.table(GRADIENT_SHIFT, SHIFT_COLUMNS) for run in self.runs]
+        layers = tuple(np.unique(tables[0][:, 1]).astype(int).tolist())
+        rows = min(map(len, tables)) // max(len(layers), 1)
+        cut = [table[: rows * len(layers)] for table in tables]
+        values = np.stack([t.reshape(rows, len(layers), len(SHIFT_COLUMNS)) for t in cut], axis=2)
+        steps = values[:, 0, 0, 0] if rows else np.empty(0)
+        measured = (values[..., column] for column in (2, 3, 4))
+        return GradientShift(steps.astype(np.int64), self.seeds, layers, *measured)
 
-    def _seeds(self) -> tuple[int, ...]:
-        seeds = self.status.get("seeds")
-        if not isinstance(seeds, list) or not seeds:
-            raise DamagedError(f"{self.path / STATUS}: says nothing of its seeds; {ANEW}")
-        return tuple(seeds)
-
-    def _table(self, name: str, header: bytes) -> NDArray[np.float64]:
-        """The numbers of a CSV of the run, one row a line; NaN for an empty cell."""
-        path, size = self.path / name, self._checked(name, len(header))
-        with reading(path, RETRAIN), path.open("rb") as file:
-            file.seek(len(header))
-            text = file.read(size).decode()
-        rows = [[float(cell or "nan") for cell in line.split(",")] for line in text.splitlines()]
-        return np.array(rows).reshape(len(rows), header.count(b",") + 1)
-
-    def _checked(self, name: str, header: int) -> int:
-        """How many bytes, after those of the header, the status promises; they are whole."""
-        try:
-            promised = self.status["files"][name]
-            size, crc32 = int(promised["bytes"]), int(promised["crc32"])
-        except (KeyError, TypeError, ValueError):
-            raise DamagedError(f"{self.path / STATUS}: says nothing of {name}; {ANEW}") from None
-        check(self.path / name, header, size, crc32)
-        return size
-
-    def _log(self, name: str, kind: str) -> PercentileLog:
-        path = self.path / name
-        about = describe_percentiles(settings_of(self.settings), self._seeds())[kind]
-        shape = (len(about["seeds"]), len(about["percentiles"]), len(about["unit"]))
-        header = len(npy_header(0, shape))
-        rows = self._checked(name, header) // (4 * math.prod(shape))
-        with reading(path, RETRAIN):
-            values = np.memmap(path, "<f4", "r", header, (rows, *shape))
+    def _log(self, name: str, axes: Sequence[LogAxes | None]) -> PercentileLog | None:
+        first = axes[0]
+        if first is None:
+            return None
+        if any(each != first for each in axes):
+            raise DamagedError(f"{self.path}: its runs recorded different units; {RETRAIN}")
+        values = StackedRows([run.array(name, first.row_shape) for run in self.runs])
+        rows, last = np.arange(len(values), dtype=np.int64), self.step
         return PercentileLog(
-            np.minimum(np.arange(rows, dtype=np.int64) * about["every"], self.status["steps"]),
+            np.minimum(rows * first.every, last),
             values,
-            tuple(about["percentiles"]),
-            tuple(about["seeds"]),
-            np.array(about["layer"], np.int64),
-            np.array(about["unit"], np.int64),
-            about["examples"],
-            about["population"],
+            first.percentiles,
+            self.seeds,
+            np.array(first.layer, np.int64),
+            np.array(first.unit, np.int64),
+            first.examples,
+            first.population,
         )
 
 
@@ -214,6 +313,7 @@ class ExperimentResults:
         seeds: of all its variants.
         settings: of each variant of its config, by name, whether it was begun or not.
         variants: those that were begun, by name.
+        problems: what is wrong with variants that cannot be read, by name.
     """
 
     path: Path
@@ -221,80 +321,76 @@ class ExperimentResults:
     seeds: tuple[int, ...]
     settings: Mapping[str, Mapping[str, Value]]
     variants: Mapping[str, VariantResults]
+    problems: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_variant(folder: Path, variant: Variant) -> VariantResults:
-    """Read the files of one variant.
+def read_run(folder: Path) -> Run:
+    """Read what a run's folder says of itself.
 
     Raises:
-        DamagedError: its status is missing or damaged.
+        DamagedError: its status, or the description of its logs, is missing or damaged.
     """
-    return VariantResults(variant.name, flatten(variant.settings), folder, read_status(folder))
+    return Run(folder, read_status(folder), read_axes(folder))
+
+
+def read_variant(name: str, folders: Sequence[Path]) -> VariantResults:
+    """Read the runs of one variant.
+
+    Raises:
+        DamagedError: a run cannot be read, or the runs have different settings.
+    """
+    runs = tuple(read_run(folder) for folder in folders)
+    first = _without_steps(runs[0].status)
+    for run in runs:
+        other = _without_steps(run.status)
+        if differing := [key for key in first | other if first.get(key) != other.get(key)]:
+            raise DamagedError(
+                f"{run.path}: {', '.join(differing)} is not that of {runs[0].path.name}; {RETRAIN}"
+            )
+    return VariantResults(name, runs[0].status.settings, runs[0].path.parent, runs)
+
+
+def _without_steps(status: Status) -> dict[str, Value]:
+    return {k: v for k, v in status.settings.items() if k != "train.steps"} | {
+        "variant": status.variant
+    }
 
 
 def read_experiment(path: Path) -> ExperimentResults:
-    """Read an experiment's folder.
+    """Read an experiment's folder; what is wrong with a variant does not hide the others.
 
     Raises:
         StorageError: the folder holds no experiment.
-        DamagedError: a file in it is damaged.
+        DamagedError: its config is damaged.
     """
     with reading(path, RETRAIN):
-        if not (path / CONFIG).exists():
+        if not path.is_dir():
+            raise StorageError(f"{path}: no such folder; `bnexp runs` lists the experiments")
+        refuse_first_edition(path)
+        folders: dict[str, list[Path]] = {}
+        for folder in runs_of(path):
+            folders.setdefault(folder.parent.name, []).append(folder)
+        settings: dict[str, Mapping[str, Value]] = {}
+        seeds: tuple[int, ...] = ()
+        name = path.resolve().name
+        if (path / CONFIG).exists():
+            experiment = read_config(path)
+            settings = {each.name: flatten(each.settings) for each in experiment.variants}
+            name, seeds = experiment.name, experiment.seeds
+        elif not folders:
             raise StorageError(
                 f"{path}: no experiment here ({CONFIG} is missing); "
                 "`bnexp runs` lists those there are"
             )
-        experiment = read_config(path)
-        begun = {
-            variant.name: read_variant(path / variant.name, variant)
-            for variant in experiment.variants
-            if (path / variant.name / STATUS).exists()
-        }
-    settings = {variant.name: flatten(variant.settings) for variant in experiment.variants}
-    return ExperimentResults(path, experiment.name, experiment.seeds, settings, begun)
-
-
-def list_runs(folder: Path) -> list[dict[str, Any]]:
-    """A row for every run under a folder: experiment, variant, state, step, accuracy, heartbeat."""
-    rows = []
-    for path in sorted(folder.glob("**/" + CONFIG)):
-        try:
-            files = read_experiment(path.parent)
-        except BnexpError as error:
-            rows.append(_row(path.parent, "", state=f"damaged: {error}"))
+    variants, problems = dict[str, VariantResults](), dict[str, str]()
+    for variant in dict.fromkeys([*settings, *folders]):
+        if variant not in folders:
             continue
-        for name in files.settings:
-            rows.append(_row(path.parent, name, **_progress(files.variants.get(name))))
-    return rows
-
-
-def _row(path: Path, variant: str, **progress: Any) -> dict[str, Any]:  # noqa: ANN401
-    empty = dict.fromkeys(("state", "step", "test_accuracy", "heartbeat"))
-    return {"experiment": str(path), "variant": variant, **empty, **progress}
-
-
-def _state(status: Mapping[str, Any]) -> str:
-    """The state that a status tells of, and for how long it has told nothing new."""
-    state = str(status.get("state"))
-    if state == "running":
-        age = datetime.now(UTC) - datetime.fromisoformat(status["heartbeat"])
-        if (minutes := age.total_seconds() // 60) >= 1:
-            state += f"? silent for {minutes:,.0f} min"
-    return state
-
-
-def _progress(run: VariantResults | None) -> dict[str, Any]:
-    if run is None:
-        return {"state": "not started"}
-    status = run.status
-    row = {
-        "state": _state(status),
-        "step": f"{status.get('step')}/{status.get('steps')}",
-        "heartbeat": status.get("heartbeat"),
-    }
-    try:
-        accuracy = run.metrics.test_accuracy
-    except BnexpError as error:
-        return row | {"state": f"damaged: {error}"}
-    return row | ({"test_accuracy": f"{accuracy[-1].mean():.4f}"} if len(accuracy) else {})
+        try:
+            variants[variant] = read_variant(variant, folders[variant])
+        except BnexpError as error:
+            problems[variant] = str(error)
+        else:
+            settings.setdefault(variant, variants[variant].settings)
+            seeds = seeds or variants[variant].seeds
+    return ExperimentResults(path, name, seeds, settings, variants, problems)

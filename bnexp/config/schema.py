@@ -212,3 +212,8 @@ def recorded_layers(settings: Settings) -> tuple[int, ...]:
     if isinstance(layers, tuple):
         return layers
     return tuple(range(1, depth + 1)) if layers == "all" else (depth,)
+
+
+def probe_size(settings: Settings) -> int:
+    """How many test examples the probe holds."""
+    return settings.record.probe_size

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bnexp.errors import DataError, StorageError
-from bnexp.files.storage import write_whole
+from bnexp.files.atomic import write_whole
 
 Bytes = NDArray[np.uint8]
 

@@ -1,7 +1,7 @@
-"""All the state of a run, saved whole or not at all; the one before is kept.
+"""All the state of a run, saved whole or not at all; the checkpoint before is kept.
 
 A checkpoint holds tensors, numbers and text alone, so it is read with `weights_only=True`. It is a
-zip file, and each of its records has a CRC-32, which torch writes but does not check: we do.
+zip file, and each of its records has a CRC-32. torch writes these but does not check them: we do.
 """
 
 import zipfile
@@ -10,24 +10,26 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch  # noqa: TID253
+from numpy.typing import NDArray
 
 from bnexp.errors import DamagedError
+from bnexp.files.atomic import ANEW, Extent, extent, read_whole, write_whole
 from bnexp.files.run_folder import CHECKPOINT, PREVIOUS
-from bnexp.files.storage import ANEW, extent, reading, sync_folder, write_whole
 
-FORMAT = 1
+FORMAT = 2
+_MAX_BYTES = 1 << 36
 
 
 def save(folder: Path, state: Mapping[str, Any]) -> None:
-    """Put the checkpoint in place; at every moment one of the two files is whole."""
+    """Put a checkpoint in place; at every moment one of the two files is whole."""
     current = folder / CHECKPOINT
     pending = folder / (CHECKPOINT + ".new")
     save_tensors(pending, {"format": FORMAT, **state})
     if current.exists():
         current.replace(folder / PREVIOUS)
     pending.replace(current)
-    sync_folder(folder)
 
 
 def load(
@@ -59,15 +61,19 @@ def load(
         except DamagedError as error:
             misfits.append(error)
         else:
-            # Without the advice: there is nothing to do.
-            return state, [str(error).rpartition("; ")[0] for error in damages + misfits]
+            return state, [_without_advice(error) for error in damages + misfits]
     if misfits:
         raise misfits[0]
-    return None, [str(error).rpartition("; ")[0] for error in damages]
+    return None, [_without_advice(error) for error in damages]
 
 
-def save_tensors(path: Path, content: Mapping[str, Any]) -> dict[str, int]:
-    """Write with `torch.save`, whole or not at all; returns the file's `extent`."""
+def _without_advice(error: DamagedError) -> str:
+    """What is wrong, without what to do: the run goes on by itself."""
+    return str(error).rpartition("; ")[0]
+
+
+def save_tensors(path: Path, content: Mapping[str, Any]) -> Extent:
+    """Write with `torch.save`, whole or not at all; returns the file's extent."""
     buffer = BytesIO()
     torch.save(dict(content), buffer)
     write_whole(path, buffer.getvalue())
@@ -81,8 +87,7 @@ def load_tensors(path: Path) -> dict[str, Any]:
         DamagedError: missing, cut short, changed, or of another kind.
         StorageError: it cannot be read.
     """
-    with reading(path, ANEW):
-        content = path.read_bytes()
+    content = read_whole(path, ANEW, _MAX_BYTES)
     try:
         with zipfile.ZipFile(BytesIO(content)) as archive:
             if (bad := archive.testzip()) is not None:
@@ -94,3 +99,8 @@ def load_tensors(path: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise DamagedError(f"{path}: damaged (no table of tensors); {ANEW}")
     return table
+
+
+def tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
+    """The arrays as tensors of their own memory."""
+    return {key: torch.from_numpy(np.array(array)) for key, array in arrays.items()}

@@ -1,219 +1,240 @@
-"""The files of a run, as training writes them, and those that say how far an experiment is.
+"""The folder of a run: its files, as training writes them, and what says what they hold.
 
-Rows are counted in steps: row r of a log holds step r * every, taken before that step's update;
-the last row of the probe and of the metrics is the final network's. `status.json` promises readers
-so many bytes of each log, with their CRC-32; it and `config.yaml` have a checksum of their own.
-`percentiles.json` tells other programs what the columns of the logs are. For reading: `reader`.
+A run is one variant with one seed. Its folder describes itself: `status.json` says how far the run
+is and which bytes of each log are whole, and `percentiles.json` says what the rows and columns of
+the logs are. A reader needs nothing else. Rows are counted in steps: row r of a log holds step
+r * every, taken before that step's update. The last row of the probe, of gamma and beta, and of the
+metrics is the final network's.
 """
 
-import math
-import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from bnexp.config.experiment import recorded_layers
+from bnexp.config.schema import Settings, Value, flatten, probe_size
+from bnexp.errors import DamagedError
+from bnexp.files.atomic import ANEW, RETRAIN, Extent, read_sealed, write_sealed
+from bnexp.files.logs import AppendedArray, AppendedFile, csv_header
+from bnexp.files.status import STATUS, frozen
 
-from bnexp.config import experiment as config
-from bnexp.config.experiment import Experiment, Settings, Variant
-from bnexp.errors import ConfigError, DamagedError
-from bnexp.files.storage import (
-    ANEW,
-    CHECKSUM,
-    RETRAIN,
-    AppendedArray,
-    AppendedFile,
-    extent,
-    read_json,
-    reading,
-    write_whole,
-)
-
-BATCH, PROBE, METRICS = "batch_percentiles.npy", "probe_percentiles.npy", "metrics.csv"
-ICS = "ics.csv"
-PERCENTILES, STATUS = "percentiles.json", "status.json"
+MINIBATCH, PROBE = "batch_percentiles.npy", "probe_percentiles.npy"
+NORM_PARAMETERS = "norm_parameters.npy"
+METRICS, GRADIENT_SHIFT = "metrics.csv", "gradient_shift.csv"
+PERCENTILES = "percentiles.json"
 CHECKPOINT, PREVIOUS, MODEL = "checkpoint.pt", "checkpoint.previous.pt", "model.pt"
-RUN_FILES = (BATCH, PROBE, METRICS, ICS, PERCENTILES, STATUS, CHECKPOINT, PREVIOUS, MODEL)
-CONFIG, SUMMARY, FIGURES = "config.yaml", "summary.json", "figures"
-COLUMNS = ("train_loss", "test_accuracy", "test_loss", "bias_norm", "bias_gradient_norm")
-ICS_HEADER = b"step,seed,layer,distance,cosine\n"
-METRICS_HEADER = ",".join(("step", "seed", *COLUMNS)).encode() + b"\n"
+LOGS = (MINIBATCH, PROBE, NORM_PARAMETERS, METRICS, GRADIENT_SHIFT)
+RUN_FILES = (*LOGS, PERCENTILES, STATUS, CHECKPOINT, PREVIOUS, MODEL)
+
+METRICS_COLUMNS = (
+    "step",
+    "train_loss",
+    "test_accuracy",
+    "test_loss",
+    "bias_norm",
+    "bias_gradient_norm",
+)
+SHIFT_COLUMNS = ("step", "layer", "distance", "relative_distance", "cosine")
 
 
 @dataclass(frozen=True)
-class Task:
-    """One run to do: everything its process must know."""
+class RunPlan:
+    """A run to be made.
 
-    variant: Variant
-    seeds: tuple[int, ...]
+    Attributes:
+        variant: the name of its variant.
+        seed: its seed.
+        settings: all that it depends on, beside the seed.
+        folder: where its files go.
+    """
+
+    variant: str
+    seed: int
+    settings: Settings
     folder: Path
-    provenance: Mapping[str, Any]  # versions, commit and command, as they go to status.json
+
+    @property
+    def name(self) -> str:
+        """What users are told: `batchnorm, seed 3`."""
+        return f"{self.variant}, seed {self.seed}"
 
 
-class RunFiles:
+def run_folder(experiment: Path, variant: str, seed: int) -> Path:
+    """Where the files of a run are."""
+    return experiment / variant / f"seed-{seed}"
+
+
+def binding_settings(settings: Settings) -> dict[str, Value]:
+    """What the results of a run are bound to: all settings but where the data lie."""
+    flat = flatten(settings)
+    del flat["data.root"]
+    return flat
+
+
+@dataclass(frozen=True)
+class LogAxes:
+    """What the rows and columns of a log of percentiles are.
+
+    Attributes:
+        every: steps between two rows.
+        percentiles: of the second axis, in [0, 100], ascending.
+        layer: (units,) of the last axis: the hidden layer of each unit, counted from 1.
+        unit: (units,): its index in the layer, counted from 0.
+        examples: how many examples the percentiles are over.
+        population: which ones, in words.
+        mode: how the network was run, in words.
+    """
+
+    every: int
+    percentiles: tuple[float, ...]
+    layer: tuple[int, ...]
+    unit: tuple[int, ...]
+    examples: int
+    population: str
+    mode: str
+
+    @property
+    def row_shape(self) -> tuple[int, int]:
+        """Of one row: percentiles, units."""
+        return len(self.percentiles), len(self.unit)
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The content of `percentiles.json`; a log that is not written has no axes.
+
+    Attributes:
+        minibatch: of `batch_percentiles.npy`.
+        probe: of `probe_percentiles.npy`; `norm_parameters.npy` has its rows and units.
+        norm_parameters: whether gamma and beta are recorded.
+        gradient_shift: whether `gradient_shift.csv` is written.
+    """
+
+    minibatch: LogAxes | None
+    probe: LogAxes | None
+    norm_parameters: bool = False
+    gradient_shift: bool = False
+
+
+TRAINING_MODE = "training: batch normalization uses the statistics of these examples"
+
+
+def axes_of(settings: Settings) -> Axes:
+    """What a run with these settings records."""
+    hidden, record = settings.model.hidden, settings.record
+
+    def axes(every: int, layers: Sequence[int], examples: int, population: str) -> LogAxes:
+        return LogAxes(
+            every,
+            tuple(record.percentiles),
+            tuple(layer for layer in layers for _ in range(hidden[layer - 1])),
+            tuple(unit for layer in layers for unit in range(hidden[layer - 1])),
+            examples,
+            population,
+            TRAINING_MODE,
+        )
+
+    size = settings.train.batch_size
+    minibatch = axes(record.every, recorded_layers(settings), size, "the step's minibatch")
+    probe = None
+    if record.probe_every is not None:
+        size = probe_size(settings)
+        population = f"the first {size:,} examples of the test set"
+        probe = axes(record.probe_every, range(1, len(hidden) + 1), size, population)
+    normalized = probe is not None and settings.model.norm != "none"
+    return Axes(minibatch, probe, normalized, record.ics_every is not None)
+
+
+def write_axes(folder: Path, axes: Axes) -> None:
+    """Write `percentiles.json`, with its checksum."""
+    write_sealed(folder / PERCENTILES, asdict(axes))
+
+
+def read_axes(folder: Path) -> Axes:
+    """Read `percentiles.json`.
+
+    Raises:
+        DamagedError: missing, or not what was written.
+        StorageError: it cannot be read.
+    """
+    content = read_sealed(folder / PERCENTILES)
+    try:
+        minibatch, probe = (_log_axes(content.pop(key)) for key in ("minibatch", "probe"))
+        return Axes(minibatch, probe, **content)
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"[:120]
+        raise DamagedError(f"{folder / PERCENTILES}: damaged ({reason}); {ANEW}") from None
+
+
+def _log_axes(content: dict[str, Any] | None) -> LogAxes | None:
+    if content is None:
+        return None
+    return LogAxes(**{key: frozen(value) for key, value in content.items()})
+
+
+class RunLogs:
     """The growing files of a run, opened for writing.
 
     Args:
         folder: the run's folder; must exist.
-        settings: the run's.
-        seeds: the run's.
+        axes: what they hold.
     """
 
-    def __init__(self, folder: Path, settings: Settings, seeds: Sequence[int]) -> None:
-        self.seeds = tuple(seeds)
-        hidden, record = settings.model.hidden, settings.record
-        shape = (len(seeds), len(record.percentiles))
-        recorded = sum(hidden[layer - 1] for layer in config.recorded_layers(settings))
-        self.batch = AppendedArray(folder / BATCH, (*shape, recorded))
-        self.probe = None
-        if record.probe_every is not None:
-            self.probe = AppendedArray(folder / PROBE, (*shape, sum(hidden)))
-        self.metrics = AppendedFile(folder / METRICS, METRICS_HEADER)
-        self.ics = None
-        if record.ics_every is not None:
-            self.ics = AppendedFile(folder / ICS, ICS_HEADER)
-        opened = (self.batch, self.probe, self.metrics, self.ics)
-        self.files = {file.path.name: file for file in opened if file}
+    def __init__(self, folder: Path, axes: Axes) -> None:
+        self.minibatch = self.probe = self.norm_parameters = self.gradient_shift = None
+        if axes.minibatch is not None:
+            self.minibatch = AppendedArray(folder / MINIBATCH, axes.minibatch.row_shape)
+        if axes.probe is not None:
+            self.probe = AppendedArray(folder / PROBE, axes.probe.row_shape)
+            if axes.norm_parameters:
+                shape = (2, len(axes.probe.unit))
+                self.norm_parameters = AppendedArray(folder / NORM_PARAMETERS, shape)
+        self.metrics = AppendedFile(folder / METRICS, csv_header(METRICS_COLUMNS))
+        if axes.gradient_shift:
+            self.gradient_shift = AppendedFile(folder / GRADIENT_SHIFT, csv_header(SHIFT_COLUMNS))
+
+    def __iter__(self) -> Iterator[AppendedFile]:
+        logs: tuple[AppendedFile | None, ...] = (
+            self.minibatch,
+            self.probe,
+            self.norm_parameters,
+            self.metrics,
+            self.gradient_shift,
+        )
+        return (log for log in logs if log is not None)
 
     def start(self) -> None:
-        """Begin all files anew."""
-        for file in self.files.values():
-            file.start()
+        """Begin all logs anew."""
+        for log in self:
+            log.start()
 
-    def check(self, extents: Mapping[str, Mapping[str, int]]) -> None:
-        """Check that `resume` can continue after what `extents` returned.
+    def check(self, extents: Mapping[str, Extent]) -> None:
+        """Check that `resume` can continue behind these extents.
 
         Raises:
-            DamagedError: a file does not hold that any more.
+            DamagedError: a log does not hold that any more.
         """
-        for name, file in self.files.items():
-            file.check(extents[name]["bytes"], extents[name]["crc32"])
+        for log in self:
+            if log.path.name not in extents:
+                raise DamagedError(f"{log.path}: not in the checkpoint; {RETRAIN}")
+            log.check(extents[log.path.name])
 
-    def resume(self, extents: Mapping[str, Mapping[str, int]]) -> None:
-        """Continue all files after what `extents` returned; anything behind it is cut off."""
-        for name, file in self.files.items():
-            file.resume(extents[name]["bytes"], extents[name]["crc32"])
+    def resume(self, extents: Mapping[str, Extent]) -> None:
+        """Continue all logs behind these extents; anything behind them is cut off."""
+        for log in self:
+            log.resume(extents[log.path.name])
 
-    def extents(self) -> dict[str, dict[str, int]]:
-        """Length and CRC-32 of each file."""
-        return {name: file.extent() for name, file in self.files.items()}
+    def extents(self) -> dict[str, Extent]:
+        """What identifies the rows of each log so far, by file name."""
+        return {log.path.name: log.extent() for log in self}
 
-    def append_metrics(self, step: int, columns: Mapping[str, NDArray[np.float64]]) -> None:
-        """Add one row of metrics for each seed."""
-        rows = (
-            _csv_row(step, seed, *(columns[name][index] for name in COLUMNS))
-            for index, seed in enumerate(self.seeds)
-        )
-        self.metrics.append(b"".join(rows))
-
-    def append_shift(self, step: int, shifts: NDArray[np.float64]) -> None:
-        """Add one row for each seed and layer from 2 on, of shifts (layers, S, 2)."""
-        assert self.ics is not None  # noqa: S101  (asked for by record.ics_every)
-        rows = (
-            _csv_row(step, seed, layer, distance, cosine)
-            for layer, of_layer in enumerate(shifts, 2)
-            for seed, (distance, cosine) in zip(self.seeds, of_layer, strict=True)
-        )
-        self.ics.append(b"".join(rows))
-
-    def publish(self) -> None:
+    def commit(self) -> None:
         """Put everything appended on the disk and make it visible to readers."""
-        for file in self.files.values():
-            file.publish()
+        for log in self:
+            log.commit()
 
     def close(self) -> None:
-        """Close all files."""
-        for file in self.files.values():
-            file.close()
-
-
-def _csv_row(*values: float) -> bytes:
-    """A line; a value that is not there (NaN) is an empty cell, and the rest round-trips."""
-    cells = ("" if math.isnan(v) else repr(v if isinstance(v, int) else float(v)) for v in values)
-    return (",".join(cells) + "\n").encode()
-
-
-def describe_percentiles(settings: Settings, seeds: Sequence[int]) -> dict[str, Any]:
-    """The content of percentiles.json: what the rows and columns of both logs are."""
-    hidden, record, train = settings.model.hidden, settings.record, settings.train
-
-    def log(every: int, layers: Sequence[int], examples: int, population: str) -> dict[str, Any]:
-        return {
-            "every": every,
-            "percentiles": list(record.percentiles),
-            "seeds": list(seeds),
-            "layer": [layer for layer in layers for _ in range(hidden[layer - 1])],
-            "unit": [unit for layer in layers for unit in range(hidden[layer - 1])],
-            "examples": examples,
-            "population": population,
-            "mode": "training: BN uses the statistics of these examples",
-        }
-
-    layers = config.recorded_layers(settings)
-    description = {
-        "steps": train.steps,
-        "batch": log(record.every, layers, train.batch_size, "the step's minibatch"),
-    }
-    if record.probe_every is not None:
-        every_layer = range(1, len(hidden) + 1)
-        population = f"the first {record.probe_size} examples of the test set"
-        description["probe"] = log(record.probe_every, every_layer, record.probe_size, population)
-    return description
-
-
-def write_config(folder: Path, experiment: Experiment) -> None:
-    """Write the experiment's config, below a line that holds its checksum."""
-    text = config.dump(experiment).encode()
-    write_whole(folder / CONFIG, _seal(text) + b"\n" + text)
-
-
-def read_config(folder: Path) -> Experiment:
-    """Read what `write_config` wrote.
-
-    Raises:
-        DamagedError: it cannot be read, or is not what was written.
-    """
-    path = folder / CONFIG
-    with reading(path, "use --out DIR, or --force"):
-        seal, _, text = path.read_bytes().partition(b"\n")
-    if seal.startswith(b"#") and seal != _seal(text):
-        raise DamagedError(
-            f"{path}: damaged, or edited; to train another config, copy it and use --out DIR"
-        )
-    try:
-        return config.load(path)
-    except ConfigError as error:
-        raise DamagedError(
-            f"{path}: damaged ({error.mistakes[0]}); use --out DIR, or --force"
-        ) from None
-
-
-def _seal(text: bytes) -> bytes:
-    return f"# Written by bnexp; CRC-32 of what follows: {zlib.crc32(text):08x}".encode()
-
-
-def read_status(folder: Path) -> dict[str, Any]:
-    """Read the status of a run.
-
-    Raises:
-        DamagedError: it is missing or damaged.
-    """
-    status = read_json(folder / STATUS)
-    if CHECKSUM not in status:
-        raise DamagedError(f"{folder / STATUS}: damaged (it has no checksum); {ANEW}")
-    return status
-
-
-def is_done(folder: Path, steps: int) -> bool:
-    """Whether a run has made so many steps, and its final networks are there."""
-    try:
-        status = read_status(folder)
-        if (status.get("state"), status.get("steps")) != ("done", steps):
-            return False
-        with reading(folder / MODEL, RETRAIN):
-            model = extent((folder / MODEL).read_bytes())
-    except DamagedError:
-        return False
-    return bool(model == status["files"].get(MODEL))
+        """Close all logs."""
+        for log in self:
+            log.close()

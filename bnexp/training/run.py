@@ -1,185 +1,250 @@
-"""One run from its first step to its files: checkpoint, stop, and continue where it was stopped."""
+"""One run from its first step to its files; on a GPU, a stack of runs that train together.
 
-import os
-import socket
+Resuming needs no state but the checkpoint. A step's minibatch is a function of the seed and the
+step, so a run that continues at step t makes the same arithmetic, in the same order, as one that
+was never stopped, and writes the same bytes. How the steps are cut into blocks makes no difference
+either: `Engine.advance` carries everything over.
+"""
+
+import itertools
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from typing import Any, Literal, Protocol
 
 import numpy as np
-import torch  # noqa: TID253
 
-from bnexp.data import datasets as data
-from bnexp.errors import DamagedError, RunError
-from bnexp.files import checkpoint
-from bnexp.files.run_folder import MODEL, PERCENTILES, STATUS, RunFiles, Task, describe_percentiles
-from bnexp.files.storage import locked, storage_errors, write_json, write_sealed
-from bnexp.training.trainer import Trainer, settings_text
+from bnexp.config.schema import TrainConfig
+from bnexp.data import datasets
+from bnexp.errors import BnexpError, ConfigError, RunError
+from bnexp.files.atomic import extent, read_whole
+from bnexp.files.locks import locked, storage_errors
+from bnexp.files.run_folder import MODEL, RunPlan, binding_settings
+from bnexp.files.status import read_status
+from bnexp.networks.engine import Engine, Rows, make_engine
+from bnexp.training.run_writer import RunWriter
 
-HEARTBEAT_SECONDS = 1.0
+BLOCK_SECONDS = 0.1  # after which the run looks whether it is to stop, and shows that it lives
+Outcome = Literal["done", "interrupted"]
+State = Mapping[str, Any]
 
 
-def run(task: Task, stop: Callable[[], bool], say: Callable[[str], None]) -> str:
-    """Do a run, or what is left of it; returns its state, `done` or `interrupted`.
+class Reporter(Protocol):
+    """What a run asks and tells on the way."""
+
+    def stop(self) -> bool:
+        """Whether the run is to stop after a checkpoint; asked several times a second."""
+
+    def say(self, text: str) -> None:
+        """Take a line that users should know."""
+
+    def progress(self, plan: RunPlan, step: int, loss: float, accuracy: float) -> None:
+        """Take note of a run's step, and of its last training loss and test accuracy."""
+
+
+def train(plans: Sequence[RunPlan], made_with: Mapping[str, Any], reporter: Reporter) -> Outcome:
+    """Make runs, or what is left of them.
 
     Args:
-        task: the run.
-        stop: asked several times a second; where true, the run stops after a checkpoint.
-        say: told, in a line, what a user should know.
+        plans: runs that differ in nothing but the seed; they train together as one stack.
+        made_with: versions, commit and command, as they go to `status.json`.
+        reporter: is asked and told on the way.
 
     Raises:
-        RunError: the loss is not finite.
+        RunError: the loss of a run is not finite.
+        ConfigError: a folder holds a run with other settings.
         DataError: the data set is missing or damaged.
         StorageError: the files cannot be written, or another process writes them.
     """
-    with storage_errors(task.folder):
-        task.folder.mkdir(parents=True, exist_ok=True)
-        # A process whose parent was killed needs a moment to notice and end.
-        # What is not finite is found, and said, by `Trainer.check_finite`.
-        with locked(task.folder, wait=5.0), np.errstate(all="ignore"):
-            return _run_locked(task, stop, say)
+    with ExitStack() as stack:
+        for plan in plans:
+            stack.enter_context(storage_errors(plan.folder))
+            # A process whose parent was killed needs a moment to notice and end.
+            stack.enter_context(locked(plan.folder, wait=5.0))
+        # What is not finite is found, and said, by the engine.
+        stack.enter_context(np.errstate(all="ignore"))
+        waiting: list[tuple[RunWriter, State | None]] = []
+        for plan in plans:
+            if not is_done(plan):
+                writer = stack.enter_context(closing(RunWriter(plan, made_with)))
+                waiting.append((writer, writer.newest_checkpoint(reporter.say)))
+        return _train_waiting(waiting, reporter)
 
 
-def _run_locked(task: Task, stop: Callable[[], bool], say: Callable[[str], None]) -> str:
-    settings = task.variant.settings
-    torch.set_num_threads(settings.train.threads)
-    dataset = data.load(settings.data)
-    with closing(RunFiles(task.folder, settings, task.seeds)) as files:
-        trainer = Trainer(task, dataset, files)
-        status = _Status(task, trainer)
-        try:
-            _begin(trainer, status, say)
-            write_json(task.folder / PERCENTILES, describe_percentiles(settings, task.seeds))
-            return _loop(trainer, status, stop)
-        except Exception as error:
-            # This error is the one to tell, whether or not the disk still takes what follows.
-            with suppress(OSError):
-                if isinstance(error, RunError):  # what led there is worth a look
-                    trainer.publish()
-                    status.extents = files.extents()
-                if status.extents:  # else the files of before are untouched
-                    status.write("failed", error=str(error) or type(error).__name__)
-            raise
+def is_done(plan: RunPlan) -> bool:
+    """Whether a run with these settings has made all its steps, and its final network is there.
 
-
-def _begin(trainer: Trainer, status: "_Status", say: Callable[[str], None]) -> None:
-    """Restore the newest checkpoint that is whole and fits its logs, or start anew.
-
-    At every moment, `status.json` promises readers only what the logs hold.
-    """
-    task, files = trainer.task, trainer.files
-    state, complaints = checkpoint.load(task.folder, lambda state: _check_fit(trainer, state))
-    for complaint in complaints:
-        say(f"{complaint}; {'using the checkpoint before' if state else 'starting again'}")
-    if state is None:
-        status.path.unlink(missing_ok=True)
-        files.start()
-    else:
-        trainer.step, status.extents = state["step"], state["extents"]
-        status.write("running")
-        trainer.restore(state)
-        say(f"{task.variant.name}: continuing at step {trainer.step}")
-    status.extents = files.extents()
-
-
-def _check_fit(trainer: Trainer, state: Mapping[str, Any]) -> None:
-    """Check that the run can continue from this checkpoint.
+    A run whose status cannot be read, or whose network is not the one written, is not done.
 
     Raises:
-        DamagedError: it belongs to another run, or a log does not hold what it counts on.
+        ConfigError: the folder holds a run with other settings; the text names the keys.
     """
-    task = trainer.task
-    other = f"{task.folder}: its checkpoint belongs to other settings; use --out DIR, or --force"
-    if state.get("format") != checkpoint.FORMAT or state["step"] > trainer.settings.train.steps:
-        raise DamagedError(other)
-    if state["settings"] != settings_text(task):
-        raise DamagedError(other)
-    trainer.files.check(state["extents"])
+    try:
+        status = read_status(plan.folder)
+        wanted = binding_settings(plan.settings)
+        changed = [key for key in wanted if status.settings.get(key) != wanted[key]]
+        if "train.steps" in changed and status.step <= plan.settings.train.steps:
+            changed.remove("train.steps")
+        changes = [f"{key}: {status.settings.get(key)}, now {wanted[key]}" for key in changed]
+        if (status.variant, status.seed) != (plan.variant, plan.seed):
+            changes.append(f"it is {status.variant}, seed {status.seed}")
+        if changes:
+            raise ConfigError(
+                f"{plan.folder}: holds another run ({'; '.join(changes)}).\n"
+                "Use --out DIR for another folder, or --restart to discard the results there."
+            )
+        if status.state != "done" or status.step != plan.settings.train.steps:
+            return False
+        found = extent(read_whole(plan.folder / MODEL, "", 1 << 36))
+    except BnexpError as error:
+        if isinstance(error, ConfigError):
+            raise
+        return False
+    return found == status.files.get(MODEL)
 
 
-def _loop(trainer: Trainer, status: "_Status", stop: Callable[[], bool]) -> str:
-    train, files = trainer.settings.train, trainer.files
-    status.write("running")
-    while trainer.step < train.steps:
-        trainer.advance()
-        stopping = status.due() and stop()
-        if stopping or trainer.step % train.checkpoint_every == 0 or trainer.step == train.steps:
-            status.extents = _checkpoint(trainer)
-            status.write("running")
-        elif status.beat_due():
-            status.write("running")
-        if stopping and trainer.step < train.steps:
-            status.write("interrupted")
-            return "interrupted"
-    # The final network's rows come after the last checkpoint, so that a longer run of the same
-    # config can continue from it.
-    if files.probe is not None:
-        trainer.record_probe()
-    trainer.record_metrics()
-    trainer.publish()
-    model = checkpoint.save_tensors(trainer.task.folder / MODEL, trainer.network.model())
-    status.extents = {**files.extents(), MODEL: model}
-    status.write("done")
+def _train_waiting(
+    waiting: Sequence[tuple[RunWriter, State | None]], reporter: Reporter
+) -> Outcome:
+    """Train runs that stand at the same step together, one such group after the other."""
+    errors: list[BnexpError] = []
+    for _, group in itertools.groupby(sorted(waiting, key=_step_of), key=_step_of):
+        try:
+            outcome = _train_group(list(group), reporter)
+        except RunError as error:
+            errors.append(error)
+            continue
+        if outcome == "interrupted":
+            return outcome
+    if errors:
+        raise errors[0]
     return "done"
 
 
-def _checkpoint(trainer: Trainer) -> dict[str, dict[str, int]]:
-    """Logs first, then the checkpoint that counts on them; returns the logs' extents."""
-    trainer.check_finite()
-    trainer.publish()
-    checkpoint.save(trainer.task.folder, trainer.state())
-    return trainer.files.extents()
+def _step_of(item: tuple[RunWriter, State | None]) -> int:
+    state = item[1]
+    return 0 if state is None else int(state["step"])
 
 
-class _Status:
-    """Writes status.json, and knows when it is time to."""
+def _train_group(group: Sequence[tuple[RunWriter, State | None]], reporter: Reporter) -> Outcome:
+    writers, states = [writer for writer, _ in group], [state for _, state in group]
+    settings = writers[0].plan.settings
+    try:
+        dataset = datasets.load(settings.data)
+        engine = make_engine(settings, dataset, [writer.plan.seed for writer in writers])
+        for writer, state_dict in zip(writers, engine.state_dicts(), strict=True):
+            writer.count_parameters(state_dict)
+        resumed = [state for state in states if state is not None]
+        if resumed:
+            _check_engine(resumed, engine, writers)
+            arrays = [{k: x.numpy() for k, x in s["arrays"].items()} for s in resumed]
+            engine.load_state(int(resumed[0]["step"]), arrays)
+        for writer, state in group:
+            writer.begin(state, engine)
+            if state is not None:
+                reporter.say(f"{writer.plan.name}: continuing at step {engine.step}")
+        return _loop(engine, writers, reporter)
+    except Exception as error:
+        for writer in writers:
+            writer.fail(error)
+        raise
 
-    def __init__(self, task: Task, trainer: Trainer) -> None:
-        self.path, self.trainer = task.folder / STATUS, trainer
-        self.constant = {
-            **task.provenance,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "backend": trainer.backend.name,
-            "seeds": list(task.seeds),
-            "threads": trainer.settings.train.threads,
-            "parameters": trainer.network.parameter_count,
-        }
-        self.extents: Mapping[str, Any] = {}  # what readers may rely on
-        self._began: tuple[float, int] | None = None
-        self._look = self._beat = 0.0
 
-    def due(self) -> bool:
-        """Whether it is time to ask for a stop: five times a second."""
-        now = time.monotonic()
-        if now < self._look:
-            return False
-        self._look = now + 0.2
-        return True
+def _check_engine(states: Sequence[State], engine: Engine, writers: Sequence[RunWriter]) -> None:
+    """Refuse to continue with another engine: the steps before and after would not fit together.
 
-    def beat_due(self) -> bool:
-        """Whether it is time for a heartbeat."""
-        return self._look > self._beat
+    Raises:
+        ConfigError: the checkpoint is another engine's.
+    """
+    for state, writer in zip(states, writers, strict=True):
+        if state["engine"] != engine.name:
+            raise ConfigError(
+                f"{writer.plan.folder}: was trained with train.engine={state['engine']}, and would "
+                f"continue with {engine.name}.\n"
+                f"Set train.engine={state['engine']}, or use --out DIR."
+            )
 
-    def write(self, state: str, **more: str) -> None:
-        """Write the file."""
-        now, step = time.monotonic(), self.trainer.step
-        if self._began is None:
-            self._began = now, step
-        began, first = self._began
-        self._beat = now + HEARTBEAT_SECONDS
-        write_sealed(
-            self.path,
-            {
-                "state": state,
-                "step": step,
-                "steps": self.trainer.settings.train.steps,
-                "heartbeat": datetime.now(UTC).isoformat(timespec="seconds"),
-                "seconds_per_step": (now - began) / (step - first) if step > first else None,
-                **self.constant,
-                **more,
-                "files": self.extents,
-            },
-        )
+
+class _Stack:
+    """The runs that an engine trains together; one that fails leaves the stack."""
+
+    def __init__(self, writers: Sequence[RunWriter]) -> None:
+        self.alive = dict(enumerate(writers))
+        self.failed: list[RunError] = []
+
+    def append(self, recorded: Sequence[Rows]) -> None:
+        """Append what a block of steps recorded.
+
+        Raises:
+            RunError: the last run of the stack has failed.
+        """
+        for index, writer in list(self.alive.items()):
+            writer.append(recorded[index])
+            if recorded[index].failure is not None:
+                error = _failure(writer.plan, str(recorded[index].failure))
+                writer.fail(error)
+                self.failed.append(error)
+                del self.alive[index]
+        if not self.alive:
+            raise self.failed[0]
+
+    def commit(self, engine: Engine) -> None:
+        """Save a checkpoint of each run."""
+        states = engine.state()
+        for index, writer in self.alive.items():
+            writer.commit(engine, states[index])
+
+    def finish(self, engine: Engine) -> None:
+        """Write the final networks.
+
+        Raises:
+            RunError: a run of the stack had failed.
+        """
+        final, state_dicts = engine.finish(), engine.state_dicts()
+        for index, writer in self.alive.items():
+            writer.finish(final[index], state_dicts[index])
+        if self.failed:
+            raise self.failed[0]
+
+
+def _loop(engine: Engine, writers: Sequence[RunWriter], reporter: Reporter) -> Outcome:
+    train, stack, block = writers[0].plan.settings.train, _Stack(writers), 1
+    while engine.step < train.steps:
+        to_checkpoint = train.checkpoint_every - engine.step % train.checkpoint_every
+        began = time.monotonic()
+        stack.append(engine.advance(min(block, to_checkpoint, train.steps - engine.step)))
+        block = _next_block(block, time.monotonic() - began)
+        stopping = reporter.stop()
+        if stopping or _checkpoint_due(engine.step, train):
+            stack.commit(engine)
+        for writer in stack.alive.values():
+            if writer.beat(engine.step):
+                _tell(writer, engine, reporter)
+        if stopping and engine.step < train.steps:
+            for writer in stack.alive.values():
+                writer.interrupt()
+            return "interrupted"
+    stack.finish(engine)
+    for writer in stack.alive.values():
+        _tell(writer, engine, reporter)
+    return "done"
+
+
+def _checkpoint_due(step: int, train: TrainConfig) -> bool:
+    return step % train.checkpoint_every == 0 or step == train.steps
+
+
+def _tell(writer: RunWriter, engine: Engine, reporter: Reporter) -> None:
+    reporter.progress(writer.plan, engine.step, writer.last_loss, writer.last_accuracy)
+
+
+def _next_block(block: int, seconds: float) -> int:
+    """How many steps to make at once, so that they take about `BLOCK_SECONDS`."""
+    if seconds > BLOCK_SECONDS:
+        return max(block // 2, 1)
+    return block * 2 if seconds < BLOCK_SECONDS / 2 else block
+
+
+def _failure(plan: RunPlan, what: str) -> RunError:
+    lr = plan.settings.train.lr
+    return RunError(f"{plan.name}: {what}; lower train.lr (now {lr:g}), or model.weight_std")

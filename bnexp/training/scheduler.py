@@ -1,61 +1,78 @@
-"""The runs of an experiment, side by side, each in a process of its own.
+"""All runs of an experiment, spread over worker processes.
 
-A process a run (`bnexp.process`), and not a pool: a run that is killed takes no other with it, and
-is tried again from its checkpoint. At the first SIGINT or SIGTERM each stops after a checkpoint.
+A task is one run, or on a GPU the runs of one variant, which train together. Each worker trains one
+task at a time. A worker that is killed takes no other with it: its task is tried again from its
+checkpoint by a new worker. At the first SIGINT or SIGTERM every run stops after a checkpoint.
 """
 
+import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Protocol
 
-from bnexp.config.experiment import Experiment, Settings, differences
+from bnexp.config.experiment import Experiment
 from bnexp.data import idx
-from bnexp.errors import BnexpError, ConfigError, InterruptedRun, RunError, StorageError
+from bnexp.errors import BnexpError, InterruptedRun, RunError, StorageError
+from bnexp.files.experiment_folder import refuse_first_edition, write_config
+from bnexp.files.locks import locked, storage_errors
 from bnexp.files.provenance import provenance
-from bnexp.files.run_folder import (
-    CONFIG,
-    RUN_FILES,
-    Task,
-    is_done,
-    read_config,
-    read_status,
-    write_config,
-)
-from bnexp.files.storage import locked, storage_errors
-from bnexp.training import worker as process
+from bnexp.files.run_folder import RunPlan, run_folder
+from bnexp.training import worker
+from bnexp.training.growth import check_growth
+from bnexp.training.run import is_done
+from bnexp.training.worker import Prepare, Progress, Task
 
-TRIES = 3  # of a run whose process is killed
+TRIES = 3  # of a task whose worker is killed
 POLL_SECONDS = 0.5
-ENDING_SECONDS = 5.0  # for a process whose parent was killed to notice, and end
 
 
-class Progress(Protocol):
+class Listener(Protocol):
     """What is told while the runs are at work."""
 
     def say(self, text: str) -> None:
-        """A line for the user."""
+        """Take a line for the user."""
 
-    def steps(self, done: int, total: int) -> None:
-        """Steps done by all runs together, and how many there are."""
+    def update(self, tally: "Tally") -> None:
+        """Take note of how far all runs are."""
 
 
-def execute(
-    experiment: Experiment, folder: Path, jobs: int, progress: Progress
+@dataclass
+class Tally:
+    """How far all runs of an experiment are.
+
+    Attributes:
+        runs: how many there are.
+        done: how many of them are done.
+        steps: to make in all.
+        made: steps made so far.
+        working: the runs under way, each with its last step, loss and accuracy, by name.
+    """
+
+    runs: int
+    done: int
+    steps: int
+    made: int
+    working: dict[str, Progress] = field(default_factory=dict)
+
+
+def train_experiment(
+    experiment: Experiment, folder: Path, jobs: int | None, listener: Listener
 ) -> list[BnexpError]:
-    """Do what is left of every run; returns one error for each run that failed.
+    """Make what is left of every run; returns one error for each task that failed.
 
     Args:
-        experiment: what to do.
+        experiment: what to train.
         folder: where its files are, or go.
-        jobs: runs at a time.
-        progress: is told what happens.
+        jobs: workers at a time; None: as many as there are cores.
+        listener: is told what happens.
 
     Raises:
         ConfigError: the folder holds an experiment of another config.
@@ -65,108 +82,99 @@ def execute(
         StorageError: the folder cannot be written, or a run in it is damaged.
     """
     with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        refuse_first_edition(folder)
         with locked(folder):
-            check_unchanged(experiment, folder)
+            check_growth(experiment, folder)
+            plans = plans_of(experiment, folder)
+            waiting = [plan for plan in plans if not is_done(plan)]
             write_config(folder, experiment)
-            return _Runs(experiment, folder, progress).work(jobs)
+            _say_done(plans, waiting, listener)
+            if not waiting:
+                return []
+            _load_data(waiting)
+            jobs = min(jobs or os.cpu_count() or 1, len(waiting))
+            return _Scheduler(waiting, plans, jobs, listener).work()
 
 
-def check_unchanged(experiment: Experiment, folder: Path) -> None:
-    """Check that the folder is empty, or holds this experiment, perhaps with fewer steps.
-
-    Raises:
-        ConfigError: it holds another; the text names every key that differs.
-        DamagedError: its config cannot be read.
-    """
-    if not (folder / CONFIG).exists():
-        return
-    before = read_config(folder)
-    old, new = ({v.name: v.settings for v in e.variants} for e in (before, experiment))
-    changes = dict.fromkeys(
-        change for name in new if name in old for change in _changes(old[name], new[name])
-    )
-    if before.seeds != experiment.seeds:
-        changes[f"seeds: {list(before.seeds)}, now {list(experiment.seeds)}"] = None
-    if list(old) != list(new):
-        changes[f"variants: {', '.join(old)}; now {', '.join(new)}"] = None
-    if changes:
-        raise ConfigError(
-            f"{folder}: holds results of another config ({'; '.join(changes)}).\n"
-            "Use --out DIR for another folder, or --force to discard the results there."
-        )
+def plans_of(experiment: Experiment, folder: Path) -> list[RunPlan]:
+    """The runs of an experiment: of each variant, one for each seed."""
+    return [
+        RunPlan(variant.name, seed, variant.settings, run_folder(folder, variant.name, seed))
+        for variant in experiment.variants
+        for seed in experiment.seeds
+    ]
 
 
-def _changes(old: Settings, new: Settings) -> Iterator[str]:
-    for key, (before, now) in differences(old, new).items():
-        # Where the data lies is no part of the experiment, and a longer run continues a shorter.
-        if key != "data.root" and not (key == "train.steps" and now > before):
-            yield f"{key}: {before}, now {now}"
+def _say_done(plans: Sequence[RunPlan], waiting: Sequence[RunPlan], listener: Listener) -> None:
+    done = len(plans) - len(waiting)
+    if done:
+        listener.say(f"{done} of {len(plans)} runs done already")
 
 
-def discard(experiment: Experiment, folder: Path) -> None:
-    """Delete what training wrote into the folder for these variants, and nothing else.
-
-    Raises:
-        LockedError: another process works on the experiment.
-        StorageError: the folder cannot be written.
-    """
-    if folder.is_dir():
-        with storage_errors(folder), locked(folder):
-            for variant in experiment.variants:
-                if (folder / variant.name).is_dir():
-                    with locked(folder / variant.name, wait=ENDING_SECONDS):
-                        for name in RUN_FILES:
-                            (folder / variant.name / name).unlink(missing_ok=True)
-            (folder / CONFIG).unlink(missing_ok=True)
+def _load_data(plans: Sequence[RunPlan]) -> None:
+    """Once, before all runs: what is missing is downloaded, or said, a single time."""
+    for name, root in {(plan.settings.data.name, plan.settings.data.root) for plan in plans}:
+        if name in idx.CLASSES:
+            idx.load(name, root)
 
 
 @dataclass
-class _Run:
-    """A run at work, or waiting for its turn."""
+class _Job:
+    """A task, how often it was tried, and what became of it."""
 
-    task: Task
+    task: Task | Prepare
     tries: int = 0
-    process: Any = None
-    connection: Connection | None = None
-    state: str = ""  # what the process said last: done, interrupted, failed
     error: BnexpError | None = None
 
 
-class _Runs:
-    """All runs of an experiment."""
+@dataclass
+class _Worker:
+    """A worker process, and the task it is at."""
 
-    def __init__(self, experiment: Experiment, folder: Path, progress: Progress) -> None:
-        self.folder, self.progress = folder, progress
-        where = provenance()
-        self.runs = [
-            _Run(Task(variant, experiment.seeds, folder / variant.name, where))
-            for variant in experiment.variants
-        ]
+    process: BaseProcess
+    connection: Connection | None
+    job: _Job | None = None
+
+
+class _Scheduler:
+    """The tasks of an experiment, and the workers that do them."""
+
+    def __init__(
+        self, left: Sequence[RunPlan], plans: Sequence[RunPlan], jobs: int, listener: Listener
+    ) -> None:
+        self.jobs, self.listener = jobs, listener
+        self.left = list(left)
+        # The first job compiles, and finds out whether there is a GPU; the others follow from it.
+        self.all = [_Job(Prepare(tuple(dict.fromkeys(plan.settings for plan in left))))]
+        self.waiting = deque(self.all)
+        self.workers: list[_Worker] = []
+        self.tally = Tally(
+            runs=len(plans),
+            done=len(plans) - len(left),
+            steps=sum(plan.settings.train.steps for plan in plans),
+            made=sum(plan.settings.train.steps for plan in plans if plan not in left),
+        )
+        self.made = dict.fromkeys(left, 0)
+        self.threads = max(plan.settings.train.threads for plan in left)
         self.signals = 0
         self.stopping = False
 
-    def work(self, jobs: int) -> list[BnexpError]:
-        """Do all runs, `jobs` at a time."""
-        waiting, working = deque(r for r in self.runs if not self._is_done(r)), list[_Run]()
-        _load_data(run.task.variant.settings for run in waiting)
+    def work(self) -> list[BnexpError]:
+        """Do all tasks."""
         with self._signals_handled():
             try:
-                while working or (waiting and not self.signals):
-                    self._heed_signals(working)
-                    while waiting and len(working) < jobs and not self.signals:
-                        working.append(self._start(waiting.popleft()))
-                    self._listen(working)
-                    for run in [r for r in working if not r.process.is_alive()]:
-                        working.remove(run)
-                        if self._ended(run):
-                            waiting.appendleft(run)
-                    self._tell_steps()
+                self._start_workers()
+                while self._busy() or (self.waiting and not self.signals):
+                    self._heed_signals()
+                    self._give_tasks()
+                    self._listen()
+                    self._bury_the_dead()
+                    self.listener.update(self.tally)
             finally:
-                for run in working:
-                    run.process.kill()
-                    run.process.join()
-        errors = [run.error for run in self.runs if run.error]
+                for each in self.workers:
+                    each.process.kill()
+                    each.process.join()
+        errors = [job.error for job in self.all if job.error]
         for error in errors:
             if isinstance(error, StorageError):  # a full disk, say, is every run's: one is enough
                 raise error
@@ -174,74 +182,109 @@ class _Runs:
             raise InterruptedRun("stopped")
         return errors
 
-    def _is_done(self, run: _Run) -> bool:
-        steps = run.task.variant.settings.train.steps
-        done = is_done(run.task.folder, steps)
-        if done:
-            self.progress.say(f"{run.task.variant.name}: done already ({steps} steps)")
-        return done
+    def _busy(self) -> list[_Worker]:
+        return [each for each in self.workers if each.job is not None]
 
-    def _start(self, run: _Run) -> _Run:
-        run.tries += 1
-        run.process, run.connection = process.start(run.task)
-        return run
+    def _start_workers(self) -> None:
+        while len(self.workers) < self.jobs:
+            self.workers.append(_Worker(*worker.start(self.threads)))
 
-    def _heed_signals(self, working: Sequence[_Run]) -> None:
+    def _send(self, each: _Worker, message: object) -> None:
+        if each.connection is not None:
+            with suppress(OSError):  # it ended just now, which `_bury_the_dead` will find
+                each.connection.send(message)
+
+    def _give_tasks(self) -> None:
+        """The next tasks to the workers that have none."""
+        for each in self.workers:
+            if each.job is None and self.waiting and not self.signals:
+                each.job = self.waiting.popleft()
+                each.job.tries += 1
+                self._send(each, each.job.task)
+
+    def _heed_signals(self) -> None:
         """The first signal stops the runs after a checkpoint; the second at once."""
         if self.signals > 1:
             raise InterruptedRun("stopped at once; what follows the last checkpoint is lost")
         if self.signals and not self.stopping:
             self.stopping = True
-            self.progress.say("stopping after a checkpoint; once more to stop at once")
-            for run in working:
-                if run.connection is not None:
-                    with suppress(OSError):  # it ended just now
-                        run.connection.send("stop")
+            self.listener.say("stopping after a checkpoint; once more to stop at once")
+            for each in self._busy():
+                self._send(each, worker.STOP)
 
-    def _listen(self, working: Sequence[_Run]) -> None:
-        """Wait for news of the runs, for half a second at most."""
-        speaking = [r.connection for r in working if r.connection is not None]
-        ready = wait([*speaking, *(r.process.sentinel for r in working)], POLL_SECONDS)
-        for run in working:
-            while run.connection in ready and run.connection.poll():
-                try:
-                    kind, content = run.connection.recv()
-                except (EOFError, OSError):
-                    run.connection = None
-                    break
-                if kind == "say":
-                    self.progress.say(content)
-                elif kind == "state":
-                    run.state = content
-                else:
-                    run.error = content
+    def _listen(self) -> None:
+        """Wait for news of the workers, for half a second at most."""
+        speaking = [each.connection for each in self.workers if each.connection is not None]
+        wait([*speaking, *(each.process.sentinel for each in self.workers)], POLL_SECONDS)
+        for each in self.workers:
+            self._hear(each)
 
-    def _ended(self, run: _Run) -> bool:
-        """Take note of a process that ended; true where the run must be tried again."""
-        self._listen([run])
-        run.process.join()
-        code, name = run.process.exitcode, run.task.variant.name
-        if run.error or run.state == "done":
-            return False
-        if run.state == "interrupted":
-            if not self.signals:
-                run.error = InterruptedRun(f"{name}: its process was told to stop")
-            return False
-        if code < 0 and run.tries < TRIES and not self.signals:
-            self.progress.say(f"{name}: its process was killed (signal {-code}); trying again")
-            return True
-        hint = "; perhaps out of memory: fewer --jobs, or fewer seeds" if code == -9 else ""
-        run.error = RunError(f"{name}: its process ended with code {code}{hint}")
-        return False
+    def _hear(self, each: _Worker) -> None:
+        try:
+            while each.connection is not None and each.connection.poll():
+                kind, content = each.connection.recv()
+                self._understand(each, kind, content)
+        except (EOFError, OSError):
+            each.connection = None
 
-    def _tell_steps(self) -> None:
-        done = total = 0
-        for run in self.runs:
-            steps = run.task.variant.settings.train.steps
-            total += steps
-            with suppress(StorageError):
-                done += min(int(read_status(run.task.folder).get("step", 0)), steps)
-        self.progress.steps(done, total)
+    def _understand(self, each: _Worker, kind: str, content: object) -> None:
+        if kind == "say":
+            self.listener.say(str(content))
+        elif isinstance(content, Progress):
+            self._note(content)
+        elif each.job is not None:
+            job, each.job = each.job, None
+            self._finish(job, kind, content)
+
+    def _note(self, progress: Progress) -> None:
+        self.tally.made += progress.step - self.made.get(progress.plan, 0)
+        self.made[progress.plan] = progress.step
+        self.tally.working[progress.plan.name] = progress
+
+    def _finish(self, job: _Job, ended: str, content: object) -> None:
+        """A job ended: note how, and make the tasks if it was the first one."""
+        if isinstance(content, BnexpError):
+            job.error = content
+        if isinstance(job.task, Prepare):
+            if not job.error:
+                self._make_tasks(stacked=bool(content))
+            return
+        for plan in job.task.plans:
+            self.tally.working.pop(plan.name, None)
+            self.tally.done += ended == "done"
+        if ended == "interrupted" and not self.signals:
+            job.error = InterruptedRun(f"{job.task.name}: its process was told to stop")
+
+    def _make_tasks(self, *, stacked: bool) -> None:
+        """A task for each run; where a GPU trains runs together, one for each variant."""
+        made_with, stacks = provenance(), dict[object, list[RunPlan]]()
+        for plan in self.left:
+            stacks.setdefault(plan.variant if stacked else plan, []).append(plan)
+        jobs = [_Job(Task(tuple(plans), made_with)) for plans in stacks.values()]
+        self.all += jobs
+        self.waiting.extend(jobs)
+
+    def _bury_the_dead(self) -> None:
+        """A worker that has ended is replaced, and its task tried again or given up."""
+        for each in [each for each in self.workers if not each.process.is_alive()]:
+            self._hear(each)
+            each.process.join()
+            self.workers.remove(each)
+            if each.job is not None:
+                self._try_again(each.job, each.process.exitcode or 0)
+            if self.waiting and not self.signals:
+                self.workers.append(_Worker(*worker.start(self.threads)))
+
+    def _try_again(self, job: _Job, code: int) -> None:
+        name = job.task.name
+        if code < 0 and job.tries < TRIES and not self.signals:
+            self.listener.say(f"{name}: its process was killed (signal {-code}); trying again")
+            self.waiting.appendleft(job)
+            return
+        if self.signals and code < 0:
+            return
+        hint = "; perhaps out of memory: use fewer --jobs" if code == -signal.SIGKILL else ""
+        job.error = RunError(f"{name}: its process ended with code {code}{hint}")
 
     @contextmanager
     def _signals_handled(self) -> Iterator[None]:
@@ -253,16 +296,9 @@ class _Runs:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, count) for number in process.SIGNALS}
+        before = {number: signal.signal(number, count) for number in worker.SIGNALS}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _load_data(settings: Iterable[Settings]) -> None:
-    """Once, before all runs: what is missing is downloaded, or said, a single time."""
-    for name, root in {(each.data.name, each.data.root) for each in settings}:
-        if name in idx.CLASSES:
-            idx.load(name, root)

@@ -1,6 +1,13 @@
-"""The process of one run: how it is started, what it reports, and how it ends.
+"""A worker: a process that imports what training needs once, and then does one task after another.
 
-It shares nothing with its parent but a pipe: a lock could be held by a process that is killed.
+It shares nothing with its parent but a pipe, since a lock could be held by a process that is
+killed. The parent sends tasks and, at any time, "stop". The worker answers with messages:
+
+    ("say", text)                   a line for the user
+    ("progress", Progress)          how far a run is
+    ("ready", whether to stack)     the end of `Prepare`: where there is a GPU, it trains stacks
+    ("done" | "interrupted", None)  the end of a task
+    ("error", BnexpError)           the end of a task that failed
 """
 
 import multiprocessing
@@ -9,28 +16,65 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from typing import Any
 
+from bnexp.config.schema import Settings
 from bnexp.errors import BnexpError, RunError
-from bnexp.files.run_folder import Task
+from bnexp.files.run_folder import RunPlan
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP = "stop"
 
 
-def start(task: Task) -> tuple[BaseProcess, Connection]:
-    """Start the process of a run.
+@dataclass(frozen=True)
+class Task:
+    """What a worker does at a time: one run, or runs that train together as a stack.
 
-    Through the connection come ("say", a line for the user), ("error", a BnexpError) and ("state",
-    what `train.run` returned); anything sent through it stops the run after a checkpoint.
+    Attributes:
+        plans: the runs; they differ in nothing but the seed.
+        made_with: versions, commit and command, as they go to `status.json`.
     """
+
+    plans: tuple[RunPlan, ...]
+    made_with: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What users are told."""
+        first, *others = self.plans
+        return f"{first.name} and {len(others)} more seeds" if others else first.name
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """A task that trains nothing: it compiles the kernels that runs with these settings need."""
+
+    settings: tuple[Settings, ...]
+    name = "compiling the kernels"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: its step, and its last training loss and test accuracy (or NaN)."""
+
+    plan: RunPlan
+    step: int
+    loss: float
+    accuracy: float
+
+
+def start(threads: int) -> tuple[BaseProcess, Connection]:
+    """Start a worker, whose libraries use so many threads."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_run, args=(task, theirs), name=task.variant.name)
-    with environment(task.variant.settings.train.threads), _signals_held():
+    process = context.Process(target=work, args=(theirs,), name="bnexp worker")
+    with environment(threads), _signals_held():
         process.start()
     theirs.close()
     return process, ours
@@ -53,34 +97,78 @@ def _signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _run(task: Task, connection: Connection) -> None:
-    """The process of one run: reports through `connection`, and ends with its parent."""
+class PipeReporter:
+    """Sends what a run tells through the pipe, and looks there whether it is to stop.
+
+    Args:
+        connection: to the parent.
+        stopped: set by a signal to this process alone.
+    """
+
+    def __init__(self, connection: Connection, stopped: threading.Event) -> None:
+        self.connection, self.stopped = connection, stopped
+
+    def stop(self) -> bool:
+        """Whether the run is to stop: nothing but that is sent while a task is under way."""
+        with suppress(OSError):
+            return self.stopped.is_set() or self.connection.poll()
+        return True  # the parent has ended
+
+    def say(self, text: str) -> None:
+        """A line for the user."""
+        self.tell("say", text)
+
+    def progress(self, plan: RunPlan, step: int, loss: float, accuracy: float) -> None:
+        """How far a run is."""
+        self.tell("progress", Progress(plan, step, loss, accuracy))
+
+    def tell(self, kind: str, content: object = None) -> None:
+        """Send a message; a parent that has ended does not hear it, and this process will end."""
+        with suppress(OSError):
+            self.connection.send((kind, content))
+
+
+def work(connection: Connection) -> None:
+    """Do tasks until the parent ends: the process of a worker."""
     stopped = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent decides
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    reporter = PipeReporter(connection, stopped)
+    with suppress(EOFError, OSError, KeyboardInterrupt):
+        while (task := _next_task(connection, stopped)) is not None:
+            answer(task, reporter)
 
-    def tell(kind: str, content: object) -> None:
-        with suppress(OSError):  # the parent has ended, and this process will
-            connection.send((kind, content))
 
+def _next_task(connection: Connection, stopped: threading.Event) -> Task | Prepare | None:
+    """The next task; None when this process alone was told to end."""
+    while not stopped.is_set():
+        if connection.poll(0.2):
+            message = connection.recv()
+            if message != STOP:
+                return message  # type: ignore[no-any-return]
+    return None
+
+
+def answer(task: Task | Prepare, reporter: PipeReporter) -> None:
+    """Do a task, and tell how it ended."""
     try:
-        from bnexp.training import run as train  # noqa: PLC0415
+        if isinstance(task, Prepare):
+            from bnexp.networks.engine import prepare
 
-        state = train.run(
-            task,
-            stop=lambda: stopped.is_set() or connection.poll(),
-            say=lambda text: tell("say", text),
-        )
-        tell("state", state)
+            reporter.tell("ready", prepare(task.settings, reporter.say))
+            return
+        from bnexp.training import run
+
+        reporter.tell(run.train(task.plans, task.made_with, reporter))
     except BnexpError as error:
-        tell("error", error)
+        reporter.tell("error", error)
     except Exception as error:
         if "--debug" in sys.argv:
             raise
-        tell("error", RunError(f"{task.variant.name}: {_unexpected(error)}"))
+        reporter.tell("error", RunError(f"{task.name}: {_unexpected(error)}"))
 
 
 def _unexpected(error: Exception) -> str:
@@ -90,7 +178,7 @@ def _unexpected(error: Exception) -> str:
     if isinstance(error, MemoryError) or re.search(
         "out of memory|allocate memory|failed to map segment", text
     ):
-        return "out of memory; use fewer seeds, fewer units, or fewer --jobs"
+        return "out of memory; use fewer --jobs, fewer units, or a smaller minibatch"
     return f"internal error ({type(error).__name__}: {text}); --debug shows where"
 
 
@@ -104,12 +192,14 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def environment(threads: int) -> Iterator[None]:
-    """The environment that a run's process must start with, since a BLAS reads it when loaded.
+    """The environment that a worker must start with.
 
-    The number of threads alone. Which kernels run is the library's choice, or the user's (such as
-    OPENBLAS_CORETYPE); `status.json` has it in `backend`, since it changes the last bits.
+    A BLAS reads the number of its threads when it is loaded. And no code in the working directory
+    is run: a file `socket.py` there would otherwise stand in for Python's own.
     """
-    wanted = {f"{library}_NUM_THREADS": str(threads) for library in ("OPENBLAS", "MKL", "OMP")}
+    libraries = ("OPENBLAS", "MKL", "OMP", "NUMEXPR", "VECLIB_MAXIMUM")
+    wanted = {f"{library}_NUM_THREADS": str(threads) for library in libraries}
+    wanted["PYTHONSAFEPATH"] = "1"
     before = {key: os.environ.get(key) for key in wanted}
     os.environ.update(wanted)
     try:

@@ -1,0 +1,72 @@
+"""What `bnexp runs` lists: every run under a folder, with its state and how far it is."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bnexp.analysis.results import read_run
+from bnexp.errors import BnexpError, StorageError
+from bnexp.files.experiment_folder import is_first_edition
+from bnexp.files.run_folder import METRICS, METRICS_COLUMNS
+from bnexp.files.status import STATUS, Status
+
+
+@dataclass(frozen=True)
+class ListedRun:
+    """A line of the listing; None stands for what is not known."""
+
+    experiment: str
+    variant: str
+    seed: int | None
+    state: str
+    step: str | None = None
+    test_accuracy: str | None = None
+    heartbeat: str | None = None
+
+
+def list_runs(folder: Path) -> Iterator[ListedRun]:
+    """Every run under a folder, in order; a damaged one is a line that says what is wrong.
+
+    Raises:
+        StorageError: there is no such folder, or it cannot be read.
+    """
+    if not folder.is_dir():
+        raise StorageError(f"{folder}: no such folder; give the one that holds the experiments")
+    for path in sorted(folder.glob(f"**/seed-*/{STATUS}"), key=_order):
+        yield _listed(path.parent)
+    for path in sorted(folder.glob("**/config.yaml")):
+        if is_first_edition(path.parent):
+            yield ListedRun(str(path.parent), "", None, "made by bnexp 0.1; train it again")
+
+
+def _order(path: Path) -> tuple[str, int, str]:
+    return str(path.parent.parent), len(path.parent.name), path.parent.name
+
+
+def _listed(folder: Path) -> ListedRun:
+    experiment, variant = str(folder.parent.parent), folder.parent.name
+    seed = folder.name.removeprefix("seed-")
+    number = int(seed) if seed.isdecimal() else None
+    try:
+        run = read_run(folder)
+        metrics = run.table(METRICS, METRICS_COLUMNS)
+    except BnexpError as error:
+        return ListedRun(experiment, variant, number, f"damaged: {error}")
+    accuracy = f"{metrics[-1, 2]:.4f}" if len(metrics) else None
+    status = run.status
+    return ListedRun(
+        experiment,
+        variant,
+        number,
+        _state(status),
+        f"{status.step}/{status.steps}",
+        accuracy,
+        status.heartbeat,
+    )
+
+
+def _state(status: Status) -> str:
+    """The state that a status tells of, and for how long it has told nothing new."""
+    if status.seems_dead:
+        return f"{status.state}? silent for {status.silent_minutes():,.0f} min"
+    return status.state

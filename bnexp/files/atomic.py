@@ -1,0 +1,219 @@
+"""Files that are replaced whole, JSON with a checksum, and reading with bounds.
+
+A crash must leave either the old content or the new one. `write_whole` therefore writes a temporary
+file, forces it onto the disk, renames it over the old one, and then forces the folder's entry onto
+the disk too, since a power cut could otherwise undo the rename:
+
+    write NAME.tmp -> fsync NAME.tmp -> rename NAME.tmp to NAME -> fsync the folder
+
+Every file is opened without following a link and only if it is a regular file. A link could lead
+out of the experiment's folder, and a FIFO or a device in a file's place would make a reader wait
+for ever.
+"""
+
+import errno
+import json
+import os
+import stat
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from bnexp.errors import DamagedError, StorageError
+
+CHECKSUM = "crc32"
+ANEW = "train again to write it anew"
+RETRAIN = "delete that run's folder and train again"
+_CHUNK = 1 << 22  # bytes read at a time
+_MAX_JSON = 1 << 24  # bytes; the largest status or summary is far smaller
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows would translate line ends
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What identifies the content of a file.
+
+    Attributes:
+        bytes: its length; of a log, the length of what follows the header.
+        crc32: the CRC-32 of these bytes.
+    """
+
+    bytes: int
+    crc32: int
+
+
+def extent(data: bytes) -> Extent:
+    """The extent of these bytes."""
+    return Extent(len(data), zlib.crc32(data))
+
+
+@contextmanager
+def reading(path: Path, advice: str) -> Iterator[None]:
+    """Turn the system's errors about a file of a run into one line for users.
+
+    Raises:
+        DamagedError: the file is missing.
+        StorageError: it cannot be read.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise DamagedError(f"{path}: missing; {advice}") from None
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def open_regular(path: Path, flags: int = os.O_RDONLY) -> BinaryIO:
+    """Open a regular file without a buffer, and without following a link at its end.
+
+    Args:
+        path: the file.
+        flags: as `os.open` takes them. With `O_CREAT` the file is made where there is none.
+
+    Raises:
+        StorageError: something else than a regular file stands there.
+        OSError: as `os.open` raises it.
+    """
+    # A FIFO is opened without waiting for its other end, and then refused.
+    waiting = getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(path, flags | _NO_FOLLOW | _BINARY | waiting, 0o666)
+    except OSError as error:
+        if path.is_symlink():
+            raise StorageError(f"{path}: a link; bnexp does not follow links here") from error
+        raise
+    kind = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(kind):
+        os.close(descriptor)
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise StorageError(f"{path}: not a regular file; move it away")
+    writing = flags & (os.O_WRONLY | os.O_RDWR)
+    return os.fdopen(descriptor, "r+b" if writing else "rb", buffering=0)
+
+
+def read_whole(path: Path, advice: str, limit: int = _MAX_JSON) -> bytes:
+    """The bytes of a regular file of at most `limit` bytes.
+
+    Raises:
+        DamagedError: the file is missing, or larger.
+        StorageError: it cannot be read, or is no regular file.
+    """
+    with reading(path, advice), open_regular(path) as file:
+        if (size := os.fstat(file.fileno()).st_size) > limit:
+            raise DamagedError(f"{path}: damaged ({size:,} bytes, above {limit:,}); {advice}")
+        return read_up_to(file, limit)
+
+
+def read_up_to(file: BinaryIO, size: int) -> bytes:
+    """The next `size` bytes, or what there is: an unbuffered read may give only a part."""
+    parts, left = [], size
+    while left and (part := file.read(min(left, _CHUNK))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def check_content(path: Path, skip: int, promised: Extent) -> None:
+    """Check that the bytes after the first `skip` are those that were promised.
+
+    Raises:
+        DamagedError: they are not there, or are others.
+        StorageError: they cannot be read.
+    """
+    found, left = 0, promised.bytes
+    with reading(path, RETRAIN), open_regular(path) as file:
+        file.seek(skip)
+        while left and (chunk := file.read(min(left, _CHUNK))):
+            found, left = zlib.crc32(chunk, found), left - len(chunk)
+    if left or found != promised.crc32:
+        what = f"{left} bytes short" if left else "its bytes are not those written"
+        raise DamagedError(f"{path}: damaged ({what}); {RETRAIN}")
+
+
+def write_all(file: BinaryIO, data: bytes) -> None:
+    """Write all bytes; an unbuffered write may take only a part at a time."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Put the file in place whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; the old content stays.
+        StorageError: a link or something else than a file stands in its place.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with open_regular(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC) as file:
+            write_all(file, data)
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError:
+        with suppress(OSError):  # a full disk needs the room
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the folder's renames on the disk, where the system can (not on Windows)."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object, whole or not at all."""
+    write_whole(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object, whole or not at all, with a checksum of its content."""
+    write_json(path, {CHECKSUM: _checksum(content), **content})
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Read a JSON object that `write_sealed` wrote; its checksum is left out.
+
+    Raises:
+        DamagedError: missing, no JSON object, without a checksum, or not what was written.
+        StorageError: it cannot be read.
+    """
+    content = read_json(path)
+    if CHECKSUM not in content:
+        raise DamagedError(f"{path}: damaged (it has no checksum); {ANEW}")
+    found = content.pop(CHECKSUM)
+    if found != _checksum(content):
+        raise DamagedError(f"{path}: damaged (its bytes are not those written); {ANEW}")
+    return content
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        DamagedError: missing, or no JSON object.
+        StorageError: it cannot be read.
+    """
+    text = read_whole(path, ANEW)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{path}: damaged ({error}); {ANEW}") from None
+    if not isinstance(content, dict):
+        raise DamagedError(f"{path}: damaged (no JSON object); {ANEW}")
+    return content
+
+
+def _checksum(content: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(content).encode())

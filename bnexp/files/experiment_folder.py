@@ -1,0 +1,100 @@
+"""The folder of an experiment: its config with a checksum, and the runs under it."""
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from bnexp.config import experiment as configs
+from bnexp.config.experiment import Experiment
+from bnexp.errors import ConfigError, DamagedError, StorageError
+from bnexp.files.atomic import ANEW, read_whole, write_whole
+from bnexp.files.run_folder import RUN_FILES, run_folder
+from bnexp.files.status import STATUS
+
+CONFIG, SUMMARY, FIGURES = "config.yaml", "summary.json", "figures"
+_SEAL = b"# Written by bnexp; CRC-32 of what follows: "
+_MAX_CONFIG = 1 << 24  # bytes: larger than any experiment written out
+FRESH = "use --out DIR for another folder, or --restart"
+
+
+def write_config(folder: Path, experiment: Experiment) -> None:
+    """Write the experiment's config below a line with its checksum; an equal one is left alone."""
+    text = configs.dump(experiment).encode()
+    content, path = _seal(text) + b"\n" + text, folder / CONFIG
+    if not path.is_file() or read_whole(path, FRESH, _MAX_CONFIG) != content:
+        write_whole(path, content)
+
+
+def read_config(folder: Path) -> Experiment:
+    """Read what `write_config` wrote.
+
+    Raises:
+        DamagedError: it is missing, or is not what was written.
+        StorageError: it cannot be read.
+    """
+    path = folder / CONFIG
+    seal, _, text = read_whole(path, FRESH, _MAX_CONFIG).partition(b"\n")
+    if seal != _seal(text):
+        raise DamagedError(
+            f"{path}: damaged, or edited after the training, or not written by bnexp.\n"
+            "To train another config, copy it and use --out DIR."
+        )
+    try:
+        return configs.load(path)
+    except ConfigError as error:
+        raise DamagedError(f"{path}: damaged ({error.mistakes[0]}); {FRESH}") from None
+
+
+def _seal(text: bytes) -> bytes:
+    return _SEAL + f"{zlib.crc32(text):08x}".encode()
+
+
+def is_first_edition(folder: Path) -> bool:
+    """Whether bnexp 0.1 wrote the runs there, one folder for all seeds of a variant."""
+    try:
+        content = read_whole(folder / CONFIG, ANEW, _MAX_CONFIG)
+    except StorageError:
+        return False
+    return content.startswith(_SEAL) and any(folder.glob(f"*/{STATUS}"))
+
+
+def refuse_first_edition(folder: Path) -> None:
+    """Refuse a folder of bnexp 0.1.
+
+    Raises:
+        StorageError: it is one; the text says how to make its results again.
+    """
+    if is_first_edition(folder):
+        raise StorageError(
+            f"{folder}: its runs were made by bnexp 0.1, which kept all seeds in one folder.\n"
+            f"Make them again: bnexp train --config {folder / CONFIG} --out DIR"
+        )
+
+
+def runs_of(folder: Path) -> Iterator[Path]:
+    """The folders of all runs of an experiment, in order; links are not followed."""
+    for variant in sorted(folder.iterdir()):
+        if variant.is_dir() and not variant.is_symlink():
+            found = [path for path in variant.glob("seed-*") if (path / STATUS).is_file()]
+            yield from sorted(found, key=lambda path: (len(path.name), path.name))
+
+
+def remove_run(folder: Path) -> None:
+    """Delete what training wrote into the folder of a run, and nothing else."""
+    for name in RUN_FILES:
+        for each in (folder / name, folder / f"{name}.tmp"):
+            each.unlink(missing_ok=True)
+
+
+__all__ = [
+    "CONFIG",
+    "FIGURES",
+    "SUMMARY",
+    "is_first_edition",
+    "read_config",
+    "refuse_first_edition",
+    "remove_run",
+    "run_folder",
+    "runs_of",
+    "write_config",
+]

@@ -1,0 +1,234 @@
+"""Logs: files that only grow, and that can be read at any time, also after a crash.
+
+A log is a header and then rows. The writer keeps the length and the CRC-32 of all rows so far, its
+*extent*. The crash-safe append works like this:
+
+1. `append` writes rows behind the end that the header tells of. Readers do not count them yet.
+2. `commit` forces these rows onto the disk and only then rewrites the header in place, so that the
+   number of rows in it never exceeds the rows on the disk.
+3. The run's `status.json` is then replaced with the new extents. A reader takes as many bytes as
+   the status promises, and checks them with the CRC-32 that stands there.
+4. After a crash, `resume` continues behind the extent that the checkpoint counts on. Rows behind it
+   are written again. They are the same rows, since a run is a function of its settings and seed.
+
+`read_array` and `read_table` are the only ways in which anything reads a log. They check the header
+byte by byte, and the rows by their CRC-32, so that no damage can pass as another result.
+"""
+
+import os
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnexp.errors import DamagedError
+from bnexp.files.atomic import (
+    RETRAIN,
+    Extent,
+    check_content,
+    open_regular,
+    read_up_to,
+    reading,
+    write_all,
+)
+
+
+class AppendedFile:
+    """A file that only grows, whose rows so far are known by their extent.
+
+    What lies behind the last `commit` may be lost in a crash, and is cut off on resuming.
+
+    Args:
+        path: the file.
+        header: the first bytes of the empty file; `commit` may rewrite them in place.
+    """
+
+    def __init__(self, path: Path, header: bytes) -> None:
+        self.path, self.header = path, header
+        self.size, self.crc32 = 0, 0  # of what follows the header
+        self._file: BinaryIO | None = None
+
+    def start(self) -> None:
+        """Begin an empty file."""
+        self._file = open_regular(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        self.commit()
+
+    def check(self, promised: Extent) -> None:
+        """Check that `resume` can continue behind this extent.
+
+        Raises:
+            DamagedError: the file is shorter, or holds other bytes.
+        """
+        check_header(self.path, self.header)
+        check_content(self.path, len(self.header), promised)
+
+    def resume(self, promised: Extent) -> None:
+        """Continue behind this extent; anything behind it is cut off."""
+        self.size, self.crc32 = promised.bytes, promised.crc32
+        self._file = open_regular(self.path, os.O_RDWR)
+        # The header first: a reader in between finds more bytes than the header promises, not less.
+        self._write_header()
+        self._cut_off()
+
+    def append(self, data: bytes) -> None:
+        """Add bytes at the end."""
+        write_all(self._opened(), data)
+        self.size += len(data)
+        self.crc32 = zlib.crc32(data, self.crc32)
+
+    def commit(self) -> None:
+        """Put what was appended on the disk, and then into the header, for readers."""
+        os.fsync(self._opened().fileno())
+        self._write_header()
+
+    def extent(self) -> Extent:
+        """What identifies the rows so far."""
+        return Extent(self.size, self.crc32)
+
+    def close(self) -> None:
+        """Close the file; what was not committed may be incomplete."""
+        if self._file is not None:
+            with suppress(OSError):  # it was for `commit` to fail
+                self._file.close()
+
+    def _cut_off(self) -> None:
+        self._opened().truncate(len(self.header) + self.size)
+
+    def _write_header(self) -> None:
+        file = self._opened()
+        file.seek(0)
+        write_all(file, self.header)
+        os.fsync(file.fileno())
+        file.seek(len(self.header) + self.size)
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            raise ValueError(f"{self.path}: not opened; call start or resume first")
+        return self._file
+
+
+class AppendedArray(AppendedFile):
+    """An .npy file of float32 rows that `numpy.load` can read at any time.
+
+    Args:
+        path: the file.
+        row_shape: the shape of one row.
+    """
+
+    def __init__(self, path: Path, row_shape: Sequence[int]) -> None:
+        self.row_shape = tuple(row_shape)
+        self.row_bytes = 4 * int(np.prod(self.row_shape))
+        super().__init__(path, npy_header(0, self.row_shape))
+
+    def append_rows(self, rows: NDArray[np.float32]) -> None:
+        """Add rows (n, *row_shape)."""
+        self.append(np.ascontiguousarray(rows, "<f4").tobytes())
+
+    def check(self, promised: Extent) -> None:  # noqa: D102
+        check_npy_header(self.path, self.row_shape)
+        check_content(self.path, len(self.header), promised)
+
+    def commit(self) -> None:  # noqa: D102
+        self._opened().truncate(len(self.header) + self.size)
+        super().commit()
+
+    def _cut_off(self) -> None:
+        # Not on resuming but in `commit`, when new rows lie there: a reader that has mapped old
+        # ones into its memory would be killed by the system when it looks at them (SIGBUS).
+        pass
+
+    def _write_header(self) -> None:
+        self.header = npy_header(self.size // self.row_bytes, self.row_shape)
+        super()._write_header()
+
+
+def npy_header(rows: int, row_shape: Sequence[int]) -> bytes:
+    """The header of an .npy file of float32 rows.
+
+    numpy pads it so that the number of rows can grow in place: its length does not depend on it.
+    """
+    buffer = BytesIO()
+    description = {"descr": "<f4", "fortran_order": False, "shape": (rows, *row_shape)}
+    np.lib.format.write_array_header_1_0(buffer, description)
+    return buffer.getvalue()
+
+
+def check_header(path: Path, header: bytes) -> None:
+    """Check that a file begins with this header.
+
+    Raises:
+        DamagedError: it begins otherwise.
+    """
+    with reading(path, RETRAIN), open_regular(path) as file:
+        if read_up_to(file, len(header)) != header:
+            raise DamagedError(f"{path}: damaged (its header is not the one written); {RETRAIN}")
+
+
+def check_npy_header(path: Path, row_shape: Sequence[int]) -> int:
+    """Check the header of an array of such rows byte by byte; returns the number of rows in it.
+
+    A single wrong bit could change the number format or the shape, and with it every value.
+
+    Raises:
+        DamagedError: it is no header that `npy_header` makes for this shape.
+    """
+    length = len(npy_header(0, row_shape))
+    with reading(path, RETRAIN), open_regular(path) as file:
+        found = read_up_to(file, length)
+    # The text holds "'shape': (ROWS, ..."; the header is right if it is the one of that number.
+    digits = found.partition(b"'shape': (")[2].partition(b",")[0]
+    rows = int(digits) if digits.isdigit() and len(digits) < 19 else 0
+    if found != npy_header(rows, row_shape):
+        raise DamagedError(f"{path}: damaged (its header is not the one written); {RETRAIN}")
+    return rows
+
+
+def read_array(path: Path, row_shape: Sequence[int], promised: Extent) -> NDArray[np.float32]:
+    """The promised rows (rows, *row_shape) of a log, memory-mapped, and checked.
+
+    Raises:
+        DamagedError: the file is missing, or holds anything else than what was written.
+        StorageError: it cannot be read.
+    """
+    row_bytes, header = 4 * int(np.prod(row_shape)), npy_header(0, row_shape)
+    rows, rest = divmod(promised.bytes, row_bytes)
+    if rest or check_npy_header(path, row_shape) < rows:
+        raise DamagedError(f"{path}: damaged (no whole number of rows); {RETRAIN}")
+    check_content(path, len(header), promised)
+    if not rows:
+        return np.empty((0, *row_shape), np.float32)  # an empty file cannot be mapped
+    with reading(path, RETRAIN):
+        return np.memmap(path, "<f4", "r", len(header), (rows, *row_shape))
+
+
+def read_table(path: Path, columns: Sequence[str], promised: Extent) -> NDArray[np.float64]:
+    """The promised lines of a CSV log as (rows, columns), and checked; NaN for an empty cell.
+
+    Raises:
+        DamagedError: the file is missing, or holds anything else than what was written.
+        StorageError: it cannot be read.
+    """
+    header = csv_header(columns)
+    check_header(path, header)
+    check_content(path, len(header), promised)
+    with reading(path, RETRAIN), open_regular(path) as file:
+        file.seek(len(header))
+        text = read_up_to(file, promised.bytes).decode()
+    rows = [[float(cell or "nan") for cell in line.split(",")] for line in text.splitlines()]
+    return np.array(rows, np.float64).reshape(len(rows), len(columns))
+
+
+def csv_header(columns: Sequence[str]) -> bytes:
+    """The first line of a CSV log."""
+    return ",".join(columns).encode() + b"\n"
+
+
+def csv_row(values: Sequence[float]) -> bytes:
+    """A line of a CSV log: an empty cell for NaN; every other number can be read back exactly."""
+    cells = ("" if v != v else repr(v if isinstance(v, int) else float(v)) for v in values)  # noqa: PLR0124
+    return (",".join(cells) + "\n").encode()

@@ -1,0 +1,143 @@
+"""`status.json`: what became of a run, what made it, and what readers may rely on.
+
+The settings of a run stand in its status, so that its results are bound to what made them: a run
+counts as done only for the settings that are written there. The history says which engine, on which
+machine and with which versions, computed the steps from which one on.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from bnexp.config.schema import Value
+from bnexp.errors import DamagedError
+from bnexp.files.atomic import ANEW, Extent, read_sealed, write_sealed
+
+STATUS = "status.json"
+FORMAT = 2
+State = Literal["running", "interrupted", "failed", "done"]
+SILENT_MINUTES = 1  # after which a run that says it is running may be dead
+
+
+@dataclass(frozen=True)
+class Status:
+    """The content of `status.json`.
+
+    Attributes:
+        state: `running`, `interrupted` after a signal, `failed`, or `done`.
+        step: updates made.
+        steps: updates to make in all.
+        variant: the name of the run's variant.
+        seed: the run's seed.
+        settings: of the run, by dotted key, such as `train.lr`; where the data lie is left out.
+        files: what readers may rely on: the extent of each file, by name.
+        history: of each change of what computes the steps, the first step and what it was.
+        heartbeat: when this was written, as ISO 8601 in UTC.
+        seconds_per_step: of the process that wrote this, all recording included.
+        parameters: of the network, those that are trained.
+        error: why the run failed.
+        host: where the process runs that wrote this.
+        pid: its number there.
+        made_with: versions, commit, system, processor and command.
+    """
+
+    state: State
+    step: int
+    steps: int
+    variant: str
+    seed: int
+    settings: Mapping[str, Value]
+    files: Mapping[str, Extent] = field(default_factory=dict)
+    history: Sequence[Mapping[str, Value]] = ()
+    heartbeat: str = ""
+    seconds_per_step: float | None = None
+    parameters: int | None = None
+    error: str | None = None
+    host: str = ""
+    pid: int = 0
+    made_with: Mapping[str, Value] = field(default_factory=dict)
+
+    def silent_minutes(self) -> float:
+        """How far the last heartbeat is from now; a clock that is ahead counts as well."""
+        age = datetime.now(UTC) - datetime.fromisoformat(self.heartbeat)
+        return abs(age.total_seconds()) / 60
+
+    @property
+    def seems_dead(self) -> bool:
+        """Whether the run says that it is running, but has been silent for too long."""
+        return self.state == "running" and self.silent_minutes() >= SILENT_MINUTES
+
+
+def now() -> str:
+    """The time, as `Status.heartbeat` has it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write_status(folder: Path, status: Status) -> None:
+    """Write `status.json`, whole or not at all, with its checksum."""
+    write_sealed(folder / STATUS, {"format": FORMAT, **asdict(replace(status, heartbeat=now()))})
+
+
+def read_status(folder: Path) -> Status:
+    """Read `status.json`.
+
+    Raises:
+        DamagedError: missing, not what was written, or written by another version of bnexp.
+        StorageError: it cannot be read.
+    """
+    path = folder / STATUS
+    content = read_sealed(path)
+    if content.pop("format", None) != FORMAT:
+        raise DamagedError(f"{path}: written by another version of bnexp; {ANEW}")
+    try:
+        return _status(content)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
+        raise DamagedError(f"{path}: damaged ({reason}); {ANEW}") from None
+
+
+def _status(content: dict[str, Any]) -> Status:
+    """The status of what JSON holds; an error for any value of a wrong type."""
+    if missing := [each.name for each in fields(Status) if each.name not in content]:
+        raise KeyError(", ".join(missing))
+    files = {str(name): Extent(**each) for name, each in content.pop("files").items()}
+    settings = {str(key): frozen(value) for key, value in content.pop("settings").items()}
+    status = Status(files=files, settings=settings, **content)
+    for each in fields(Status):
+        value = getattr(status, each.name)
+        if isinstance(value, bool) or not isinstance(value, _TYPES.get(each.name, object)):
+            raise TypeError(f"{each.name} is {value!r}")
+    if status.state not in get_args(State):
+        raise ValueError(f"state {status.state!r}")
+    if not all(isinstance(each, dict) for each in status.history):
+        raise TypeError("history holds no entries")
+    if not all(type(n) is int and n >= 0 for file in files.values() for n in vars(file).values()):
+        raise TypeError("files hold no lengths")
+    datetime.fromisoformat(status.heartbeat).astimezone(UTC)
+    if datetime.fromisoformat(status.heartbeat).tzinfo is None:
+        raise ValueError(f"heartbeat {status.heartbeat!r}")
+    return status
+
+
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "state": str,
+    "step": int,
+    "steps": int,
+    "variant": str,
+    "seed": int,
+    "history": list,
+    "heartbeat": str,
+    "seconds_per_step": (float, int, type(None)),
+    "parameters": (int, type(None)),
+    "error": (str, type(None)),
+    "host": str,
+    "pid": int,
+    "made_with": dict,
+}
+
+
+def frozen(value: Value) -> Value:
+    """The value as the config holds it: JSON has lists where the config has tuples."""
+    return tuple(map(frozen, value)) if isinstance(value, list) else value

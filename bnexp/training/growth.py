@@ -1,0 +1,79 @@
+"""How an experiment may grow, and what is deleted when it is begun again.
+
+More seeds, more variants and more steps continue where the experiment stands. Everything else would
+mix results of different settings under one name, and is refused with the keys that differ.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bnexp.config.experiment import Experiment, differences
+from bnexp.config.schema import Settings
+from bnexp.errors import ConfigError, StorageError
+from bnexp.files.experiment_folder import CONFIG, SUMMARY, read_config, remove_run, runs_of
+from bnexp.files.locks import is_ours, locked, storage_errors
+
+
+def check_growth(experiment: Experiment, folder: Path) -> None:
+    """Check that the folder is empty, or holds this experiment, or a smaller one of its kind.
+
+    Raises:
+        ConfigError: it holds another; the text names every key that differs.
+        DamagedError: its config cannot be read.
+    """
+    if not (folder / CONFIG).exists():
+        return
+    before = read_config(folder)
+    old, new = ({v.name: v.settings for v in e.variants} for e in (before, experiment))
+    changes = dict.fromkeys(
+        change for name in new if name in old for change in _changes(old[name], new[name])
+    )
+    if missing := [str(seed) for seed in before.seeds if seed not in experiment.seeds]:
+        changes[f"seeds: without {', '.join(missing)}"] = None
+    if missing := [name for name in old if name not in new]:
+        changes[f"variants: without {', '.join(missing)}"] = None
+    if changes:
+        raise ConfigError(
+            f"{folder}: holds results of another config ({'; '.join(changes)}).\n"
+            "Use --out DIR for another folder, or --restart to discard the results there."
+        )
+
+
+def _changes(old: Settings, new: Settings) -> Iterator[str]:
+    for key, (before, now) in differences(old, new).items():
+        # Where the data lies is no part of the experiment, and a longer run continues a shorter.
+        if key != "data.root" and not (key == "train.steps" and now > before):
+            yield f"{key}: {before}, now {now}"
+
+
+def restart(folder: Path, say: Callable[[str], None]) -> None:
+    """Delete the runs of an experiment that bnexp wrote, its config and its summary.
+
+    Nothing else is deleted: files that bnexp did not write stay, links are not followed, and a
+    folder whose config does not bear bnexp's checksum is refused.
+
+    Args:
+        folder: the experiment's folder; where it is not there, nothing happens.
+        say: is told what is removed.
+
+    Raises:
+        DamagedError: the folder's config is not one that bnexp wrote.
+        LockedError: another process works on the experiment.
+        StorageError: the folder cannot be written, or holds no experiment.
+    """
+    if not folder.exists():
+        return
+    with storage_errors(folder):
+        if not (folder / CONFIG).exists():
+            if is_ours(folder) or not any(folder.iterdir()):
+                return
+            raise StorageError(f"{folder}: no experiment of bnexp is there; --restart removes none")
+        read_config(folder)
+        with locked(folder):
+            runs = [path for path in runs_of(folder) if is_ours(path)]
+            for path in runs:
+                with locked(path, wait=5.0):
+                    remove_run(path)
+            for name in (SUMMARY, CONFIG):
+                (folder / name).unlink(missing_ok=True)
+            say(f"{folder}: removed its config, its summary and {len(runs)} runs")

@@ -1,0 +1,132 @@
+"""Disks that fail: full, cut off from power, or slow to take what is written."""
+
+import errno
+import os
+from pathlib import Path
+
+from bnexp.files import atomic
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+class PowerCut(Killed):
+    """Stands for the end of the process, and of all that the system had not put on the disk yet."""
+
+
+def no_room():
+    """What the system says of a full disk."""
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class SlowFile:
+    """A file that takes at most so many bytes in one write, and so many in all."""
+
+    def __init__(self, file, at_once, room):
+        self.file, self.at_once, self.room = file, at_once, room
+
+    def write(self, data):
+        """Write a part, as an unbuffered file may."""
+        if not self.room:
+            raise no_room()
+        taken = self.file.write(data[: min(self.at_once, self.room)])
+        self.room -= taken
+        return taken
+
+    def close(self):
+        """Fail, as a network's file system may."""
+        self.file.close()
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+
+class Disk:
+    """The disk, on which a call fails, counted from 0; `calls` is how many there were.
+
+    Args:
+        patch: a monkeypatch.
+        fatal: the call that fails; None: none does.
+        error: makes what is raised. A `Killed` process does nothing more; on a disk that is full,
+            every later write fails as well, and one that fails may have written a part.
+    """
+
+    def __init__(self, patch, fatal, error):
+        self.calls, self.fatal, self.error = 0, fatal, error
+        self.synced = {}  # content by inode
+        opened = os.open
+
+        def open_(path, flags, *args, **kwargs):
+            if not flags & (os.O_WRONLY | os.O_RDWR) or ".lock" in str(path):
+                return opened(path, flags, *args, **kwargs)
+            self.called(takes_room=True)
+            return opened(path, flags, *args, **kwargs)
+
+        def fsync(descriptor):
+            self.called(takes_room=True)
+            path = Path(f"/proc/self/fd/{descriptor}")
+            if error is PowerCut and path.is_file():
+                self.synced[path.stat().st_ino] = path.read_bytes()
+
+        fdopen = os.fdopen
+
+        def fdopen_(descriptor, mode="r", *args, **kwargs):
+            file = fdopen(descriptor, mode, *args, **kwargs)
+            return File(file, self) if "+" in mode or "w" in mode else file
+
+        patch.setattr(atomic.os, "open", open_)
+        patch.setattr(atomic.os, "fdopen", fdopen_)
+        patch.setattr(os, "fsync", fsync)
+        for name in ("replace", "unlink", "mkdir"):
+            patch.setattr(Path, name, self.counted(getattr(Path, name), takes_room=name == "mkdir"))
+
+    def counted(self, original, *, takes_room=False):
+        """The function, which may fail."""
+
+        def call(*args, **kwargs):
+            self.called(takes_room=takes_room)
+            return original(*args, **kwargs)
+
+        return call
+
+    def called(self, *, takes_room):
+        """Fail if this is the call, or comes after it."""
+        number, self.calls = self.calls, self.calls + 1
+        if self.fatal is not None and number >= self.fatal:
+            error = self.error()
+            if number == self.fatal or takes_room or isinstance(error, Killed):
+                raise error
+
+    def lose(self, folder):
+        """Leave of each file what was put on the disk, as a power cut may."""
+        for path in folder.iterdir():
+            if not path.name.endswith(".lock"):
+                path.write_bytes(self.synced.get(path.stat().st_ino, b""))
+
+
+class File:
+    """A file on such a disk."""
+
+    def __init__(self, file, disk):
+        self.file, self.disk = file, disk
+        self.truncate = disk.counted(file.truncate)
+
+    def write(self, content):
+        """Write all, or a part before failing."""
+        try:
+            self.disk.called(takes_room=True)
+        except OSError:
+            self.file.write(content[: len(content) // 2])
+            raise
+        return self.file.write(content)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
