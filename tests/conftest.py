@@ -12,12 +12,12 @@ from bnexp.config.experiment import (
 
 
 @pytest.fixture
-def small_task(tmp_path):
-    """Makes a task of small settings in a folder of its own."""
-    from bnexp.files.run_folder import Task
+def small_plan(tmp_path):
+    """Makes the plan of a run with small settings in a folder of its own."""
+    from bnexp.files.run_folder import RunPlan
 
-    def make(folder="run", seeds=(0, 1, 2), **changes):
-        return Task(Variant("variant", {}, small_settings(**changes)), seeds, tmp_path / folder, {})
+    def make(folder="run", seed=0, **changes):
+        return RunPlan("variant", seed, small_settings(**changes), tmp_path / folder)
 
     return make
 

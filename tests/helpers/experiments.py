@@ -16,3 +16,72 @@ def small_settings(**changes):
     for section, keys in changes.items():
         settings = replace(settings, **{section: replace(getattr(settings, section), **keys)})
     return settings
+
+
+class Reporter:
+    """Listens to a run, and stops it after so many looks; None: never."""
+
+    def __init__(self, stop_after=None):
+        self.left, self.said, self.steps = stop_after, [], []
+
+    def stop(self):
+        """Whether the run is to stop."""
+        if self.left is None:
+            return False
+        self.left -= 1
+        return self.left <= 0
+
+    def say(self, text):
+        """Keep a line for the user."""
+        self.said.append(text)
+
+    def progress(self, plan, step, loss, accuracy):
+        """Keep how far the run was."""
+        self.steps.append(step)
+
+
+class Listener:
+    """Keeps what a user would be told of all runs."""
+
+    def __init__(self):
+        self.said, self.tally = [], None
+
+    def say(self, text):
+        """Keep a line for the user."""
+        self.said.append(text)
+
+    def update(self, tally):
+        """Keep how far all runs are."""
+        self.tally = tally
+
+
+def go(plan, stop_after=None, made_with=None):
+    """Do a run to its end, or stop it; what became of it, and what it said."""
+    from bnexp.training.run import train
+
+    reporter = Reporter(stop_after)
+    return train([plan], made_with or {}, reporter), reporter.said
+
+
+def read(plan):
+    """The run as analysis reads it: a variant of one seed."""
+    from bnexp.analysis.results import read_variant
+
+    return read_variant(plan.variant, [plan.folder])
+
+
+def contents(folder):
+    """Every byte of a run that must not depend on what happened on the way."""
+    from bnexp.files import checkpoint, run_folder
+
+    found = {
+        name: (folder / name).read_bytes()
+        for name in (*run_folder.LOGS, run_folder.PERCENTILES)
+        if (folder / name).exists()
+    }
+    state = checkpoint.load_tensors(folder / run_folder.CHECKPOINT)
+    for key, value in state["arrays"].items():
+        found[f"checkpoint/{key}"] = value.numpy().tobytes()
+    for key, value in checkpoint.load_tensors(folder / run_folder.MODEL).items():
+        found[f"model/{key}"] = value.numpy().tobytes()
+    return found

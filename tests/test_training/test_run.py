@@ -7,59 +7,20 @@ import re
 import numpy as np
 import pytest
 import torch
+from helpers.experiments import contents, go, read
 
-from bnexp.analysis import results as reader
 from bnexp.data import datasets as data
-from bnexp.errors import DamagedError, LockedError, RunError, StorageError
-from bnexp.files import checkpoint, storage
-from bnexp.files import run_folder as runlog
-from bnexp.networks.backend import TorchBackend
-from bnexp.training import run as train
-from bnexp.training.trainer import Trainer
-
-
-def silent(_):
-    """Say nothing."""
-
-
-def never():
-    """Do not stop."""
-    return False
-
-
-def after(steps):
-    """Stop after so many steps."""
-    left = iter(range(steps - 1))
-    return lambda: next(left, None) is None
+from bnexp.errors import ConfigError, DamagedError, LockedError, RunError, StorageError
+from bnexp.files import checkpoint, locks, run_folder
+from bnexp.files.status import STATUS, read_status
+from bnexp.networks.mlp import sequential
+from bnexp.training import run as training
 
 
 @pytest.fixture(autouse=True)
 def _a_run_asks_at_every_step_whether_to_stop(monkeypatch):
-    """It asks five times a second, and steps here take microseconds."""
-    monkeypatch.setattr(train._Status, "due", lambda _: True)
-
-
-def go(task, stop=never):
-    """Do a run to its end, or to the stop."""
-    return train.run(task, stop, silent)
-
-
-def files(folder):
-    """Every byte that must not depend on how the run was interrupted."""
-    content = {
-        name: (folder / name).read_bytes()
-        for name in (runlog.BATCH, runlog.PROBE, runlog.METRICS, runlog.PERCENTILES)
-    }
-    for name in (runlog.MODEL, runlog.CHECKPOINT):
-        state = checkpoint.load_tensors(folder / name)
-        tensors = state if name == runlog.MODEL else {**state["arrays"], "losses": state["losses"]}
-        content |= {f"{name}/{key}": value.numpy().tobytes() for key, value in tensors.items()}
-    return content
-
-
-def read(task):
-    """The run as analysis reads it."""
-    return reader.read_variant(task.folder, task.variant)
+    """Elsewhere it asks several times a second, and steps here take microseconds."""
+    monkeypatch.setattr(training, "BLOCK_SECONDS", 0.0)
 
 
 def reference(settings, seed, steps):
@@ -83,14 +44,13 @@ def reference(settings, seed, steps):
     net = torch.nn.Sequential(*layers, last)
     optimizer = torch.optim.SGD(net.parameters(), settings.train.lr)
     size = settings.train.batch_size
+    x, y = torch.as_tensor(dataset.train_x).double(), torch.as_tensor(dataset.train_y)
     rows = []
     for step in range(steps):
-        epoch, position = divmod(step, len(dataset.train_x) // size)
-        index = data.batch_order(len(dataset.train_x), size, seed, epoch)[position]
+        epoch, position = divmod(step, len(x) // size)
+        index = torch.as_tensor(data.batch_order(len(x), size, seed, epoch)[position])
         preactivations.clear()
-        loss = torch.nn.functional.cross_entropy(
-            net(dataset.train_x[index].double()), dataset.train_y[index]
-        )
+        loss = torch.nn.functional.cross_entropy(net(x[index]), y[index])
         rows.append(torch.cat(preactivations, 1).numpy())
         optimizer.zero_grad()
         loss.backward()
@@ -98,212 +58,222 @@ def reference(settings, seed, steps):
     return rows, net, dataset
 
 
-def test_batch_percentiles_equal_numpy_percentile_of_a_run_in_torch(small_task):
+@pytest.mark.parametrize("seed", [0, 2])
+def test_minibatch_percentiles_equal_numpy_percentile_of_a_run_in_torch(small_plan, seed):
     """Every row of the log, over more than one epoch, is that of an independent implementation."""
-    task = small_task(train={"steps": 100, "dtype": "float64"})
-    go(task)
-    log = read(task).batch
-    assert log.values.shape == (100, 3, 3, 14)
+    plan = small_plan(seed=seed, train={"steps": 100, "dtype": "float64"})
+    go(plan)
+    log = read(plan).minibatch
+    assert log.values.shape == (100, 1, 3, 14)
     np.testing.assert_array_equal(log.steps, range(100))
-    for index, seed in enumerate(task.seeds):
-        rows, net, dataset = reference(task.variant.settings, seed, 100)
-        for step, preactivations in enumerate(rows):
-            expected = np.percentile(preactivations, (15, 50, 85), axis=0)
-            np.testing.assert_allclose(log.values[step, index], expected, rtol=1e-6, atol=1e-6)
-        net.eval()
-        logits = net(dataset.test_x.double())
-        accuracy = (logits.argmax(1) == dataset.test_y).double().mean().item()
-        loss = torch.nn.functional.cross_entropy(logits, dataset.test_y).item()
-        assert read(task).metrics.test_accuracy[-1, index] == pytest.approx(accuracy, abs=1e-12)
-        assert read(task).metrics.test_loss[-1, index] == pytest.approx(loss, abs=1e-9)
+    rows, net, dataset = reference(plan.settings, seed, 100)
+    for step, preactivations in enumerate(rows):
+        expected = np.percentile(preactivations, (15, 50, 85), axis=0)
+        np.testing.assert_allclose(log.values[step, 0], expected, rtol=1e-6, atol=1e-6)
+    net.eval()
+    logits, labels = net(torch.as_tensor(dataset.test_x).double()), torch.as_tensor(dataset.test_y)
+    accuracy = (logits.argmax(1) == labels).double().mean().item()
+    loss = torch.nn.functional.cross_entropy(logits, labels).item()
+    assert read(plan).metrics.test_accuracy[-1, 0] == pytest.approx(accuracy, abs=1e-12)
+    assert read(plan).metrics.test_loss[-1, 0] == pytest.approx(loss, abs=1e-9)
 
 
-def test_probe_rows_are_those_of_the_initial_and_the_final_network(small_task):
+def test_probe_rows_are_those_of_the_initial_and_the_final_network(small_plan):
     """The first row can be computed from the seed, the last from model.pt."""
-    task = small_task(train={"steps": 43})
-    go(task)
-    probe, dataset = read(task).probe, data.load(task.variant.settings.data)
+    plan = small_plan(train={"steps": 43})
+    go(plan)
+    probe, dataset = read(plan).probe, data.load(plan.settings.data)
     np.testing.assert_array_equal(probe.steps, [0, 10, 20, 30, 40, 43])
-    model = checkpoint.load_tensors(task.folder / runlog.MODEL)
-    x = dataset.test_x[:50]
-    for row, seed_index in itertools.product((0, -1), range(3)):
-        a, columns = x, []
+    model = checkpoint.load_tensors(plan.folder / run_folder.MODEL)
+    for row in (0, -1):
+        a, columns = torch.as_tensor(dataset.test_x[:50]).double(), []
         for layer in (1, 2):
-            key = f"layers.{layer}."
+            weight = model[f"linear{layer}.weight"].T
+            gamma, beta = model[f"norm{layer}.weight"], model[f"norm{layer}.bias"]
             if row == 0:
-                weight = model[key + "weight"][0]
-                draw = data.generator(task.seeds[seed_index], key + "weight")
+                draw = data.generator(plan.seed, f"layers.{layer}.weight")
                 weight = torch.randn(weight.shape, generator=draw, dtype=torch.float64) * 0.3
                 gamma, beta = torch.ones(()), torch.zeros(())
-            else:
-                weight, gamma, beta = (
-                    model[key + name][seed_index] for name in ("weight", "gamma", "beta")
-                )
-            z = a.double() @ weight.double()
+            z = a @ weight.double()
             z = gamma * (z - z.mean(0)) / (z.var(0, correction=0) + 1e-5).sqrt() + beta
             columns.append(np.percentile(z.numpy(), (15, 50, 85), axis=0))
             a = torch.sigmoid(z)
         expected = np.concatenate(columns, 1)
-        np.testing.assert_allclose(probe.values[row, seed_index], expected, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(probe.values[row, 0], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_seed_of_a_stack_is_that_seed_alone(small_task):
-    """Seed 2 of three has bitwise the initial row of seed 2 alone, and then its curve."""
-    stack, alone = small_task("stack"), small_task("alone", seeds=(2,))
-    go(stack)
-    go(alone)
-    together, single = read(stack).batch.values[:, 2], read(alone).batch.values[:, 0]
-    np.testing.assert_allclose(together, single, rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(together[0], single[0], rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-@pytest.mark.parametrize("changes", [{}, {"optimizer": "adam", "lr": 0.01}])
-def test_torch_trains_as_numpy_does(small_task, monkeypatch, device, changes):
-    """What a GPU runs, here on torch's CPU and on CUDA where there is one: the same to rounding."""
-    if device == "cuda" and not torch.cuda.is_available():
-        pytest.skip("this machine has no CUDA device")
-    keys = {"train": {"dtype": "float64", **changes}, "record": {"ics_every": 10}}
-    go(numpy_task := small_task("numpy", **keys))
-    backend = TorchBackend("float64", device)
-    monkeypatch.setattr("bnexp.networks.backend.choose", lambda *_: backend)
-    task = small_task("torch", **keys)
-    go(task, after(17))
-    go(task)
-    ours, theirs = read(task), read(numpy_task)
-    assert ours.status["backend"].startswith(f"torch {torch.__version__}, {device}")
-    for log in ("batch", "probe"):
-        np.testing.assert_allclose(
-            getattr(ours, log).values, getattr(theirs, log).values, atol=1e-5
-        )
-    np.testing.assert_allclose(ours.metrics.test_loss, theirs.metrics.test_loss, atol=1e-9)
-    np.testing.assert_allclose(ours.ics.distance, theirs.ics.distance, atol=1e-9)
-
-
-@pytest.mark.parametrize("model", [{"norm": "none"}, {"bias": True}, {"activation": "tanh"}])
-def test_variants_see_identical_batches(small_task, model):
-    """Whatever the model, a seed's minibatches are bitwise the same."""
-    seen = []
-    for changes in ({}, model):
-        task = small_task(f"run{len(seen)}", model=changes)
-        dataset = data.load(task.variant.settings.data)
-        task.folder.mkdir()
-        opened = runlog.RunFiles(task.folder, task.variant.settings, task.seeds)
-        trainer = Trainer(task, dataset, opened)
-        seen.append([[a.copy() for a in trainer.batches(step)] for step in (0, 71, 72)])
-        opened.close()
-    for ours, theirs in zip(*seen, strict=True):
-        for a, b in zip(ours, theirs, strict=True):
-            np.testing.assert_array_equal(a, b)
-
-
-def test_the_same_run_twice_writes_the_same_bytes(small_task):
-    """And nothing depends on global random state."""
-    torch.manual_seed(1)
-    go(small_task("a"))
-    torch.manual_seed(2)
-    np.random.seed(3)  # noqa: NPY002
-    go(small_task("b"))
-    assert files(small_task("a").folder) == files(small_task("b").folder)
+def test_gamma_and_beta_are_recorded_at_the_probes_rows(small_plan):
+    """They begin at 1 and 0, and end as model.pt holds them."""
+    plan = small_plan()
+    go(plan)
+    found = read(plan).norm_parameters
+    assert found.shape == (5, 1, 2, 14)
+    np.testing.assert_array_equal(found[0, 0], [[1.0] * 14, [0.0] * 14])
+    model = checkpoint.load_tensors(plan.folder / run_folder.MODEL)
+    for row, name in enumerate(("weight", "bias")):
+        expected = torch.cat([model[f"norm{layer}.{name}"] for layer in (1, 2)])
+        np.testing.assert_array_equal(found[-1, 0, row], expected)
 
 
 @pytest.mark.parametrize(
-    "train_changes",
-    [{}, {"momentum": 0.9, "weight_decay": 1e-4}, {"optimizer": "adam", "lr": 0.01}],
+    "model",
+    [{}, {"norm": "none", "bias": True}, {"gamma": False}, {"beta": False, "activation": "relu"}],
 )
-def test_resumed_run_is_bitwise_equal_to_uninterrupted_run(small_task, train_changes):
+def test_model_pt_loads_strictly_into_a_plain_torch_network(small_plan, model):
+    """And that network has the accuracy that the last row of the metrics holds."""
+    plan = small_plan(model=model)
+    go(plan)
+    dataset = data.load(plan.settings.data)
+    net = sequential(plan.settings.model, dataset.train_x.shape[1], dataset.classes)
+    net.load_state_dict(checkpoint.load_tensors(plan.folder / run_folder.MODEL), strict=True)
+    net.eval()
+    hits = net(torch.as_tensor(dataset.test_x)).argmax(1) == torch.as_tensor(dataset.test_y)
+    assert read(plan).metrics.test_accuracy[-1, 0] == pytest.approx(hits.double().mean().item())
+
+
+def test_the_same_run_twice_writes_the_same_bytes(small_plan):
+    """And nothing depends on global random state."""
+    torch.manual_seed(1)
+    go(small_plan("a"))
+    torch.manual_seed(2)
+    np.random.seed(3)  # noqa: NPY002
+    go(small_plan("b"))
+    assert contents(small_plan("a").folder) == contents(small_plan("b").folder)
+
+
+@pytest.mark.parametrize("engine", ["kernels", "torch"])
+@pytest.mark.parametrize(
+    "train", [{}, {"momentum": 0.9, "weight_decay": 1e-4}, {"optimizer": "adam", "lr": 0.01}]
+)
+def test_a_resumed_run_is_bitwise_equal_to_an_uninterrupted_run(small_plan, train, engine):
     """Stopped at any moment, and several times, a run ends with the same bytes."""
-    whole = small_task("whole", train=train_changes)
+    train = {**train, "engine": engine}
+    whole = small_plan("whole", train=train)
     go(whole)
     for seed in range(3):
-        task, rng = small_task(f"stopped{seed}", train=train_changes), np.random.default_rng(seed)
-        states = []
-        while "done" not in states:
-            states.append(go(task, after(int(rng.integers(1, 20)))))
-        assert states.count("interrupted") > 0
-        assert files(task.folder) == files(whole.folder)
+        plan, rng = small_plan(f"stopped{seed}", train=train), np.random.default_rng(seed)
+        outcomes = []
+        while "done" not in outcomes:
+            outcomes.append(go(plan, stop_after=int(rng.integers(1, 20)))[0])
+        assert outcomes.count("interrupted") > 0
+        assert contents(plan.folder) == contents(whole.folder)
 
 
-def test_a_longer_run_continues_a_finished_one(small_task):
+def test_a_longer_run_continues_a_finished_one(small_plan):
     """40 steps and then 60 in all write what 60 at once write."""
-    go(small_task("extended"))
-    go(small_task("extended", train={"steps": 60}))
-    go(small_task("whole", train={"steps": 60}))
-    assert files(small_task("extended").folder) == files(small_task("whole").folder)
+    go(small_plan("extended"))
+    go(small_plan("extended", train={"steps": 60}))
+    go(small_plan("whole", train={"steps": 60}))
+    assert contents(small_plan("extended").folder) == contents(small_plan("whole").folder)
 
 
-@pytest.mark.parametrize("name", [runlog.CHECKPOINT, runlog.BATCH, runlog.METRICS])
+@pytest.mark.parametrize(
+    "name", [run_folder.CHECKPOINT, run_folder.MINIBATCH, run_folder.METRICS]
+)
 @pytest.mark.parametrize("damage", ["flip", "truncate"])
-def test_a_damaged_file_is_named_and_never_trusted(small_task, name, damage):
+def test_a_damaged_file_is_named_and_never_trusted(small_plan, name, damage):
     """The checkpoint before takes over from a damaged one; a damaged log is refused."""
-    whole = small_task("whole")
+    whole = small_plan("whole")
     go(whole)
-    task, said = small_task("damaged"), []
-    assert go(task, after(38)) == "interrupted"
-    path = task.folder / name
+    plan = small_plan("damaged")
+    assert go(plan, stop_after=38)[0] == "interrupted"
+    path = plan.folder / name
     content = bytearray(path.read_bytes())
     if damage == "flip":
         content[len(content) // 2] ^= 1
     else:
         del content[len(content) // 2 :]
     path.write_bytes(content)
-    if name == runlog.CHECKPOINT:
-        train.run(task, never, said.append)
+    if name == run_folder.CHECKPOINT:
+        _, said = go(plan)
         assert any(str(path) in text and "damaged" in text for text in said)
-        assert files(task.folder) == files(whole.folder)
+        assert contents(plan.folder) == contents(whole.folder)
     else:
         with pytest.raises(DamagedError, match=name):
-            go(task)
+            go(plan)
 
 
-def test_a_diverged_run_fails_with_its_step_and_stays_readable(small_task):
-    """The error names variant, step and key; what was recorded until then is on the disk."""
-    task = small_task(
+def test_a_diverged_run_fails_with_its_step_and_stays_readable(small_plan):
+    """The error names the run, the step and the key; what was recorded is on the disk."""
+    plan = small_plan(
         train={"lr": 1e30, "steps": 500}, model={"norm": "none", "activation": "relu"}
     )
-    told = r"variant: the loss is not finite at step (\d+); lower train.lr"
+    told = r"variant, seed 0: the loss is not finite at step (\d+); lower train.lr"
     with pytest.raises(RunError, match=told) as failed:
-        go(task)
-    status = json.loads((task.folder / runlog.STATUS).read_text())
-    assert status["state"] == "failed"
-    assert "not finite" in status["error"]
-    run, step = read(task), int(re.search(told, str(failed.value))[1])
-    assert run.metrics.steps[0] == 0
-    assert run.batch.steps[-1] >= step
-    assert run.probe.steps[-1] > step - task.variant.settings.record.probe_every
+        go(plan)
+    status = read_status(plan.folder)
+    assert status.state == "failed"
+    assert "not finite" in status.error
+    results, step = read(plan), int(re.search(told, str(failed.value))[1])
+    assert results.metrics.steps[0] == 0
+    assert results.minibatch.steps[-1] >= step
+    assert results.probe.steps[-1] > step - plan.settings.record.probe_every
 
 
-def test_two_processes_never_write_one_run(small_task, monkeypatch):
+def test_two_processes_never_write_one_run(small_plan, monkeypatch):
     """The second is refused with host and pid."""
-    task = small_task()
-    task.folder.mkdir()
-    original = train.locked
-    monkeypatch.setattr(train, "locked", lambda folder, wait: original(folder, wait=0))  # noqa: ARG005
+    plan = small_plan()
+    original = training.locked
+    monkeypatch.setattr(training, "locked", lambda folder, wait: original(folder, wait=0))  # noqa: ARG005
     with (
-        storage.locked(task.folder),
+        locks.locked(plan.folder),
         pytest.raises(LockedError, match=r"in use by process \d+ on "),
     ):
-        go(task)
+        go(plan)
 
 
-def test_a_checkpoint_of_other_settings_is_refused(small_task):
-    """Nothing is continued with a changed config."""
-    go(small_task(), after(20))
-    with pytest.raises(DamagedError, match="belongs to other settings"):
-        go(small_task(train={"lr": 0.1}))
+def test_a_run_with_other_settings_is_refused_with_the_keys_that_differ(small_plan):
+    """Nothing is continued, and nothing counts as done, with a changed config."""
+    go(small_plan(), stop_after=20)
+    with pytest.raises(ConfigError, match=r"holds another run \(train.lr: 0.5, now 0.1\)"):
+        go(small_plan(train={"lr": 0.1}))
+    go(small_plan())
+    with pytest.raises(ConfigError, match=r"model.gamma: True, now False"):
+        go(small_plan(model={"gamma": False}))
+    with pytest.raises(ConfigError, match=r"it is variant, seed 0"):
+        go(small_plan(seed=1))
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(small_task):
+def test_a_checkpoint_of_other_settings_is_refused_where_the_status_is_lost(small_plan):
+    """The checkpoint is bound to its settings too."""
+    go(small_plan(), stop_after=20)
+    (small_plan().folder / STATUS).unlink()
+    with pytest.raises(DamagedError, match=r"other settings \(train.lr: 0.5, now 0.1\)"):
+        go(small_plan(train={"lr": 0.1}))
+
+
+def test_a_run_is_not_continued_by_another_engine(small_plan):
+    """Rounding would differ from one step to the next; the key is named."""
+    go(small_plan(train={"engine": "torch"}), stop_after=20)
+    with pytest.raises(ConfigError, match=r"train\.engine: torch, now kernels"):
+        go(small_plan(train={"engine": "kernels"}))
+
+
+def test_the_history_says_what_computed_which_steps(small_plan):
+    """An entry for each change of engine, machine or versions, and none without a change."""
+    plan = small_plan()
+    go(plan, stop_after=10, made_with={"versions": {"torch": "1"}, "command": "first"})
+    go(plan, stop_after=10, made_with={"versions": {"torch": "1"}, "command": "second"})
+    go(plan, made_with={"versions": {"torch": "2"}, "command": "third"})
+    history = read_status(plan.folder).history
+    assert [(entry["from_step"], entry["versions"]["torch"]) for entry in history] == [
+        (0, "1"),
+        (20, "2"),
+    ]
+    assert {entry["engine"] for entry in history} == {"kernels"}
+
+
+def test_a_folder_that_cannot_be_written_is_told_by_its_name(small_plan):
     """A file where the folder should be: which, why, what to do."""
-    task = small_task()
-    task.folder.write_text("in the way")
+    plan = small_plan()
+    plan.folder.write_text("in the way")
     with pytest.raises(StorageError, match=r"run: File exists; what was written"):
-        go(task)
+        go(plan)
 
 
-def test_metrics_hold_the_mean_loss_since_the_row_before(small_task):
+def test_metrics_hold_the_mean_loss_since_the_row_before(small_plan):
     """train_loss of row r is the mean of the minibatch losses of the steps since row r - 1."""
-    fine, coarse = small_task("fine", record={"evaluate_every": 1}), small_task("coarse")
+    fine, coarse = small_plan("fine", record={"evaluate_every": 1}), small_plan("coarse")
     go(fine)
     go(coarse)
     each, mean = read(fine).metrics, read(coarse).metrics
@@ -313,23 +283,45 @@ def test_metrics_hold_the_mean_loss_since_the_row_before(small_task):
     np.testing.assert_allclose(mean.train_loss[-1], each.train_loss[36:41].mean(0), rtol=1e-12)
 
 
-def test_readers_see_whole_rows_while_a_run_writes(small_task, monkeypatch):
+def test_a_checkpoint_does_not_grow_with_the_steps_since_the_last_evaluation(small_plan):
+    """Losses are summed as they come."""
+    sizes = []
+    for steps in (20, 400):
+        plan = small_plan(f"run{steps}", train={"steps": steps}, record={"evaluate_every": 1000})
+        go(plan)
+        sizes.append((plan.folder / run_folder.CHECKPOINT).stat().st_size)
+    assert sizes[1] - sizes[0] < 100
+
+
+def test_readers_see_whole_rows_while_a_run_writes(small_plan, monkeypatch):
     """At every write, what status.json promises can be read, and equals the finished log."""
-    task = small_task(train={"checkpoint_every": 3})
-    seen, original = [], storage.os.fsync
+    plan = small_plan(train={"checkpoint_every": 3})
+    seen, original = [], training.RunWriter.commit
 
-    def fsync(descriptor):
-        original(descriptor)
-        if (task.folder / runlog.STATUS).exists():
-            run = read(task)
-            seen.extend(log.values.copy() for log in (run.batch, run.probe))
-            assert np.load(task.folder / runlog.BATCH, mmap_mode="r").shape[1:] == (3, 3, 14)
+    def commit(writer, *args):
+        original(writer, *args)
+        found = read(plan)
+        seen.extend(np.array(log.values[:]) for log in (found.minibatch, found.probe))
+        assert np.load(plan.folder / run_folder.MINIBATCH, mmap_mode="r").shape[1:] == (3, 14)
 
-    monkeypatch.setattr("bnexp.files.storage.os.fsync", fsync)
-    go(task)
-    final = read(task)
-    assert len(seen) > 50
+    monkeypatch.setattr(training.RunWriter, "commit", commit)
+    go(plan)
+    final = read(plan)
+    assert len(seen) > 20
     for values in seen:
         assert any(
-            np.array_equal(values, log.values[: len(values)]) for log in (final.batch, final.probe)
+            np.array_equal(values, log.values[: len(values)])
+            for log in (final.minibatch, final.probe)
         )
+
+
+def test_status_json_describes_the_run_to_other_programs(small_plan):
+    """State, step, engine, settings and how many parameters there are, in plain JSON."""
+    go(small_plan(), made_with={"command": "bnexp train"})
+    content = json.loads((small_plan().folder / STATUS).read_text())
+    assert content["state"] == "done"
+    assert (content["step"], content["steps"], content["seed"]) == (40, 40, 0)
+    assert content["settings"]["model.norm"] == "batch"
+    assert content["history"][0]["engine"] == "kernels"
+    assert content["made_with"]["command"] == "bnexp train"
+    assert content["parameters"] == 64 * 8 + 16 + 8 * 6 + 12 + 6 * 10 + 10
