@@ -4,8 +4,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from bnexp.config import experiment as configs
-from bnexp.config.experiment import Experiment
+from bnexp import config as configs
+from bnexp.config import Experiment
 from bnexp.errors import ConfigError, DamagedError, StorageError
 from bnexp.files.atomic import ANEW, read_whole, write_whole
 from bnexp.files.run_folder import RUN_FILES, run_folder

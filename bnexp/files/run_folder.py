@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bnexp.config.experiment import recorded_layers
-from bnexp.config.schema import Settings, Value, flatten, probe_size
+from bnexp.config import Settings, Value, flatten, probe_examples, recorded_layers
 from bnexp.errors import DamagedError
 from bnexp.files.atomic import ANEW, RETRAIN, Extent, read_sealed, write_sealed
 from bnexp.files.logs import AppendedArray, AppendedFile, csv_header
@@ -139,7 +138,7 @@ def axes_of(settings: Settings) -> Axes:
     minibatch = axes(record.every, recorded_layers(settings), size, "the step's minibatch")
     probe = None
     if record.probe_every is not None:
-        size = probe_size(settings)
+        size = probe_examples(settings)
         population = f"the first {size:,} examples of the test set"
         probe = axes(record.probe_every, range(1, len(hidden) + 1), size, population)
     normalized = probe is not None and settings.model.norm != "none"

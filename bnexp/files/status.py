@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from bnexp.config.schema import Value
+from bnexp.config import Value
 from bnexp.errors import DamagedError
 from bnexp.files.atomic import ANEW, Extent, read_sealed, write_sealed
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from bnexp.config.schema import TrainConfig
+from bnexp.config import TrainConfig
 from bnexp.data import datasets
 from bnexp.errors import BnexpError, ConfigError, RunError
 from bnexp.files.atomic import extent, read_whole

@@ -17,7 +17,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bnexp.config.schema import Value
+from bnexp.config import Value
 from bnexp.errors import DamagedError, RunError
 from bnexp.files import checkpoint
 from bnexp.files.atomic import Extent

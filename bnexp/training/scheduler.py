@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from bnexp.config.experiment import Experiment
+from bnexp.config import Experiment
 from bnexp.data import idx
 from bnexp.errors import BnexpError, InterruptedRun, RunError, StorageError
 from bnexp.files.experiment_folder import refuse_first_edition, write_config

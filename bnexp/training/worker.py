@@ -24,7 +24,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from bnexp.config.schema import Settings
+from bnexp.config import Settings
 from bnexp.errors import BnexpError, RunError
 from bnexp.files.run_folder import RunPlan
 
