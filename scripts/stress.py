@@ -1,13 +1,13 @@
-"""Kill a real run at random moments until it ends; its files must equal an uninterrupted run's.
+"""Kill a real experiment at random moments until it ends; its files must equal an undisturbed one's.
 
     python scripts/stress.py --repetitions 50 --seed 0
 
 One repetition starts `bnexp train`, kills it at a random moment after its first run began, and
-starts it again, until it is done; about a third extend a finished run of fewer steps. SIGKILL goes
-to the command with all its processes, or to one of the run's processes alone; SIGTERM goes to the
-command or to one of the run's processes, SIGINT to the command. Then every file is compared, bit by
+starts it again, until it is done. About a third extend a finished experiment: by steps, by a seed,
+or by a variant. SIGKILL goes to the command with all its processes, or to one worker alone; SIGTERM
+goes to the command or to one worker, SIGINT to the command. Then every file is compared, bit by
 bit. A repetition that no signal hit does not count, and is made again. The outcome is written to
-results/reliability/; exit 1 if any repetition differs.
+results/published/reliability/; exit 1 if any repetition differs.
 """
 
 import argparse
@@ -37,15 +37,25 @@ variants:
   baseline: {{}}
   batchnorm: {{model: {{norm: batch, bias: false}}}}
 """
-VARIANTS = ("baseline", "batchnorm")
 KINDS = {  # what is sent, and how often
     "SIGKILL": 5,
-    "SIGKILL to one run": 3,
+    "SIGKILL to one worker": 3,
     "SIGTERM": 1,
-    "SIGTERM to one run": 1,
+    "SIGTERM to one worker": 1,
     "SIGINT": 1,
 }
-COMPARED = ("batch_percentiles.npy", "probe_percentiles.npy", "metrics.csv", "percentiles.json")
+COMPARED = (
+    "batch_percentiles.npy",
+    "probe_percentiles.npy",
+    "norm_parameters.npy",
+    "metrics.csv",
+    "percentiles.json",
+)
+
+
+def run_folders(out: Path) -> list[Path]:
+    """The folders of all runs that were begun."""
+    return sorted(path.parent for path in out.glob("*/seed-*/status.json"))
 
 
 def start(config: Path, out: Path, *overrides: str) -> subprocess.Popen[str]:
@@ -63,12 +73,14 @@ def start(config: Path, out: Path, *overrides: str) -> subprocess.Popen[str]:
 def contents(out: Path) -> dict[str, bytes]:
     """Everything that must be equal: logs, the tensors of model.pt, figures."""
     found = {str(path.relative_to(out)): path.read_bytes() for path in out.glob("figures/*")}
-    for variant in VARIANTS:
+    for folder in run_folders(out):
+        run = folder.relative_to(out)
         for name in COMPARED:
-            found[f"{variant}/{name}"] = (out / variant / name).read_bytes()
-        model = torch.load(out / variant / "model.pt", weights_only=True)
+            if (folder / name).exists():
+                found[f"{run}/{name}"] = (folder / name).read_bytes()
+        model = torch.load(folder / "model.pt", weights_only=True)
         for key, value in model.items():
-            found[f"{variant}/model.pt/{key}"] = value.numpy().tobytes()
+            found[f"{run}/model.pt/{key}"] = value.numpy().tobytes()
     return found
 
 
@@ -83,22 +95,24 @@ def undisturbed(config: Path, out: Path) -> float:
     return time.monotonic() - began
 
 
-def worker(out: Path, variant: str) -> int | None:
-    """The process of a run at work, or None."""
-    try:
-        status = json.loads((out / variant / "status.json").read_text())
-        os.kill(status["pid"], 0)  # an error where it has ended: a kill leaves its status behind
-    except (OSError, ValueError):
-        return None
-    return int(status["pid"]) if status["state"] == "running" else None
+def workers(out: Path) -> list[int]:
+    """The processes that are at a run."""
+    found = []
+    for folder in run_folders(out):
+        try:
+            status = json.loads((folder / "status.json").read_text())
+            os.kill(status["pid"], 0)  # an error where it has ended: a kill leaves its status
+        except (OSError, ValueError):
+            continue
+        if status["state"] == "running":
+            found.append(int(status["pid"]))
+    return found
 
 
 def interrupt(process: subprocess.Popen[str], out: Path, how: str, share: float) -> bool:
-    """Send one signal; False where nobody is left to send it to. `share` of 1 chooses the run."""
+    """Send one signal; False where nobody is left to send it to. `share` of 1 chooses the worker."""
     number = getattr(signal, how.split(maxsplit=1)[0])
-    pids = [process.pid]
-    if how.endswith("to one run"):
-        pids = [pid for name in VARIANTS if (pid := worker(out, name))]
+    pids = workers(out) if how.endswith("to one worker") else [process.pid]
     if not pids or process.poll() is not None:
         return False
     try:
@@ -110,7 +124,7 @@ def interrupt(process: subprocess.Popen[str], out: Path, how: str, share: float)
 
 def begun(process: subprocess.Popen[str], out: Path) -> bool:
     """Wait until a run is at work; False where the command ended before."""
-    while process.poll() is None and not any(worker(out, name) for name in VARIANTS):
+    while process.poll() is None and not workers(out):
         time.sleep(0.01)
     return process.poll() is None
 
@@ -134,7 +148,7 @@ def repetition(
             if interrupt(process, out, how, draw.random()):
                 done.append(how)
             # A run that is killed is tried again by the command itself, twice.
-            goes_on = how == "SIGKILL to one run" and done.count(how) < 2
+            goes_on = how == "SIGKILL to one worker" and done.count(how) < 2
         output, _ = process.communicate()
         if process.returncode == 0:
             return done
@@ -149,7 +163,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=12_000)
     parser.add_argument("--kills", type=int, default=3, help="at most, in one repetition")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("results/reliability"))
+    parser.add_argument("--out", type=Path, default=Path("results/published/reliability"))
     arguments = parser.parse_args()
     draw = random.Random(arguments.seed)  # noqa: S311  (reproducible, not secret)
     outcomes: list[dict[str, Any]] = []
@@ -162,7 +176,8 @@ def main() -> int:
         while len(outcomes) < arguments.repetitions:
             out, before = folder / "out", None
             if draw.random() < 1 / 3:
-                before = f"train.steps={draw.randrange(1, arguments.steps)}"
+                smaller = (f"train.steps={draw.randrange(1, arguments.steps)}", "seeds=[1]")
+                before = draw.choice(smaller)
                 start(config, out, before).communicate()
             hits = repetition(config, out, draw, longest, arguments.kills)
             found = contents(out)

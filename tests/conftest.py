@@ -37,3 +37,19 @@ def small_experiment():
         return Experiment("small", (0, 1, 2), base, tuple(variants))
 
     return make
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The data set is loaded once, nothing waits for the disk, and a stop may come at any step."""
+    import os
+    from dataclasses import replace
+
+    from bnexp.data import datasets
+    from bnexp.training import run
+
+    digits = datasets.load(datasets.DataConfig("digits", "unused"))
+    digits = replace(digits, test_x=digits.test_x[:40], test_y=digits.test_y[:40])
+    monkeypatch.setattr(datasets, "load", lambda _: digits)
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    monkeypatch.setattr(run, "BLOCK_SECONDS", 0.0)

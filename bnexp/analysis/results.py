@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnexp.config import flatten
-from bnexp.config import Value
+from bnexp.config import Value, flatten
 from bnexp.errors import BnexpError, DamagedError, StorageError
 from bnexp.files.atomic import ANEW, RETRAIN, Extent, reading
 from bnexp.files.experiment_folder import CONFIG, read_config, refuse_first_edition, runs_of

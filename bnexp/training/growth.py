@@ -7,8 +7,7 @@ mix results of different settings under one name, and is refused with the keys t
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bnexp.config import Experiment, differences
-from bnexp.config import Settings
+from bnexp.config import Experiment, Settings, differences
 from bnexp.errors import ConfigError, StorageError
 from bnexp.files.experiment_folder import CONFIG, SUMMARY, read_config, remove_run, runs_of
 from bnexp.files.locks import is_ours, locked, storage_errors

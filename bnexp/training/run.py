@@ -21,7 +21,8 @@ from bnexp.files.atomic import extent, read_whole
 from bnexp.files.locks import locked, storage_errors
 from bnexp.files.run_folder import MODEL, RunPlan, binding_settings
 from bnexp.files.status import read_status
-from bnexp.networks.engine import Engine, Rows, make_engine
+from bnexp.networks.engine import Engine, Rows
+from bnexp.training.engines import make_engine
 from bnexp.training.run_writer import RunWriter
 
 BLOCK_SECONDS = 0.1  # after which the run looks whether it is to stop, and shows that it lives
@@ -180,19 +181,32 @@ class _Stack:
         """
         for index, writer in list(self.alive.items()):
             writer.append(recorded[index])
-            if recorded[index].failure is not None:
-                error = _failure(writer.plan, str(recorded[index].failure))
-                writer.fail(error)
-                self.failed.append(error)
-                del self.alive[index]
+            if (failure := recorded[index].failure) is not None:
+                self._fail(index, failure)
+
+    def _fail(self, index: int, what: str) -> None:
+        plan = self.alive[index].plan
+        lr = plan.settings.train.lr
+        advice = f"lower train.lr (now {lr:g}), or model.weight_std"
+        error = RunError(f"{plan.name}: {what}; {advice}")
+        self.alive.pop(index).fail(error)
+        self.failed.append(error)
         if not self.alive:
             raise self.failed[0]
 
     def commit(self, engine: Engine) -> None:
-        """Save a checkpoint of each run."""
-        states = engine.state()
-        for index, writer in self.alive.items():
-            writer.commit(engine, states[index])
+        """Save a checkpoint of each run.
+
+        Raises:
+            RunError: the last run of the stack has failed.
+        """
+        for index, state in enumerate(engine.state()):
+            if index not in self.alive:
+                continue
+            if all(np.isfinite(array).all() for array in state.values()):
+                self.alive[index].commit(engine, state)
+            else:  # a loss may stay finite where dead units hide a weight that is not
+                self._fail(index, f"a parameter is not finite at step {engine.step}")
 
     def finish(self, engine: Engine) -> None:
         """Write the final networks.
@@ -243,8 +257,3 @@ def _next_block(block: int, seconds: float) -> int:
     if seconds > BLOCK_SECONDS:
         return max(block // 2, 1)
     return block * 2 if seconds < BLOCK_SECONDS / 2 else block
-
-
-def _failure(plan: RunPlan, what: str) -> RunError:
-    lr = plan.settings.train.lr
-    return RunError(f"{plan.name}: {what}; lower train.lr (now {lr:g}), or model.weight_std")

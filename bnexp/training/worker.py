@@ -156,7 +156,7 @@ def answer(task: Task | Prepare, reporter: PipeReporter) -> None:
     """Do a task, and tell how it ended."""
     try:
         if isinstance(task, Prepare):
-            from bnexp.networks.engine import prepare
+            from bnexp.training.engines import prepare
 
             reporter.tell("ready", prepare(task.settings, reporter.say))
             return

@@ -101,7 +101,7 @@ class Disk:
 
     def lose(self, folder):
         """Leave of each file what was put on the disk, as a power cut may."""
-        for path in folder.iterdir():
+        for path in folder.glob("*"):
             if not path.name.endswith(".lock"):
                 path.write_bytes(self.synced.get(path.stat().st_ino, b""))
 
@@ -114,7 +114,13 @@ class File:
         self.truncate = disk.counted(file.truncate)
 
     def write(self, content):
-        """Write all, or a part before failing."""
+        """Write all, or a part before failing.
+
+        Bytes that replace others in place take no room, so a full disk does not refuse them.
+        """
+        in_place = self.file.tell() + len(content) <= os.fstat(self.file.fileno()).st_size
+        if in_place and self.disk.error is no_room:
+            return self.file.write(content)
         try:
             self.disk.called(takes_room=True)
         except OSError:

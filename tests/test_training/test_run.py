@@ -7,13 +7,13 @@ import re
 import numpy as np
 import pytest
 import torch
+from bnexp.networks.mlp import mlp
 from helpers.experiments import contents, go, read
 
 from bnexp.data import datasets as data
 from bnexp.errors import ConfigError, DamagedError, LockedError, RunError, StorageError
 from bnexp.files import checkpoint, locks, run_folder
 from bnexp.files.status import STATUS, read_status
-from bnexp.networks.mlp import mlp
 from bnexp.training import run as training
 
 
@@ -167,9 +167,7 @@ def test_a_longer_run_continues_a_finished_one(small_plan):
     assert contents(small_plan("extended").folder) == contents(small_plan("whole").folder)
 
 
-@pytest.mark.parametrize(
-    "name", [run_folder.CHECKPOINT, run_folder.MINIBATCH, run_folder.METRICS]
-)
+@pytest.mark.parametrize("name", [run_folder.CHECKPOINT, run_folder.MINIBATCH, run_folder.METRICS])
 @pytest.mark.parametrize("damage", ["flip", "truncate"])
 def test_a_damaged_file_is_named_and_never_trusted(small_plan, name, damage):
     """The checkpoint before takes over from a damaged one; a damaged log is refused."""

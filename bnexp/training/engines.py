@@ -1,0 +1,74 @@
+"""Which engine trains a run, on which device, and what must be ready before it can."""
+
+from collections.abc import Callable, Sequence
+
+import torch  # noqa: TID253
+
+from bnexp.config import Settings
+from bnexp.data.datasets import Dataset
+from bnexp.errors import ConfigError
+from bnexp.networks.engine import Engine, choose_engine, numba_available
+
+
+def device_of(settings: Settings) -> str:
+    """The device that trains a run: `train.device`, where `auto` is CUDA if it is there.
+
+    Raises:
+        ConfigError: the device is not on this machine.
+    """
+    device = settings.train.device
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    here = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if device in here and not here[device]():
+        raise ConfigError(f"train.device={device}: not on this machine; use train.device=cpu")
+    return device
+
+
+def make_engine(settings: Settings, dataset: Dataset, seeds: Sequence[int]) -> Engine:
+    """The engine that trains runs with these settings, one for each seed.
+
+    Raises:
+        ConfigError: the settings ask for a device or an engine that cannot be used.
+    """
+    device = device_of(settings)
+    engine = settings.train.engine
+    if choose_engine(engine, device, settings, numba=numba_available()) == "kernels":
+        from bnexp.networks.kernels_engine import KernelsEngine
+
+        (seed,) = seeds
+        return KernelsEngine(settings, dataset, seed)
+    from bnexp.networks.torch_engine import TorchEngine
+
+    torch.set_num_threads(settings.train.threads)
+    return TorchEngine(settings, dataset, seeds, device)
+
+
+def prepare(runs: Sequence[Settings], say: Callable[[str], None]) -> bool:
+    """Compile the kernels that these runs need; whether a GPU trains them, as stacks.
+
+    Args:
+        runs: the settings of the runs.
+        say: is told, in a line, what users should know.
+
+    Raises:
+        ConfigError: the settings ask for a device or an engine that cannot be used.
+    """
+    numba = numba_available()
+    if not numba and any(each.train.engine == "auto" for each in runs):
+        say("Numba is not installed: torch trains on the CPU, which takes about twice as long")
+    on_gpu = False
+    dtypes = set()
+    for each in runs:
+        device = device_of(each)
+        on_gpu |= device != "cpu"
+        if choose_engine(each.train.engine, device, each, numba=numba) == "kernels":
+            dtypes.add(each.train.dtype)
+    if dtypes:
+        from bnexp.networks import kernels
+
+        for dtype in sorted(dtypes):
+            if not kernels.is_compiled(dtype):
+                say("compiling the kernels, once on this machine (about ten seconds)")
+            kernels.compile_kernels(dtype)
+    return on_gpu

@@ -1,0 +1,101 @@
+"""An experiment grows by seeds, variants and steps; what is there is left alone, byte for byte."""
+
+from dataclasses import replace
+
+import pytest
+from helpers.experiments import Listener
+
+from bnexp.errors import ConfigError, DamagedError, StorageError
+from bnexp.files.experiment_folder import CONFIG, write_config
+from bnexp.files.locks import HOLDER, LOCK
+from bnexp.files.run_folder import RUN_FILES, run_folder
+from bnexp.training.growth import check_growth, restart
+from bnexp.training.scheduler import train_experiment
+
+
+def snapshot(folder):
+    """Every file that is no lock: its bytes and its time of change."""
+    return {
+        path.relative_to(folder): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in {LOCK, HOLDER, CONFIG}
+    }
+
+
+def test_more_seeds_and_variants_leave_what_is_there_alone(small_experiment, tmp_path):
+    """Only the new runs are trained, and they equal those of an experiment made at once."""
+    whole, out = small_experiment(), tmp_path / "out"
+    part = replace(whole, seeds=(2,), variants=whole.variants[:1])
+    assert train_experiment(part, out, 2, Listener()) == []
+    before = snapshot(out)
+    listener = Listener()
+    assert train_experiment(whole, out, 2, listener) == []
+    assert listener.said == ["1 of 6 runs done already"]
+    after = snapshot(out)
+    assert {path: after[path] for path in before} == before
+    assert train_experiment(whole, tmp_path / "at once", 2, Listener()) == []
+    for path, (content, _) in snapshot(tmp_path / "at once").items():
+        if path.suffix in {".npy", ".csv"}:
+            assert after[path][0] == content, path
+
+
+def test_a_changed_config_is_refused_with_the_keys_that_differ(small_experiment, tmp_path):
+    """All keys in one error; more of seeds, variants and steps are allowed, and another root."""
+    write_config(tmp_path, small_experiment())
+    check_growth(small_experiment(), tmp_path)
+    check_growth(small_experiment(train={"steps": 41}, data={"root": "there"}), tmp_path)
+    check_growth(replace(small_experiment(), seeds=(5, 2, 1, 0)), tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        check_growth(small_experiment(train={"steps": 39, "lr": 0.1}), tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}: holds results of another config "
+        "(train.steps: 40, now 39; train.lr: 0.5, now 0.1).\n"
+        "Use --out DIR for another folder, or --restart to discard the results there."
+    )
+    with pytest.raises(ConfigError, match="seeds: without 1, 2"):
+        check_growth(replace(small_experiment(), seeds=(0,)), tmp_path)
+    fewer = replace(small_experiment(), variants=small_experiment().variants[1:])
+    with pytest.raises(ConfigError, match="variants: without baseline"):
+        check_growth(fewer, tmp_path)
+
+
+def test_restart_deletes_what_training_wrote_and_nothing_else(small_experiment, tmp_path):
+    """The user's files stay, and so does what a link leads to."""
+    experiment, out = small_experiment(), tmp_path / "out"
+    assert train_experiment(experiment, out, 2, Listener()) == []
+    folder = run_folder(out, "baseline", 0)
+    (folder / "notes.txt").write_text("mine")
+    (out / "notes.txt").write_text("mine")
+    elsewhere = tmp_path / "elsewhere"
+    (out / "batchnorm").rename(elsewhere)
+    (out / "batchnorm").symlink_to(elsewhere)
+    said = []
+    restart(out, said.append)
+    assert said == [f"{out}: removed its config, its summary and 3 runs"]
+    left = {path.name for path in out.rglob("*") if path.is_file()} - {LOCK, HOLDER}
+    assert left == {"notes.txt"}
+    assert {path.name for path in (elsewhere / "seed-0").iterdir()} > {"model.pt", "status.json"}
+    assert not {path.name for path in folder.iterdir()} & {*RUN_FILES}
+
+
+def test_restart_refuses_a_folder_that_bnexp_did_not_write(tmp_path):
+    """Somebody else's config.yaml, or files without any, are left as they are."""
+    restart(tmp_path / "nothing there", lambda _: None)
+    (tmp_path / "model.pt").write_text("somebody's")
+    with pytest.raises(StorageError, match="no experiment of bnexp is there"):
+        restart(tmp_path, lambda _: None)
+    (tmp_path / CONFIG).write_text("tool: another\n")
+    with pytest.raises(DamagedError, match="not written by bnexp"):
+        restart(tmp_path, lambda _: None)
+    assert {path.name for path in tmp_path.iterdir()} == {"model.pt", CONFIG}
+
+
+def test_a_folder_of_the_first_edition_is_refused_with_the_way_to_make_it_again(
+    small_experiment, tmp_path
+):
+    """Its runs kept all seeds in one folder."""
+    write_config(tmp_path, small_experiment())
+    (tmp_path / "baseline").mkdir()
+    (tmp_path / "baseline" / "status.json").write_text("{}")
+    with pytest.raises(StorageError, match=r"made by bnexp 0\.1.*\nMake them again: bnexp train"):
+        train_experiment(small_experiment(), tmp_path, 1, Listener())
