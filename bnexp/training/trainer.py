@@ -69,7 +69,9 @@ class Trainer:
         features = dataset.train_x.shape[1]
         inputs = used_inputs(dataset, train.weight_decay)
         dataset = replace(
-            dataset, train_x=dataset.train_x[:, inputs], test_x=dataset.test_x[:, inputs]
+            dataset,
+            train_x=dataset.train_x[:, inputs.numpy()],
+            test_x=dataset.test_x[:, inputs.numpy()],
         )
         self.network = Network(model, features, dataset.classes, task.seeds, to, inputs)
         self.optimizer = optimizer.make(train, to, len(self.network.vector))
@@ -78,11 +80,15 @@ class Trainer:
         self.recorded = [self.work.layers[layer - 1] for layer in recorded_layers(self.settings)]
         self.recorder = Recorder(to, files.batch, record.percentiles, train.batch_size)
         if files.probe is not None:
-            self.probe = to.asarray(dataset.test_x[: probe_examples(self.settings)])
+            probe = dataset.test_x[: probe_examples(self.settings)]
+            self.probe = to.asarray(torch.from_numpy(probe))
             hidden = len(model.hidden)  # the logits are not recorded
             self.probe_work = self.network.workspace(len(self.probe), hidden)
             self.probe_recorder = Recorder(to, files.probe, record.percentiles, len(self.probe))
-        self.test = to.asarray(dataset.test_x), to.asarray(one_hot(dataset, "test"))
+        self.test = (
+            to.asarray(torch.from_numpy(dataset.test_x)),
+            to.asarray(one_hot(dataset, "test")),
+        )
         self.chunk = min(to.at_once(CHUNK, len(task.seeds)), len(dataset.test_x))
         self.test_work = self.network.workspace(self.chunk)
         self.step = 0
