@@ -16,6 +16,9 @@ import yaml
 from bnexp.config.schema import HINTS, INVALID, Value, violation
 from bnexp.config.suggestions import shorten, suggestion
 
+# The last two are here for callers that still look for them here.
+__all__ = ["ANY", "NULL", "Reader", "shorten", "suggestion"]
+
 # What type a node's value has: bool, int, float, str, None, a Literal of texts, tuple[item, ...],
 # or a union of these, each perhaps Annotated with rules. Or it is a dict: then the node is a map,
 # and the dict gives the type of each key's value, or that of every key under ANY.

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnexp.config import RecordConfig, Settings, recorded_layers
-from bnexp.data import batch_order
+from bnexp.data.streams import batch_order
 from bnexp.errors import ConfigError
 from bnexp.networks.gradient_shift import GradientShiftRow
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn  # noqa: TID253
 
 from bnexp.config import ModelConfig
-from bnexp.data import generator
+from bnexp.data.streams import generator
 
 StateDict = dict[str, NDArray[Any]]
 

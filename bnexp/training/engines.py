@@ -6,23 +6,8 @@ import torch  # noqa: TID253
 
 from bnexp.config import Settings
 from bnexp.data.datasets import Dataset
-from bnexp.errors import ConfigError
 from bnexp.networks.engine import Engine, choose_engine, numba_available
-
-
-def device_of(settings: Settings) -> str:
-    """The device that trains a run: `train.device`, where `auto` is CUDA if it is there.
-
-    Raises:
-        ConfigError: the device is not on this machine.
-    """
-    device = settings.train.device
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    here = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if device in here and not here[device]():
-        raise ConfigError(f"train.device={device}: not on this machine; use train.device=cpu")
-    return device
+from bnexp.networks.torch_engine import TorchEngine, resolve_device
 
 
 def make_engine(settings: Settings, dataset: Dataset, seeds: Sequence[int]) -> Engine:
@@ -31,15 +16,13 @@ def make_engine(settings: Settings, dataset: Dataset, seeds: Sequence[int]) -> E
     Raises:
         ConfigError: the settings ask for a device or an engine that cannot be used.
     """
-    device = device_of(settings)
+    device = resolve_device(settings.train.device, settings.train.dtype)
     engine = settings.train.engine
     if choose_engine(engine, device, settings, numba=numba_available()) == "kernels":
         from bnexp.networks.kernels_engine import KernelsEngine
 
         (seed,) = seeds
         return KernelsEngine(settings, dataset, seed)
-    from bnexp.networks.torch_engine import TorchEngine
-
     torch.set_num_threads(settings.train.threads)
     return TorchEngine(settings, dataset, seeds, device)
 
@@ -60,15 +43,8 @@ def prepare(runs: Sequence[Settings], say: Callable[[str], None]) -> bool:
     on_gpu = False
     dtypes = set()
     for each in runs:
-        device = device_of(each)
+        device = resolve_device(each.train.device, each.train.dtype)
         on_gpu |= device != "cpu"
         if choose_engine(each.train.engine, device, each, numba=numba) == "kernels":
             dtypes.add(each.train.dtype)
-    if dtypes:
-        from bnexp.networks import kernels
-
-        for dtype in sorted(dtypes):
-            if not kernels.is_compiled(dtype):
-                say("compiling the kernels, once on this machine (about ten seconds)")
-            kernels.compile_kernels(dtype)
     return on_gpu

@@ -74,7 +74,7 @@ def _off(log: PercentileLog | None, row: int, network: Network, x: Array) -> flo
 def last_rows(run: VariantResults, dataset: Dataset) -> Finding:
     """The last rows of the logs are P_q of the probe, and the accuracy, of model.pt."""
     network = restored(run, dataset)
-    probe = _off(run.probe, -1, network, dataset.test_x.numpy())
+    probe = _off(run.probe, -1, network, dataset.test_x)
     found = accuracy(network, dataset.test_x, dataset.test_y)
     hits = largest(found - run.metrics.test_accuracy[-1])
     return largest([probe, hits]) <= 1e-3, f"percentiles to {probe:.0e}, accuracy to {hits:.0e}"
@@ -85,7 +85,7 @@ def first_rows(run: VariantResults, dataset: Dataset) -> Finding:
     """The first rows of the logs are P_q of the networks of the seeds, before training."""
     network, m = initial(run, dataset), run.settings["train.batch_size"]
     x, _ = Batches(dataset, m, network.seeds, network.backend)(0)
-    probe = _off(run.probe, 0, network, dataset.test_x.numpy())
+    probe = _off(run.probe, 0, network, dataset.test_x)
     off = largest([_off(run.minibatch, 0, network, x), probe])
     return off <= 1e-3, f"to {off:.0e}"
 
@@ -103,7 +103,7 @@ def modes(network: Network, dataset: Dataset, m: int) -> Finding:
 def folding(network: Network, dataset: Dataset) -> Finding:
     """Gamma folds into the weights if act(c x) = c act(x) for c > 0, and only then."""
     activation = network.config.activation
-    off = change(network, without_gamma(network), dataset.test_x[:1000].numpy())
+    off = change(network, without_gamma(network), dataset.test_x[:1000])
     gammas = [value for key, value in network.parameters.items() if key.endswith("gamma")]
     below = (np.concatenate(gammas, 1) < 0).mean()
     return (

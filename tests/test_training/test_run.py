@@ -11,6 +11,7 @@ from bnexp.networks.mlp import mlp
 from helpers.experiments import contents, go, read
 
 from bnexp.data import datasets as data
+from bnexp.data import streams
 from bnexp.errors import ConfigError, DamagedError, LockedError, RunError, StorageError
 from bnexp.files import checkpoint, locks, run_folder
 from bnexp.files.status import STATUS, read_status
@@ -30,14 +31,14 @@ def reference(settings, seed, steps):
     preactivations = []
     for number, (fan_in, units) in enumerate(itertools.pairwise(sizes), 1):
         linear = torch.nn.Linear(fan_in, units, bias=False, dtype=torch.float64)
-        draw = data.generator(seed, f"layers.{number}.weight")
+        draw = streams.generator(seed, f"layers.{number}.weight")
         weight = torch.randn(fan_in, units, generator=draw, dtype=torch.float64)
         linear.weight.data = (weight * settings.model.weight_std).T
         sigmoid = torch.nn.Sigmoid()
         sigmoid.register_forward_pre_hook(lambda _, z: preactivations.append(z[0].detach()))
         layers += [linear, torch.nn.BatchNorm1d(units, dtype=torch.float64), sigmoid]
     last = torch.nn.Linear(sizes[-1], dataset.classes, dtype=torch.float64)
-    draw = data.generator(seed, f"layers.{len(sizes)}.weight")
+    draw = streams.generator(seed, f"layers.{len(sizes)}.weight")
     weight = torch.randn(sizes[-1], dataset.classes, generator=draw, dtype=torch.float64)
     last.weight.data = (weight * settings.model.weight_std).T
     last.bias.data.zero_()
@@ -48,7 +49,7 @@ def reference(settings, seed, steps):
     rows = []
     for step in range(steps):
         epoch, position = divmod(step, len(x) // size)
-        index = torch.as_tensor(data.batch_order(len(x), size, seed, epoch)[position])
+        index = torch.as_tensor(streams.batch_order(len(x), size, seed, epoch)[position])
         preactivations.clear()
         loss = torch.nn.functional.cross_entropy(net(x[index]), y[index])
         rows.append(torch.cat(preactivations, 1).numpy())
@@ -91,7 +92,7 @@ def test_probe_rows_are_those_of_the_initial_and_the_final_network(small_plan):
             weight = model[f"linear{layer}.weight"].T
             gamma, beta = model[f"norm{layer}.weight"], model[f"norm{layer}.bias"]
             if row == 0:
-                draw = data.generator(plan.seed, f"layers.{layer}.weight")
+                draw = streams.generator(plan.seed, f"layers.{layer}.weight")
                 weight = torch.randn(weight.shape, generator=draw, dtype=torch.float64) * 0.3
                 gamma, beta = torch.ones(()), torch.zeros(())
             z = a @ weight.double()
