@@ -63,7 +63,8 @@ def _exit_code(words: list[str], *, debug: bool) -> int:
             code = int(end.code or 0)
         # What print() has only buffered meets a closed pipe or a full disk here, and not when the
         # interpreter ends, where it would be a traceback.
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as in `bnexp train fig1 >&-`
+            sys.stdout.flush()
     except BrokenPipeError:
         raise
     except Exception as error:
