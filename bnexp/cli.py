@@ -11,15 +11,15 @@ import shutil
 import signal
 import sys
 import textwrap
-import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated
 
 import typer
 
 from bnexp import __version__
 from bnexp.errors import BnexpError, ConfigError, InterruptedRun, StorageError
+from bnexp.terminal import Progress, say
 
 app = typer.Typer(
     help="See what batch normalization does: train networks with and without it, record how the "
@@ -46,8 +46,8 @@ def main() -> None:
     with suppress(BrokenPipeError):
         code = _exit_code(words, debug="--debug" in sys.argv)
         if code == InterruptedRun.exit_code and words[:1] == ["train"]:
-            again = [word for word in words if word != "--force"]
-            _say(f"continue with: {shlex.join(['bnexp', *again])}")
+            again = [word for word in words if word != "--restart"]
+            say(f"continue with: {shlex.join(['bnexp', *again])}")
     _discard_what_nobody_takes()
     raise SystemExit(code)
 
@@ -72,7 +72,7 @@ def _exit_code(words: list[str], *, debug: bool) -> int:
             raise
         text, code = _described(error)
         with suppress(BrokenPipeError):  # nobody listens any more, but it failed all the same
-            _say(f"bnexp: {text}")
+            say(f"bnexp: {text}")
     return code
 
 
@@ -136,9 +136,14 @@ def train(
         Path | None,
         typer.Option(help="Where the results go.  [default: results/NAME]", metavar="DIR"),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="How many variants train at a time.")] = 2,
-    force: Annotated[
-        bool, typer.Option("--force", help="Discard the results that are there.")
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="How many runs train at a time.  [default: as many as there are cores]"
+        ),
+    ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Remove the runs that are there, and begin again.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved YAML and what would run.")
@@ -159,17 +164,16 @@ def train(
     folder = out or Path("results") / experiment.name
     if dry_run:
         print(configs.dump(experiment), end="")
-        seeds = len(experiment.seeds)
         for variant in experiment.variants:
-            steps = variant.settings.train.steps
-            _say(f"would train {folder / variant.name}: {steps} steps, {seeds} seeds")
+            steps, seeds = variant.settings.train.steps, len(experiment.seeds)
+            say(f"would train {folder / variant.name}: {seeds} runs of {steps:,} steps")
         return
-    from bnexp.training import scheduler
+    from bnexp.training import growth, scheduler
 
-    if force:
-        scheduler.discard(experiment, folder)
-    with _Progress() as progress:
-        errors = scheduler.execute(experiment, folder, jobs, progress)
+    if restart:
+        growth.restart(folder, say)
+    with Progress() as progress:
+        errors = scheduler.train_experiment(experiment, folder, jobs, progress)
     try:
         _present(folder)
     except BrokenPipeError:
@@ -177,7 +181,7 @@ def train(
             raise
     finally:
         for text in dict.fromkeys(map(str, errors)):
-            _say(f"bnexp: {text}")
+            say(f"bnexp: {text}")
     if errors:
         raise SystemExit(errors[0].exit_code)
 
@@ -195,7 +199,7 @@ def _present(folder: Path) -> None:
     for path in figures:
         print(f"figure: {path}")
     several = len(experiment.variants) > 1
-    _say(f"next: bnexp {'compare' if several else 'plot'} {folder}")
+    say(f"next: bnexp {'compare' if several else 'plot'} {folder}")
 
 
 @app.command(epilog="Example: bnexp plot results/fig1 --source batch --unit 7 --format png,pdf")
@@ -230,12 +234,12 @@ def plot(
     """
     from bnexp.analysis import results
     from bnexp.figures import figure1
-    from bnexp.files import run_folder, storage
+    from bnexp.files import experiment_folder, locks
 
     found = results.read_experiment(experiment)
-    with storage.storage_errors(experiment):
+    with locks.storage_errors(experiment):
         figure = figure1.draw(found, source=source, layer=layer, unit=unit)
-        path = experiment / run_folder.FIGURES / figure1.file_name(source, layer, unit)
+        path = experiment / experiment_folder.FIGURES / figure1.file_name(source, layer, unit)
         for written in figure1.save(figure, path, formats.split(",")):
             print(written)
 
@@ -282,12 +286,12 @@ def compare(
         return
     from bnexp.figures import drawing
     from bnexp.figures.comparison import draw_grid
-    from bnexp.files import run_folder, storage
+    from bnexp.files import experiment_folder, locks
 
     folder = experiments[0]
-    with storage.storage_errors(folder):
+    with locks.storage_errors(folder):
         figure = draw_grid(comparison, heatmap)
-        for path in drawing.save(figure, folder / run_folder.FIGURES / f"heatmap_{heatmap}"):
+        for path in drawing.save(figure, folder / experiment_folder.FIGURES / f"heatmap_{heatmap}"):
             print(path)
 
 
@@ -323,7 +327,7 @@ def verify(
     if as_json:
         print(json.dumps([asdict(check) for check in found], indent=1))
     failed = [check for check in found if not check.holds]
-    _say(f"{len(found) - len(failed)} of {len(found)} hold")
+    say(f"{len(found) - len(failed)} of {len(found)} hold")
     if failed:
         raise SystemExit(1)
 
@@ -336,14 +340,14 @@ def runs(
 
     The list shows each run's state, how far it is, and its test accuracy.
     """
-    from bnexp.analysis import results, tables
+    from dataclasses import asdict
 
-    if not folder.is_dir():
-        raise StorageError(f"{folder}: no such folder; `bnexp train` makes one, as results/NAME")
-    if rows := results.list_runs(folder):
+    from bnexp.analysis import listing, tables
+
+    if rows := [asdict(row) for row in listing.list_runs(folder)]:
         print(tables.aligned(rows))
     else:
-        _say(f"{folder}: no runs here; `bnexp train --config quickstart` makes some")
+        say(f"{folder}: no runs here; `bnexp train --config quickstart` makes some")
 
 
 @app.command(name="configs")
@@ -376,48 +380,6 @@ def validate(
             print(f"{name}: valid; {variants} variants, {seeds} seeds")
     if mistakes:
         raise ConfigError(mistakes)
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
-
-
-class _Progress:
-    """Shows how far the runs are: a bar on a terminal, and elsewhere a line every ten seconds."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-        self._next = time.monotonic() + 10
-
-    def __enter__(self) -> Self:
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(unit="step", leave=False, dynamic_ncols=True)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def say(self, text: str) -> None:
-        """Show a line to the user."""
-        if self._bar is None:
-            _say(text)
-        else:
-            self._bar.write(text, file=sys.stderr)
-
-    def steps(self, done: int, total: int) -> None:
-        """Show how many steps all runs together have done, and how many there are."""
-        if self._bar is not None:
-            self._bar.total = total
-            if self._bar.n == 0:
-                # What an earlier command did says nothing of the speed of this one.
-                self._bar.initial = done
-            self._bar.update(done - self._bar.n)
-        elif time.monotonic() >= self._next:
-            self._next += 10
-            _say(f"{done:,} of {total:,} steps")
 
 
 if __name__ == "__main__":

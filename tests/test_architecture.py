@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "bnexp"
 ROOMS = (
     "__main__",
     "cli",
+    "terminal",
     "report",
     "verify",
     "figures",

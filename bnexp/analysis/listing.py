@@ -31,7 +31,7 @@ def list_runs(folder: Path) -> Iterator[ListedRun]:
         StorageError: there is no such folder, or it cannot be read.
     """
     if not folder.is_dir():
-        raise StorageError(f"{folder}: no such folder; give the one that holds the experiments")
+        raise StorageError(f"{folder}: no such folder; `bnexp train` makes one, as results/NAME")
     for path in sorted(folder.glob(f"**/seed-*/{STATUS}"), key=_order):
         yield _listed(path.parent)
     for path in sorted(folder.glob("**/config.yaml")):

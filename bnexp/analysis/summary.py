@@ -24,7 +24,7 @@ from bnexp.errors import ConfigError
 Measures = dict[str, Array]
 Entry = dict[str, Any]
 
-STATUS_KEYS = ("state", "step", "parameters", "seconds_per_step", "backend", "git_commit")
+STATUS_KEYS = ("state", "step", "parameters", "seconds_per_step")
 CAVEAT = "'End' is the end of the run. A net that still moves would settle later in a longer one."
 
 
@@ -189,11 +189,11 @@ def _labelled(
 
 def _entry(settings: Mapping[str, Value], run: VariantResults | None, keys: Sequence[str]) -> Entry:
     """A variant in numbers: those of its settings that differ, its state, and its measures."""
-    status = run.status if run else {"state": "not started"}
     return {
         "settings": {key: settings[key] for key in keys},
         "seeds": run.metrics.seeds if run else (),
-        **{key: status.get(key) for key in STATUS_KEYS},
+        **{key: getattr(run, key) if run else None for key in STATUS_KEYS},
+        **({} if run else {"state": "not started"}),
         "measures": {name: _over_seeds(values) for name, values in measures(run).items()},
     }
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from matplotlib.colors import Normalize  # noqa: TID253
-from matplotlib.figure import Figure  # noqa: TID253
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 
 from bnexp.analysis.results import ExperimentResults, VariantResults
 from bnexp.analysis.summary import varied

@@ -8,15 +8,15 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl  # noqa: TID253
+import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes  # noqa: TID253
-from matplotlib.figure import Figure  # noqa: TID253
-from matplotlib.ticker import EngFormatter  # noqa: TID253
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
 
 from bnexp.errors import ConfigError
-from bnexp.files import storage
+from bnexp.files.atomic import write_whole
 
 Array = NDArray[Any]
 Keep = Sequence[Callable[[Array], Any]]
@@ -54,7 +54,7 @@ def save(figure: Figure, stem: Path, formats: Sequence[str] = ("png",)) -> list[
         for name, path in zip(formats, paths, strict=True):
             buffer = BytesIO()
             figure.savefig(buffer, format=name, metadata=METADATA[name])
-            storage.write_whole(path, buffer.getvalue())
+            write_whole(path, buffer.getvalue())
     return paths
 
 

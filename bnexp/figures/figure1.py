@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from matplotlib.axes import Axes  # noqa: TID253
-from matplotlib.figure import Figure  # noqa: TID253
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from bnexp.analysis import measures as analysis
 from bnexp.analysis import paper

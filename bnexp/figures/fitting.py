@@ -3,25 +3,27 @@
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure  # noqa: TID253
+from matplotlib.figure import Figure
 
+from bnexp.analysis import measures as analysis
 from bnexp.analysis import summary
 from bnexp.analysis.results import ExperimentResults
 from bnexp.figures import comparison as figures_compare
 from bnexp.figures import figure1 as figures
 from bnexp.figures.gradient_shift import draw_ics
-from bnexp.files import checkpoint, storage
+from bnexp.files.atomic import write_json
+from bnexp.files.experiment_folder import FIGURES, SUMMARY
+from bnexp.files.locks import storage_errors
 from bnexp.files.provenance import provenance
-from bnexp.files.run_folder import FIGURES, MODEL, SUMMARY
 
 MOST_PANELS = 12  # of Figure 1; a larger grid is shown as a heat map alone
 
 
 def present(files: ExperimentResults) -> tuple[dict[str, Any], list[Path]]:
     """Write summary.json and the figures; returns the summary, and the paths of the figures."""
-    with storage.storage_errors(files.path):
+    with storage_errors(files.path):
         numbers = summary.summarize(files)
-        storage.write_json(files.path / SUMMARY, {**numbers, "environment": provenance()})
+        write_json(files.path / SUMMARY, {**numbers, "environment": provenance()})
         paths = []
         for name, figure in fitting_figures(files).items():
             paths += figures.save(figure, files.path / FIGURES / name)
@@ -45,10 +47,11 @@ def fitting_figures(files: ExperimentResults) -> dict[str, Figure]:
 
 def learned_gammas(files: ExperimentResults) -> dict[str, Any]:
     """Final gammas (S, U) of the last hidden layer, of each finished variant that learns them."""
-    return {
-        name: checkpoint.load_tensors(run.path / MODEL)[f"layers.{len(hidden)}.gamma"].numpy()
-        for name, run in files.variants.items()
-        if run.settings["model.norm"] != "none" and run.settings["model.gamma"]
-        if (hidden := run.settings["model.hidden"])
-        if run.state == "done"
-    }
+    found = {}
+    for name, run in files.variants.items():
+        values, probe, learns = run.norm_parameters, run.probe, run.settings["model.gamma"]
+        if values is None or probe is None or run.state != "done" or not learns:
+            continue
+        units = analysis.columns(probe.layer, int(probe.layer[-1]))
+        found[name] = values[-1, :, 0, units]
+    return found

@@ -1,7 +1,7 @@
 """Gradient internal covariate shift, drawn under the percentiles of the same run."""
 
 import numpy as np
-from matplotlib.figure import Figure  # noqa: TID253
+from matplotlib.figure import Figure
 
 from bnexp.analysis.results import ExperimentResults
 from bnexp.errors import StorageError

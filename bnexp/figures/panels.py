@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes  # noqa: TID253
+from matplotlib.axes import Axes
 
 from bnexp.analysis import measures as analysis
 from bnexp.analysis import paper

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnexp.config import Settings, recorded_layers
+from bnexp.config import Settings, probe_examples, recorded_layers
 from bnexp.networks.engine import (
     DatasetArrays,
     EngineName,
@@ -95,14 +95,14 @@ class KernelsEngine:
         chunk = min(CHUNK, len(dataset.test_y))
         self._test_work = work_for(self._layers, chunk, dtype, dense=dense, backward=False)
         if record.probe_every is not None:
-            probe = Percentiles(record.percentiles, record.probe_size)
+            probe = Percentiles(record.percentiles, probe_examples(settings))
             self._probe_selection = selection_of(probe)
             self._probe_work = work_for(
                 self._layers,
-                record.probe_size,
+                probe_examples(settings),
                 dtype,
                 dense=dense,
-                sorting=sorting_size(record.probe_size),
+                sorting=sorting_size(probe_examples(settings)),
                 backward=False,
             )
 
@@ -189,7 +189,7 @@ class KernelsEngine:
             self._parameters,
             self._probe_work,
             self._test,
-            self._everything[: self.settings.record.probe_size],
+            self._everything[: probe_examples(self.settings)],
             self._probe_selection,
             rows.probe[0],
         )

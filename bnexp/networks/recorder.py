@@ -7,7 +7,7 @@ import torch  # noqa: TID253
 from numpy.typing import NDArray
 from torch import Tensor  # noqa: TID253
 
-from bnexp.config import Settings
+from bnexp.config import Settings, probe_examples
 from bnexp.networks.engine import MetricsRow, Rows, empty_rows
 from bnexp.networks.gradient_shift import GradientShiftRow
 from bnexp.recording.percentiles import Percentiles
@@ -24,7 +24,7 @@ class StackedRecorder:
         self.settings, self.runs = settings, runs
         record = settings.record
         self._batch = Percentiles(record.percentiles, settings.train.batch_size)
-        self._probe = Percentiles(record.percentiles, record.probe_size)
+        self._probe = Percentiles(record.percentiles, probe_examples(settings))
         self._failures: dict[int, tuple[int, str]] = {}  # the step and the reason, by run
         self._clear()
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor  # noqa: TID253
 from torch.nn import functional as F  # noqa: N812, TID253
 
-from bnexp.config import Settings, TrainConfig, recorded_layers
+from bnexp.config import Settings, TrainConfig, probe_examples, recorded_layers
 from bnexp.errors import ConfigError
 from bnexp.networks.engine import (
     DatasetArrays,
@@ -64,7 +64,7 @@ class TorchEngine:
         self._minibatches = [Minibatches(len(dataset.train_y), train.batch_size, s) for s in seeds]
         self._train_x, self._train_y = self._put(dataset.train_x), self._put(dataset.train_y)
         self._test_x, self._test_y = self._put(dataset.test_x), self._put(dataset.test_y)
-        self._probe_x = self._inputs(self._test_x[: record.probe_size]).expand(len(seeds), -1, -1)
+        self._probe_x = self._inputs(self._test_x[: probe_examples(settings)]).expand(len(seeds), -1, -1)
         # Sum and number of the losses since the last metrics row, of each run.
         self._losses = np.zeros((len(seeds), 2))
         self._recorded = [layer - 1 for layer in recorded_layers(settings)]
@@ -184,7 +184,9 @@ class TorchEngine:
 
     def _bias_norms(self, biases: Sequence[Tensor | None]) -> list[float]:
         """The Euclidean norm of these arrays (R, 1, U), together, for each run; NaN of none."""
-        squares = [np.square(host(b).astype(np.float64)).sum((1, 2)) for b in biases if b is not None]
+        squares = [
+            np.square(host(b).astype(np.float64)).sum((1, 2)) for b in biases if b is not None
+        ]
         norms: list[float] = np.sqrt(sum(squares, np.zeros(len(self.seeds)))).tolist()
         return norms if squares else [math.nan] * len(self.seeds)
 

@@ -1,6 +1,5 @@
 """Experiments without training: logs that behave like the paper's two networks."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,14 +31,21 @@ def settings(norm="none", *, steps=50_000, data="mnist", hidden=(100, 100, 100),
 class MadeUp(VariantResults):
     """Results whose logs are given, with nothing on the disk."""
 
-    LOGS = ("metrics", "probe", "minibatch", "gradient_shift")
+    GIVEN = ("metrics", "probe", "minibatch", "gradient_shift", "norm_parameters")
+    ABOUT = ("state", "step", "parameters", "seconds_per_step")
+    state = step = parameters = seconds_per_step = None
 
     @classmethod
-    def of(cls, results, **logs):
-        """The results with these logs."""
-        made = cls(results.name, results.settings, results.path, results.status)
-        vars(made).update(logs)
+    def of(cls, name, settings, **given):
+        """The results with these logs, and this to say about themselves."""
+        made = cls(name, settings, Path(name), ())
+        vars(made).update(given)
         return made
+
+    @property
+    def seeds(self):
+        """Those of the metrics."""
+        return self.metrics.seeds
 
 
 def percentile_log(values, every=1, hidden=(100, 100, 100), examples=60):
@@ -61,31 +67,26 @@ def run(variant, accuracy, probe, batch=None):
     nothing = np.full((rows, seeds), np.nan)
     steps = np.linspace(0, variant.settings.train.steps, rows).astype(np.int64)
     metrics = Metrics(steps, tuple(range(seeds)), 1 - accuracy, accuracy, nothing, nothing, nothing)
-    status = {
-        "state": "done",
-        "step": int(steps[-1]),
-        "parameters": 99_710,
-        "seconds_per_step": 1e-3,
-    }
     return MadeUp.of(
-        VariantResults(variant.name, flatten(variant.settings), Path(variant.name), status),
+        variant.name,
+        flatten(variant.settings),
+        state="done",
+        step=int(steps[-1]),
+        parameters=99_710,
+        seconds_per_step=1e-3,
         metrics=metrics,
         probe=probe,
         minibatch=batch,
         gradient_shift=None,
+        norm_parameters=None,
     )
 
 
 def other(run, **changes):
-    """The run with other metrics, probe, batch, variant or entries of its status."""
-    changed = replace(
-        run,
-        name=changes.pop("name", run.name),
-        settings=changes.pop("settings", run.settings),
-        status=run.status | changes.pop("status", {}),
-    )
-    kept = {key: getattr(run, key) for key in MadeUp.LOGS}
-    return MadeUp.of(changed, **(kept | changes))
+    """The run with another name, other settings or logs, or another state or step."""
+    name, settings = changes.pop("name", run.name), changes.pop("settings", run.settings)
+    kept = {key: getattr(run, key) for key in (*MadeUp.GIVEN, *MadeUp.ABOUT)}
+    return MadeUp.of(name, settings, **(kept | changes))
 
 
 def paths(norm, rng, rows, seeds, units):

@@ -316,8 +316,14 @@ class Parent:
 @pytest.mark.parametrize(
     ("fail", "text"),
     [
-        (no_memory_of_torch, "out of memory; use fewer --jobs, fewer units, or a smaller minibatch"),
-        (no_memory_of_numpy, "out of memory; use fewer --jobs, fewer units, or a smaller minibatch"),
+        (
+            no_memory_of_torch,
+            "out of memory; use fewer --jobs, fewer units, or a smaller minibatch",
+        ),
+        (
+            no_memory_of_numpy,
+            "out of memory; use fewer --jobs, fewer units, or a smaller minibatch",
+        ),
         (no_memory_for_a_library, "out of memory; use fewer --jobs, fewer units, or a smaller "),
         (mistake, "internal error (ValueError: a b); --debug shows where"),
     ],

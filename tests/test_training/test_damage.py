@@ -112,7 +112,9 @@ def test_a_damaged_file_is_named_or_makes_no_difference(experiments, tmp_path, n
     whole = {plan.name: contents(plan.folder) for plan in plans_of(experiment, done)}
     before = {folder: reading(folder) for folder in (done, stopped)}
     paths = {
-        folder: sorted(p for p in folder.rglob("*.*") if p.is_file() and p.name not in {LOCK, HOLDER})
+        folder: sorted(
+            p for p in folder.rglob("*.*") if p.is_file() and p.name not in {LOCK, HOLDER}
+        )
         for folder in (done, stopped)
     }
     for case in range(CASES // 2):

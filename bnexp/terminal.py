@@ -1,0 +1,69 @@
+"""What a user sees of the runs while they train: a bar on a terminal, and lines elsewhere."""
+
+import math
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+import typer
+
+if TYPE_CHECKING:  # loading it takes longer than `bnexp --help` may take
+    from bnexp.training.scheduler import Tally
+
+LINE_SECONDS = 10.0  # between two lines where there is no terminal
+
+
+def say(text: str) -> None:
+    """Show a line to the user, on stderr: stdout is for data."""
+    typer.echo(text, err=True)
+
+
+class Progress:
+    """A tqdm bar on a terminal, and one line every ten seconds elsewhere."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._next = time.monotonic() + LINE_SECONDS
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(unit="step", unit_scale=True, leave=False, dynamic_ncols=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def say(self, text: str) -> None:
+        """Show a line to the user."""
+        if self._bar is None:
+            say(text)
+        else:
+            self._bar.write(text, file=sys.stderr)
+
+    def update(self, tally: "Tally") -> None:
+        """Show how far all runs are."""
+        if self._bar is not None:
+            self._bar.total = tally.steps
+            if self._bar.n == 0:
+                # What an earlier command did says nothing of the speed of this one.
+                self._bar.initial = tally.made
+            self._bar.set_description_str(f"{tally.done}/{tally.runs} runs", refresh=False)
+            self._bar.set_postfix_str(latest(tally), refresh=False)
+            self._bar.update(tally.made - self._bar.n)
+        elif time.monotonic() >= self._next:
+            self._next += LINE_SECONDS
+            told = f"{tally.done} of {tally.runs} runs, {tally.made:,} of {tally.steps:,} steps"
+            say("; ".join(filter(None, [told, latest(tally)])))
+
+
+def latest(tally: "Tally") -> str:
+    """The last loss and accuracy of the run under way that is the farthest."""
+    known = [each for each in tally.working.values() if not math.isnan(each.accuracy)]
+    if not known:
+        return ""
+    run = max(known, key=lambda each: each.step)
+    loss = "" if math.isnan(run.loss) else f"loss {run.loss:.3f}, "
+    return f"{run.plan.name}: {loss}accuracy {run.accuracy:.3f}"
