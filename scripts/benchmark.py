@@ -33,7 +33,7 @@ SIZES = (784, 100, 100, 100, 10)
 Steps = Iterator[None]  # a generator that makes one step each time it is advanced
 
 
-def batches(count: int) -> Any:  # noqa: ANN401
+def batches(count: int) -> Any:
     """The same batches for every peer."""
     import torch
 
@@ -53,7 +53,7 @@ def tensors() -> tuple[Any, Any]:
     return torch.from_numpy(data.train_x), torch.from_numpy(data.train_y)
 
 
-def torch_net(norm: bool) -> Any:  # noqa: ANN401, FBT001
+def torch_net(norm: bool) -> Any:
     """The network as people write it."""
     from torch import nn
 
@@ -68,7 +68,7 @@ def torch_net(norm: bool) -> Any:  # noqa: ANN401, FBT001
     return net
 
 
-def usual_loader(count: int) -> Any:  # noqa: ANN401
+def usual_loader(count: int) -> Any:
     """A DataLoader with transforms."""
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
@@ -82,7 +82,7 @@ def usual_loader(count: int) -> Any:  # noqa: ANN401
     return DataLoader(dataset, batch_sampler=batches(count).tolist())
 
 
-def hooked(net: Any) -> list[Any]:  # noqa: ANN401
+def hooked(net: Any) -> list[Any]:
     """Forward hooks that keep the input of each sigmoid."""
     from torch import nn
 
@@ -126,17 +126,17 @@ def lightning(count: int, *, norm: bool) -> Steps:
             self.net = torch_net(norm)
             self.seen = hooked(self.net)
 
-        def training_step(self, batch: Any, _: int) -> Any:  # noqa: ANN401
+        def training_step(self, batch: Any, _: int) -> Any:
             x, y = batch
             loss = torch.nn.functional.cross_entropy(self.net(x), y)
             rows.append(np.stack([np.percentile(z, Q, axis=0) for z in self.seen]))
             self.seen.clear()
             return loss
 
-        def configure_optimizers(self) -> Any:  # noqa: ANN401
+        def configure_optimizers(self) -> Any:
             return torch.optim.SGD(self.parameters(), LR)
 
-        def on_train_batch_end(self, *_: Any) -> None:  # noqa: ANN401
+        def on_train_batch_end(self, *_: Any) -> None:
             marks.append(time.perf_counter())
 
     trainer = L.Trainer(
@@ -189,7 +189,7 @@ def jax_scan(count: int, *, norm: bool, record: bool) -> Steps:
     shift, scale = [jnp.zeros(u) for u in SIZES[1:]], [jnp.ones(u) for u in units]
     running = [(jnp.zeros(u), jnp.ones(u)) for u in units] if norm else []
 
-    def loss(params: Any, x: Any, y: Any) -> Any:  # noqa: ANN401
+    def loss(params: Any, x: Any, y: Any) -> Any:
         weights, shift, scale = params
         seen, statistics = [], []
         for w, b, g in zip(weights[:-1], shift[:-1], scale, strict=True):
@@ -203,7 +203,7 @@ def jax_scan(count: int, *, norm: bool, record: bool) -> Steps:
         logits = jax.nn.log_softmax(x @ weights[-1] + shift[-1])
         return -logits[jnp.arange(BATCH), y].mean(), (jnp.concatenate(seen, 1), statistics)
 
-    def step(carry: Any, index: Any) -> Any:  # noqa: ANN401
+    def step(carry: Any, index: Any) -> Any:
         params, running = carry
         gradient, (seen, statistics) = jax.grad(loss, has_aux=True)(
             params, x_all[index], y_all[index]
@@ -279,7 +279,7 @@ PEERS: dict[str, tuple[Callable[..., Steps], dict[str, Any], int, str | None]] =
 REFERENCE = "matrix products, torch.mm"
 
 
-def measure(name: str, norm: bool) -> float:  # noqa: FBT001
+def measure(name: str, norm: bool) -> float:
     """Microseconds a step, in this process; the first fifth of the steps warms up."""
     import torch
 
@@ -297,7 +297,7 @@ def measure(name: str, norm: bool) -> float:  # noqa: FBT001
     return 1e6 * (time.perf_counter() - begin) / (count - 1 - warm)
 
 
-def measure_apart(name: str, norm: bool) -> float:  # noqa: FBT001
+def measure_apart(name: str, norm: bool) -> float:
     """The same in a process of its own, in the environment of a run."""
     from bnexp.training.worker import environment
 
@@ -305,7 +305,7 @@ def measure_apart(name: str, norm: bool) -> float:  # noqa: FBT001
     # A machine's own setting would handicap those who use OpenBLAS, and them alone.
     os.environ.pop("OPENBLAS_CORETYPE", None)
     with environment(threads=1):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
     return float(done.stdout.splitlines()[-1])

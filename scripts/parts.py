@@ -77,11 +77,11 @@ def products() -> dict[str, float]:
 def normalization() -> dict[str, float]:
     """BN of one layer, and the update of all weights: bnexp's calls, and torch's."""
     import torch
-
-    from bnexp.config.experiment import TrainConfig
     from bnexp.networks.backend import NumpyBackend
     from bnexp.networks.batchnorm import BatchNorm, LayerWork
     from bnexp.networks.optimizer import SGD
+
+    from bnexp.config.experiment import TrainConfig
 
     torch.set_num_threads(1)
     to, rng = NumpyBackend("float32"), np.random.default_rng(0)
@@ -176,7 +176,7 @@ def main() -> None:
         os.environ["OPENBLAS_CORETYPE"] = kernels
         with environment(threads=1):
             command = [sys.executable, __file__, "--measure"]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
         found.append(json.loads(done.stdout))
     lines = [f"| us a call | OpenBLAS {' | '.join(KERNELS)} |", "|---|---|---|"]
     lines += [

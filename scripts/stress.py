@@ -61,7 +61,7 @@ def run_folders(out: Path) -> list[Path]:
 def start(config: Path, out: Path, *overrides: str) -> subprocess.Popen[str]:
     """The user's command, at the head of a process group of its own."""
     command = [sys.executable, "-m", "bnexp", "train", "--config", str(config), "--out", str(out)]
-    return subprocess.Popen(  # noqa: S603
+    return subprocess.Popen(
         [*command, *overrides],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

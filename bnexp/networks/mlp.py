@@ -4,9 +4,9 @@ from collections import OrderedDict
 from typing import Any
 
 import numpy as np
-import torch  # noqa: TID253
+import torch
 from numpy.typing import NDArray
-from torch import nn  # noqa: TID253
+from torch import nn
 
 from bnexp.config import ModelConfig
 from bnexp.data.streams import generator

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch  # noqa: TID253
-from torch import Tensor, nn  # noqa: TID253
-from torch.nn import functional as F  # noqa: N812, TID253
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from bnexp.config import ModelConfig
 from bnexp.networks.mlp import StateDict, activation_module, linear_name

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch  # noqa: TID253
+import torch
 from numpy.typing import NDArray
-from torch import Tensor  # noqa: TID253
-from torch.nn import functional as F  # noqa: N812, TID253
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from bnexp.config import Settings, TrainConfig, probe_examples, recorded_layers
 from bnexp.errors import ConfigError
@@ -24,7 +24,6 @@ from bnexp.networks.engine import (
     Minibatches,
     Rows,
     State,
-    empty_rows,
     is_due,
 )
 from bnexp.networks.gradient_shift import GradientShiftRow, gradient_shift
@@ -64,7 +63,9 @@ class TorchEngine:
         self._minibatches = [Minibatches(len(dataset.train_y), train.batch_size, s) for s in seeds]
         self._train_x, self._train_y = self._put(dataset.train_x), self._put(dataset.train_y)
         self._test_x, self._test_y = self._put(dataset.test_x), self._put(dataset.test_y)
-        self._probe_x = self._inputs(self._test_x[: probe_examples(settings)]).expand(len(seeds), -1, -1)
+        self._probe_x = self._inputs(self._test_x[: probe_examples(settings)]).expand(
+            len(seeds), -1, -1
+        )
         # Sum and number of the losses since the last metrics row, of each run.
         self._losses = np.zeros((len(seeds), 2))
         self._recorded = [layer - 1 for layer in recorded_layers(settings)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-import torch  # noqa: TID253
+import torch
 
 from bnexp.config import Settings
 from bnexp.data.datasets import Dataset

@@ -1,7 +1,7 @@
 """Checks of batch normalization (BN) by itself: forward, backward, moving averages."""
 
 import numpy as np
-import torch  # noqa: TID253
+import torch
 
 from bnexp.networks.backend import NumpyBackend
 from bnexp.networks.batchnorm import BatchNorm, LayerWork, Statistics, update_running

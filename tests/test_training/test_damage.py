@@ -85,7 +85,7 @@ def attempt(action, *args):
     try:
         return action(*args)
     except BnexpError as error:
-        assert len(str(error).splitlines()) <= 2  # noqa: PT017
+        assert len(str(error).splitlines()) <= 2
         return None
 
 

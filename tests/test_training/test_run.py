@@ -7,7 +7,6 @@ import re
 import numpy as np
 import pytest
 import torch
-from bnexp.networks.mlp import mlp
 from helpers.experiments import contents, go, read
 
 from bnexp.data import datasets as data
@@ -15,6 +14,7 @@ from bnexp.data import streams
 from bnexp.errors import ConfigError, DamagedError, LockedError, RunError, StorageError
 from bnexp.files import checkpoint, locks, run_folder
 from bnexp.files.status import STATUS, read_status
+from bnexp.networks.mlp import mlp
 from bnexp.training import run as training
 
 
@@ -213,7 +213,7 @@ def test_two_processes_never_write_one_run(small_plan, monkeypatch):
     """The second is refused with host and pid."""
     plan = small_plan()
     original = training.locked
-    monkeypatch.setattr(training, "locked", lambda folder, wait: original(folder, wait=0))  # noqa: ARG005
+    monkeypatch.setattr(training, "locked", lambda folder, wait: original(folder, wait=0))
     with (
         locks.locked(plan.folder),
         pytest.raises(LockedError, match=r"in use by process \d+ on "),

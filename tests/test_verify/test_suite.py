@@ -6,6 +6,8 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
+from bnexp.networks.batchnorm import BatchNorm
+from bnexp.networks.model import Network
 from helpers.synthetic import fig1
 
 from bnexp.analysis import results as reader
@@ -25,8 +27,6 @@ from bnexp.errors import DamagedError, StorageError
 from bnexp.files import checkpoint
 from bnexp.files import run_folder as runlog
 from bnexp.networks import model
-from bnexp.networks.batchnorm import BatchNorm
-from bnexp.networks.model import Network
 from bnexp.training import run as train
 from bnexp.verify import folding as fold
 from bnexp.verify import normalization as norm
