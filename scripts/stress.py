@@ -1,4 +1,4 @@
-"""Kill a real experiment at random moments until it ends; its files must equal an undisturbed one's.
+"""Kill a real experiment at random moments until it ends; its files must be as if undisturbed.
 
     python scripts/stress.py --repetitions 50 --seed 0
 
@@ -110,7 +110,7 @@ def workers(out: Path) -> list[int]:
 
 
 def interrupt(process: subprocess.Popen[str], out: Path, how: str, share: float) -> bool:
-    """Send one signal; False where nobody is left to send it to. `share` of 1 chooses the worker."""
+    """Send one signal; False where nobody is left to hear it. `share` of 1 chooses the worker."""
     number = getattr(signal, how.split(maxsplit=1)[0])
     pids = workers(out) if how.endswith("to one worker") else [process.pid]
     if not pids or process.poll() is not None:

@@ -19,7 +19,7 @@ from bnexp.data import datasets
 from bnexp.errors import BnexpError, ConfigError, RunError
 from bnexp.files.atomic import extent, read_whole
 from bnexp.files.locks import locked, storage_errors
-from bnexp.files.run_folder import MODEL, RunPlan, binding_settings
+from bnexp.files.run_folder import MODEL, RunPlan, axes_of, binding_settings, read_axes
 from bnexp.files.status import read_status
 from bnexp.networks.engine import Engine, Rows
 from bnexp.training.engines import make_engine
@@ -75,7 +75,8 @@ def train(plans: Sequence[RunPlan], made_with: Mapping[str, Any], reporter: Repo
 def is_done(plan: RunPlan) -> bool:
     """Whether a run with these settings has made all its steps, and its final network is there.
 
-    A run whose status cannot be read, or whose network is not the one written, is not done.
+    A run whose status cannot be read, or whose network or description of the logs is not the one
+    written, is not done: it is continued from its last checkpoint, which makes these files again.
 
     Raises:
         ConfigError: the folder holds a run with other settings; the text names the keys.
@@ -95,6 +96,8 @@ def is_done(plan: RunPlan) -> bool:
                 "Use --out DIR for another folder, or --restart to discard the results there."
             )
         if status.state != "done" or status.step != plan.settings.train.steps:
+            return False
+        if read_axes(plan.folder) != axes_of(plan.settings):
             return False
         found = extent(read_whole(plan.folder / MODEL, "", 1 << 36))
     except BnexpError as error:

@@ -35,9 +35,9 @@ class Reporter:
         """Keep a line for the user."""
         self.said.append(text)
 
-    def progress(self, plan, step, loss, accuracy):
-        """Keep how far the run was."""
-        self.steps.append(step)
+    def progress(self, *told):
+        """Keep how far the run was: its plan, step, loss and accuracy."""
+        self.steps.append(told)
 
 
 class Listener:
