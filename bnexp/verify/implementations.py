@@ -1,13 +1,14 @@
 """The implementations of batch normalization that the checks measure.
 
-The checks know one door: a class that is made like `torch.nn.BatchNorm1d(units, eps=..., momentum=
-..., dtype=...)` and whose modules have its parameters (`weight` is gamma, `bias` is beta), its
-buffers (`running_mean`, `running_var`), and its two modes, `train()` and `eval()`. torch's own class
-is one implementation. A test passes a class with a mistake in it, and the check must fail.
+The checks know one door: a subclass of `torch.nn.BatchNorm1d`. Its modules have the parameters
+`weight` (gamma) and `bias` (beta), the buffers `running_mean` and `running_var`, and two modes,
+`train()` and `eval()`. torch's own class is one implementation. A test passes a class with a
+mistake in it, and the check must fail.
 """
 
 import functools
 from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
 
 import torch  # noqa: TID253
 from torch import nn  # noqa: TID253
@@ -18,19 +19,40 @@ BatchNorm = type[nn.BatchNorm1d]
 EPS, MOMENTUM = 1e-5, 0.1
 
 
+class NormTensors(NamedTuple):
+    """What a batch norm holds for each unit (units,): the tensors themselves, not copies."""
+
+    gamma: torch.Tensor
+    beta: torch.Tensor
+    mean: torch.Tensor  # running
+    var: torch.Tensor  # running
+
+
+class OfImplementations(Protocol):
+    """Measures each of these implementations; `None` stands for all that are installed."""
+
+    def __call__(self, norms: Mapping[str, BatchNorm] | None = None) -> Finding:
+        """Measure."""
+
+
+def tensors(norm: nn.Module) -> NormTensors:
+    """The parameters and running statistics of a batch norm."""
+    if (
+        not isinstance(norm, nn.BatchNorm1d)
+        or norm.running_mean is None
+        or norm.running_var is None
+    ):
+        raise TypeError(f"{norm} is no batch norm with running statistics")
+    return NormTensors(norm.weight, norm.bias, norm.running_mean, norm.running_var)
+
+
 def implementations() -> dict[str, BatchNorm]:
     """Every implementation that is installed here, by name."""
     return {"torch": nn.BatchNorm1d}
 
 
-def for_each_implementation(
-    measure: Callable[[BatchNorm], Finding],
-) -> Callable[[Mapping[str, BatchNorm] | None], Finding]:
-    """Measure every implementation. The claim holds if it holds for each of them.
-
-    The function that is made takes the implementations by name; `None` stands for all that are
-    installed.
-    """
+def for_each_implementation(measure: Callable[[BatchNorm], Finding]) -> OfImplementations:
+    """Measure every implementation. The claim holds if it holds for each of them."""
 
     @functools.wraps(measure)
     def run(norms: Mapping[str, BatchNorm] | None = None) -> Finding:
