@@ -62,7 +62,7 @@ class DamagedError(StorageError):
     """A file of a run is not what was written."""
 
 
-class InterruptedRun(BnexpError):  # noqa: N818  (it is no error of the run)
+class InterruptedRun(BnexpError):
     """Stopped by a signal, after a clean checkpoint."""
 
     exit_code = 130

@@ -35,18 +35,22 @@ Steps = Iterator[None]  # a generator that makes one step each time it is advanc
 
 def batches(count: int) -> Any:  # noqa: ANN401
     """The same batches for every peer."""
-    from bnexp.data.datasets import batch_order
+    import torch
 
-    return batch_order(60_000, BATCH, 0, 0)[:count]
+    from bnexp.data.streams import batch_order
+
+    return torch.from_numpy(batch_order(60_000, BATCH, 0, 0)[:count])
 
 
 def tensors() -> tuple[Any, Any]:
     """Binarised MNIST as two tensors."""
+    import torch
+
     from bnexp.config.experiment import DataConfig
     from bnexp.data.datasets import load
 
     data = load(DataConfig())
-    return data.train_x, data.train_y
+    return torch.from_numpy(data.train_x), torch.from_numpy(data.train_y)
 
 
 def torch_net(norm: bool) -> Any:  # noqa: ANN401, FBT001

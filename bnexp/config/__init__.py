@@ -1,7 +1,53 @@
 """The experiment's YAML: its keys and their meaning, and every mistake in it with its place.
 
-`schema` is the reference of the keys: type, allowed values, default and meaning of each. `parsing`
-turns YAML text into typed values and notes every mistake with its line. `experiment` puts the
-values together to variants and grids, and writes them back. `suggestions` holds "did you mean".
-This room imports only `bnexp.errors`. Begin reading in `schema`.
+`schema` is the reference of the keys: type, allowed values, default and meaning of each.
+`constraints` holds what several keys say together, `parsing` turns YAML text into typed values and
+notes every mistake with its line, and `suggestions` holds "did you mean". `experiment` puts the
+values together to variants and grids; `serialization` writes them back, and `sources` finds the
+config files. This room imports only `bnexp.errors`. Begin reading in `schema`.
+
+Other rooms import the names below from here.
 """
+
+from bnexp.config.constraints import DATASET_SIZES, Sizes, probe_examples, recorded_layers
+from bnexp.config.experiment import load
+from bnexp.config.schema import (
+    DataConfig,
+    Experiment,
+    ModelConfig,
+    RecordConfig,
+    Settings,
+    TrainConfig,
+    Value,
+    Variant,
+    differences,
+    flatten,
+    settings_of,
+)
+from bnexp.config.serialization import dump
+from bnexp.config.sources import header, packaged
+from bnexp.config.suggestions import shorten, suggestion
+
+__all__ = [
+    "DATASET_SIZES",
+    "DataConfig",
+    "Experiment",
+    "ModelConfig",
+    "RecordConfig",
+    "Settings",
+    "Sizes",
+    "TrainConfig",
+    "Value",
+    "Variant",
+    "differences",
+    "dump",
+    "flatten",
+    "header",
+    "load",
+    "packaged",
+    "probe_examples",
+    "recorded_layers",
+    "settings_of",
+    "shorten",
+    "suggestion",
+]

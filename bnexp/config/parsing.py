@@ -1,36 +1,46 @@
 """YAML text to typed values, each mistake with its place.
 
-PyYAML composes the text to nodes, which know their line and column. Values are read from the nodes
-here, by type hints; PyYAML's constructors, which make objects, are never called. They also take
-`1e-3` for text, `no` for false and `1:30` for 90.
+PyYAML composes the text into nodes, which know their line and column. The values are read from the
+nodes here, by type hints. PyYAML's own constructors are never called: they make Python objects of
+tags, and they read `1e-3` as text, `no` as false and `1:30` as 90.
 """
 
-import difflib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 
-from bnexp.config.schema import HINTS, INVALID, broken
+from bnexp.config.schema import HINTS, INVALID, Value, violation
+from bnexp.config.suggestions import shorten, suggestion
 
-# The type of a value: bool, int, float, str, None, Literal of texts, tuple[item, ...] or a union,
-# each perhaps Annotated with rules; or a dict: the types of a map's keys, or of ANY key.
+# The last two are here for callers that still look for them here.
+__all__ = ["ANY", "NULL", "Reader", "shorten", "suggestion"]
+
+# What type a node's value has: bool, int, float, str, None, a Literal of texts, tuple[item, ...],
+# or a union of these, each perhaps Annotated with rules. Or it is a dict: then the node is a map,
+# and the dict gives the type of each key's value, or that of every key under ANY.
 Hint = Any
 
 ANY = "*"
 NULL, _TEXT = "tag:yaml.org,2002:null", "tag:yaml.org,2002:str"
 
-_NUMBER = r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?"
+_NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _NOUNS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
 _NOUNS[NoneType] = "null"
+_MAX_DEPTH = 20  # of lists and maps inside each other
 _origin: Callable[[Hint], Any] = get_origin
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses tags, which make objects; aliases, whose expansion has no bound; deep nesting."""
+    """Refuses what an experiment has no use for and what can do harm.
+
+    Tags make objects. Aliases can stand for each other, so that ten lines expand to gigabytes.
+    Deep nesting exhausts Python's stack.
+    """
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
@@ -39,8 +49,8 @@ class _Loader(yaml.SafeLoader):
             problem = f"anchors and aliases ('{shorten(event.anchor)}') are not read"
         elif tag := getattr(event, "tag", None):
             problem = f"tags ('{shorten(tag)}') are not read"
-        elif len(self.states) > 20:  # the parser has one for each open list and map
-            problem = "nested deeper than 20 levels"
+        elif len(self.states) > _MAX_DEPTH:  # the parser keeps a state for each open list and map
+            problem = f"nested deeper than {_MAX_DEPTH} levels"
         if problem:
             problem += "; write plain values"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
@@ -48,30 +58,40 @@ class _Loader(yaml.SafeLoader):
 
 
 class Reader:
-    """Reads nodes as values, and goes on after a mistake: all end up in `mistakes`."""
+    """Reads nodes as values and goes on after a mistake.
+
+    Attributes:
+        mistakes: what is wrong, one line each.
+        nodes: the node of each value that was read, by its dotted path.
+        names: the node of the key that each path ends in.
+    """
 
     def __init__(self) -> None:
         self.mistakes: list[str] = []
-        self.nodes: dict[str, yaml.Node] = {}  # of each value that was read, by dotted path
-        self.names: dict[str, yaml.Node] = {}  # of the last key of each path
+        self.nodes: dict[str, yaml.Node] = {}
+        self.names: dict[str, yaml.Node] = {}
         self._overrides: set[str] = set()
 
     def report(self, path: str, problem: str, node: yaml.Node | None = None) -> None:
-        """Add a mistake as `place: path: problem`; the place is the value's, if not a node's."""
+        """Add a mistake as `place: path: problem`.
+
+        The place is that of `node`, or else that of the value that was read at the path.
+        """
         place, shown = self._place(node or self.nodes[path]), map(shorten, path.split("."))
         self.mistakes.append(": ".join(filter(None, (place, ".".join(shown), problem))))
 
     def overridden(self, path: str) -> bool:
-        """Whether a value comes from an override."""
-        return self.nodes[path].start_mark.name in self._overrides
+        """Whether the value at a path comes from an override."""
+        return path in self.nodes and self.nodes[path].start_mark.name in self._overrides
 
     def _place(self, node: yaml.Node) -> str:
         mark = node.start_mark
-        whole = mark.name in self._overrides
-        return mark.name if whole else f"{mark.name}:{mark.line + 1}:{mark.column + 1}"
+        if mark.name in self._overrides:
+            return mark.name  # it holds the override's whole text
+        return f"{mark.name}:{mark.line + 1}:{mark.column + 1}"
 
     def compose(self, text: str, name: str) -> yaml.Node | None:
-        """The root node of a text that is one YAML document, or None after a mistake."""
+        """The root node of a text that is one YAML document, or `None` after a mistake."""
         mark, problem = yaml.Mark(name, 0, 0, 0, None, 0), "empty; nothing is set here"
         try:
             loader = _Loader(text)
@@ -82,7 +102,7 @@ class Reader:
             before, bad = text[: error.position], text[error.position]
             mark.line, mark.column = before.count("\n"), len(before.rpartition("\n")[2])
             problem = f"character {bad!a} is not allowed"
-            if "\udc80" <= bad <= "\udcff":  # what "surrogateescape" makes of bytes beyond UTF-8
+            if "\udc80" <= bad <= "\udcff":  # "surrogateescape" makes these of bytes beyond UTF-8
                 problem = f"not UTF-8 (byte 0x{ord(bad) - 0xDC00:02x})"
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or mark
@@ -93,15 +113,20 @@ class Reader:
         self.report("", problem, yaml.ScalarNode("", "", mark))
         return None
 
-    def override(self, node: yaml.Node, text: str, name: str) -> None:
-        """Set one value in a tree, as `key.path=value`; what is new has the name as its place."""
+    def override(self, root: yaml.Node, text: str, name: str) -> None:
+        """Set one value in a tree of nodes, given as `key.path=value`.
+
+        The text is walked key by key from the root down, and maps that are not there yet are made.
+        The new nodes carry `name` as their place, so that a mistake in them names the override.
+        """
         self._overrides.add(name)
         mark = yaml.Mark(name, 0, 0, 0, None, 0)
-        path, end, rest = "", ".", text
+        node, path, end, rest = root, "", ".", text
         while end == ".":
             known = [str(key.value) for key, _ in node.value]
-            # The name of a variant may hold dots and "=".
+            # A variant's name may hold dots and "=", so the longest key that fits is tried first.
             fitting = [key for key in known if rest.startswith((f"{key}.", f"{key}="))]
+            # The keys of a grid are dotted themselves: grid.model.norm=[none, batch].
             first = re.split("=" if path == "grid" else "[.=]", rest, maxsplit=1)[0]
             key = max(fitting, key=len, default=first)
             end, rest = rest[len(key) : len(key) + 1], rest[len(key) + 1 :]
@@ -124,8 +149,11 @@ class Reader:
                 node = child
         return None
 
-    def value(self, node: yaml.Node, hint: Hint, path: str = "") -> Any:  # noqa: ANN401
-        """The value of a node as the type hint says, lists as tuples; INVALID after a mistake."""
+    def value(self, node: yaml.Node, hint: Hint, path: str = "") -> Value:
+        """The value of a node as its type hint says, with lists as tuples.
+
+        After a mistake, which is reported, it is `INVALID`.
+        """
         self.nodes[path] = node
         if isinstance(hint, dict):
             return self._map(node, hint, path)
@@ -139,7 +167,7 @@ class Reader:
                 if INVALID in value:
                     return INVALID
             if value is not INVALID:
-                if problem := broken(rules, value):
+                if problem := violation(rules, value):
                     got = f", got {_shown(node)}" if isinstance(node, yaml.ScalarNode) else ""
                     self.report(path, f"{problem}{got}")
                 return INVALID if problem else value
@@ -147,7 +175,7 @@ class Reader:
         return INVALID
 
     def _map(self, node: yaml.Node, hints: Mapping[str, Hint], path: str) -> dict[str, Any]:
-        """The values of a map by key; of nothing at all (`model:`), none."""
+        """The values of a map by key; none where nothing follows the colon, as in `model:`."""
         if not isinstance(node, yaml.MappingNode) and node.tag != NULL:
             self.report(path, f"expected a map (key: value), got {_shown(node)}")
         values: dict[str, Any] = {}
@@ -165,50 +193,46 @@ class Reader:
                     self.value(key, str, here)
                 values[name] = self.value(child, hints.get(name, hints.get(ANY)), here)
             else:
-                home = [dotted for dotted in HINTS if dotted.endswith(f".{name}")]
-                near = f"; did you mean '{home[0]}'?" if home else suggestion(name, hints)
-                near = near or f"; expected one of {', '.join(hints)}"
-                self.report(here, f"unknown key{near}", key)
+                self.report(here, f"unknown key{_key_advice(name, hints)}", key)
         return values
 
 
-def shorten(text: str) -> str:
-    """The text as it can stand in an error: printable, at most 60 characters."""
-    text = text if text.isprintable() else ascii(text)[1:-1]
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """`; did you mean '...'?` with the nearest of the known words, or nothing."""
-    close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.65)
-    return f"; did you mean '{close[0]}'?" if close else ""
+def _key_advice(name: str, hints: Mapping[str, Hint]) -> str:
+    """What may have been meant by a key that is not there."""
+    elsewhere = [dotted for dotted in HINTS if dotted.endswith(f".{name}")]
+    if elsewhere:
+        return f"; did you mean '{elsewhere[0]}'?"
+    return suggestion(name, hints) or f"; expected one of {', '.join(hints)}"
 
 
 def _shown(node: yaml.Node) -> str:
-    """What was found, in an error."""
+    """What was found, as an error says it."""
     if not isinstance(node, yaml.ScalarNode):
         return "a list" if isinstance(node, yaml.SequenceNode) else "a map"
     text = shorten(node.value)
     return f"'{text}'" if node.style else text or "nothing"
 
 
-def _scalar(node: yaml.Node, option: Hint) -> Any:  # noqa: ANN401, PLR0911
-    """The value of a scalar, or INVALID."""
+def _scalar(node: yaml.Node, option: Hint) -> Value:
+    """The value of a scalar node as one type, or `INVALID`."""
     if not isinstance(node, yaml.ScalarNode):
         return INVALID
-    text: str = node.value
-    number = re.fullmatch(_NUMBER, text)
     if option is str:
-        return text if node.style or (node.tag == _TEXT and not number) else INVALID
-    if text in get_args(option):  # of a Literal
-        return text
-    if node.style:  # quoted
-        return INVALID
-    if option is float and number and math.isfinite(float(text)):
+        is_text = node.style or (node.tag == _TEXT and not _NUMBER.fullmatch(node.value))
+        return node.value if is_text else INVALID
+    if node.value in get_args(option):  # the texts of a Literal
+        return node.value
+    return INVALID if node.style else _unquoted(node, option)
+
+
+def _unquoted(node: yaml.ScalarNode, option: Hint) -> Value:
+    """The number, boolean or null that stands in a scalar node without quotes, or `INVALID`."""
+    text: str = node.value
+    if option is float and _NUMBER.fullmatch(text) and math.isfinite(float(text)):
         return float(text)
-    if option is int and re.fullmatch("[-+]?(0|[1-9][0-9]*)", text):
+    if option is int and _WHOLE.fullmatch(text):
         return int(text[:30])  # Python refuses to read thousands of digits; no key allows so many
-    if option is bool and text in ("true", "false"):
+    if option is bool and text in {"true", "false"}:
         return text == "true"
     return None if option is NoneType and node.tag == NULL else INVALID
 

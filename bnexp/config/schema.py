@@ -1,18 +1,24 @@
-"""The keys of an experiment's YAML: the reference of what each means, allows and defaults to.
+"""The keys of an experiment's YAML: what each one means, which values it takes, and its default.
 
-Types hold the allowed values, defaults are the YAML's, and a comment at a key says what it means.
+The dataclasses `DataConfig`, `ModelConfig`, `TrainConfig` and `RecordConfig` are the reference, one
+for each section of the YAML. The type of a field says which values are allowed, its default is the
+default of the YAML, and the comment at the field says what the key means.
+
+A *dotted key* names a key with its section, such as `model.norm`. Flat settings are a mapping from
+dotted keys to values.
 """
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal, get_type_hints
 
 Value = Any  # of a key: bool, int, float, str, None, or a tuple of numbers
-Values = Mapping[str, Value]  # by dotted key
-INVALID: Value = object()  # what could not be read as the value of a key
-# Beside a type in `Annotated`: what must hold of a value, and what to say if it does not.
+INVALID: Value = object()  # stands for the value of a key that could not be read
+
+# A rule says what must hold of a value, and what an error says where it does not. Rules stand
+# beside the type in `Annotated`.
 Rule = tuple[Callable[[Any], object], str]
 
 
@@ -21,41 +27,48 @@ def within(low: float, high: float) -> Rule:
     return lambda value: low <= value <= high, f"must be {low} to {high}"
 
 
-def sized(most: int) -> Rule:
+def of_length(most: int) -> Rule:
     """The rule that a list holds 1 to `most` values."""
     return lambda items: 1 <= len(items) <= most, f"must hold 1 to {most} values"
 
 
-ABOVE_0: Rule = (lambda value: value > 0, "must be above 0")
-PRINTABLE: Rule = (lambda text: text and text.isprintable(), "must be printable text")
-UNIQUE: Rule = (lambda items: len({*items}) == len(items), "must hold each value once")
-LISTED: Rule = (len, "must be a list of at least one value")
-RISING: Rule = (lambda x: [*x] == sorted({*x}), "must be in ascending order, each value once")
-# A name becomes a folder, on any system, beside the experiment's own files.
-_LETTERS = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.,=+-]{0,98}[A-Za-z0-9_])?")
-_OWN = re.compile(r"(?!(config\.yaml|summary\.json|report\.html|figures)$)", re.IGNORECASE)
-_DEVICE = re.compile(r"(?!(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$))", re.IGNORECASE)
-NAME_RULES: tuple[Rule, ...] = (
-    (_LETTERS.fullmatch, "must be 1 to 100 letters, digits or _, and inside it also . , = + -"),
-    (_OWN.match, "must not be the name of one of the experiment's own files"),
-    (_DEVICE.match, "must not be a device of Windows"),
-)
-
-Name = Annotated[str, *NAME_RULES]
-Seeds = Annotated[tuple[Annotated[int, within(0, 2**32 - 1)], ...], sized(1000), UNIQUE]
-Count = Annotated[int, within(1, 10**9)]
-Percentile = Annotated[float, within(0, 100)]
-Positive = Annotated[float, ABOVE_0]
-NotNegative = Annotated[float, (lambda value: value >= 0, "must be at least 0")]
-
-
-def broken(rules: Iterable[Rule], value: Value) -> str | None:
-    """The problem of the first rule that a value breaks."""
+def violation(rules: Iterable[Rule], value: Value) -> str | None:
+    """What an error says of the first rule that a value breaks; `None` if it breaks none."""
     return next((problem for holds, problem in rules if not holds(value)), None)
 
 
+ABOVE_0: Rule = (lambda value: value > 0, "must be above 0")
+AT_LEAST_0: Rule = (lambda value: value >= 0, "must be at least 0")
+PRINTABLE: Rule = (lambda text: text and text.isprintable(), "must be printable text")
+UNIQUE: Rule = (lambda items: len({*items}) == len(items), "must hold each value once")
+NOT_EMPTY: Rule = (len, "must be a list of at least one value")
+RISING: Rule = (lambda x: [*x] == sorted({*x}), "must be in ascending order, each value once")
+
+# A name becomes a folder beside the experiment's own files, on any system.
+_LETTERS = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.,=+-]{0,98}[A-Za-z0-9_])?")
+_NOT_OURS = re.compile(r"(?!(config\.yaml|summary\.json|report\.html|figures)$)", re.IGNORECASE)
+_NO_DEVICE = re.compile(r"(?!(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$))", re.IGNORECASE)
+NAME_RULES: tuple[Rule, ...] = (
+    (_LETTERS.fullmatch, "must be 1 to 100 letters, digits or _, and inside it also . , = + -"),
+    (_NOT_OURS.match, "must not be the name of one of the experiment's own files"),
+    (_NO_DEVICE.match, "must not be a device of Windows"),
+)
+
+Name = Annotated[str, *NAME_RULES]
+Seed = Annotated[int, within(0, 2**32 - 1)]
+# A number n stands for the seeds 0 to n - 1.
+Seeds = Annotated[int, within(1, 1000)] | Annotated[tuple[Seed, ...], of_length(1000), UNIQUE]
+Units = Annotated[int, within(1, 100_000)]
+Count = Annotated[int, within(1, 10**9)]
+Percentile = Annotated[float, within(0, 100)]
+Positive = Annotated[float, ABOVE_0]
+NotNegative = Annotated[float, AT_LEAST_0]
+
+DEFAULT_SEEDS = (0, 1, 2, 3, 4)
+
+
 def default_root() -> str:
-    """The folder of the data where the YAML names none: BNEXP_DATA, else `data`."""
+    """The folder of the data where the YAML names none: `$BNEXP_DATA`, else `data`."""
     return os.environ.get("BNEXP_DATA") or "data"
 
 
@@ -63,69 +76,102 @@ def default_root() -> str:
 class DataConfig:
     """`data`: what the networks see."""
 
-    # The first three are torchvision's; digits comes with scikit-learn and needs no download.
+    # The data set. The first three are torchvision's and are downloaded where they are missing;
+    # digits comes with scikit-learn and needs no download.
     name: Literal["mnist", "fashion_mnist", "kmnist", "digits"] = "mnist"
-    # The folder where the IDX files are, or go. Default: BNEXP_DATA, if set, else `data`.
+    # The folder that holds the files of the first three, or will hold them.
+    # The default is the environment variable BNEXP_DATA, and `data` where it is not set.
     root: Annotated[str, PRINTABLE] = field(default_factory=default_root)
-    # Pixels are 1 from half the scale on (mnist: > 127), else 0; false: a share of the scale.
+    # true: a pixel is 1 from half of the scale on (mnist: above 127), else 0.
+    # false: a pixel is its share of the scale, from 0 to 1.
     binarize: bool = True
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """`model`: a multilayer perceptron, and what stands before each nonlinearity."""
+    """`model`: a multilayer perceptron, and what stands before each of its nonlinearities."""
 
-    # Units of each hidden layer, from the input on.
-    hidden: Annotated[tuple[Annotated[int, within(1, 100_000)], ...], sized(100)] = (100, 100, 100)
-    # The nonlinearity of the hidden layers; leaky_relu has slope 0.01 below 0.
+    # How many units each hidden layer has, from the input on.
+    hidden: Annotated[tuple[Units, ...], of_length(100)] = (100, 100, 100)
+    # The nonlinearity of the hidden layers. leaky_relu has slope 0.01 below 0.
     activation: Literal["sigmoid", "tanh", "relu", "leaky_relu", "identity"] = "sigmoid"
-    weight_std: Positive | None = 0.05  # of the Gaussian they start from; null: 1 / sqrt(fan_in)
-    bias: bool = True  # in hidden layers, before the norm; the output layer always has one
-    bias_std: NotNegative = 0.0  # of the Gaussian those biases start from; 0: they start at 0
-    norm: Literal["none", "batch"] = "none"  # of each hidden layer, right before the nonlinearity
-    gamma: bool = True  # the norm learns a scale, from 1 on; false: fixed at 1
-    beta: bool = True  # the norm learns a shift, from 0 on; false: fixed at 0
-    norm_eps: Positive = 1e-5  # added to the variance
-    # Of the running statistics, torch's way: new = (1 - momentum) * old + momentum * batch.
+    # The standard deviation of the Gaussian that the weights are drawn from.
+    # null: 1 / sqrt(fan_in), where fan_in is how many inputs the layer has.
+    weight_std: Positive | None = 0.05
+    # Whether hidden layers have a bias, before the norm. The output layer always has one.
+    bias: bool = True
+    # The standard deviation of the Gaussian that these biases are drawn from; 0: they start at 0.
+    bias_std: NotNegative = 0.0
+    # The normalization of each hidden layer, right before the nonlinearity; batch: batch norm.
+    norm: Literal["none", "batch"] = "none"
+    # Whether the norm learns a scale for each unit, from 1 on; false: it stays 1.
+    gamma: bool = True
+    # Whether the norm learns a shift for each unit, from 0 on; false: it stays 0.
+    beta: bool = True
+    # What batch norm adds to the variance before it takes the square root.
+    norm_eps: Positive = 1e-5
+    # How fast the running statistics follow, in torch's convention:
+    # running = (1 - norm_momentum) * running + norm_momentum * (the minibatch's).
     norm_momentum: Annotated[float, ABOVE_0, within(0, 1)] = 0.1
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """`train`: how the parameters are learned, on the mean cross-entropy of a minibatch."""
+    """`train`: how the parameters are learned, from the mean cross-entropy of each minibatch."""
 
-    steps: Count = 50_000  # updates of the parameters
-    batch_size: Count = 60  # examples of a minibatch; at least 2 with batch norm
-    optimizer: Literal["sgd", "adam"] = "sgd"  # adam: betas 0.9 and 0.999, eps 1e-8
-    lr: Positive = 0.1  # learning rate
-    # Of sgd, torch's way: velocity = momentum * velocity + gradient. With adam: unused.
+    # How many updates of the parameters are made.
+    steps: Count = 50_000
+    # How many examples a minibatch holds; at most the training set, and with batch norm at least 2.
+    batch_size: Count = 60
+    # sgd: gradient descent. adam: Adam, with betas 0.9 and 0.999 and eps 1e-8.
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    # The learning rate.
+    lr: Positive = 0.1
+    # The momentum of sgd, in torch's convention: velocity = momentum * velocity + gradient, and
+    # parameter -= lr * velocity. adam does not use it.
     momentum: Annotated[float, within(0, 1)] = 0.0
-    weight_decay: NotNegative = 0.0  # L2: this times each parameter is added to its gradient
-    dtype: Literal["float32", "float64"] = "float32"  # of parameters and activations
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: the fastest there is
-    threads: Annotated[int, within(1, 1024)] = 1  # of one run; variants run in processes
-    checkpoint_every: Count = 5000  # steps
+    # L2 regularization: each gradient has weight_decay times its parameter added to it.
+    weight_decay: NotNegative = 0.0
+    # The floating-point type of parameters and activations.
+    dtype: Literal["float32", "float64"] = "float32"
+    # Where a run is computed. auto: on CUDA where there is a GPU for it, else on the CPU.
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    # What computes a run. kernels: compiled loops, on the CPU. torch: autograd, on CPU or GPU.
+    # auto: kernels on the CPU, torch on a GPU.
+    engine: Literal["auto", "kernels", "torch"] = "auto"
+    # How many threads one run uses. Several runs use several processes.
+    threads: Annotated[int, within(1, 1024)] = 1
+    # How many steps lie between two checkpoints.
+    checkpoint_every: Count = 5000
 
 
 @dataclass(frozen=True)
 class RecordConfig:
-    """`record`: what of the pre-activations, inputs of the nonlinearity, is written down."""
+    """`record`: what is written down of the pre-activations, the inputs of the nonlinearity."""
 
-    # Which percentiles of each unit.
-    percentiles: Annotated[tuple[Percentile, ...], sized(101), RISING] = (15.0, 50.0, 85.0)
-    every: Count = 1  # steps between two rows of batch percentiles, over the step's minibatch
-    # Hidden layers of the batch percentiles, counted from 1; or all; or the last.
-    layers: Literal["all", "last"] | Annotated[tuple[Count, ...], sized(100), RISING] = "last"
-    # Examples of the probe: the first so many of the test set, always the same.
-    probe_size: Annotated[int, within(2, 10**9)] = 1000
-    probe_every: Count | None = 50  # steps; percentiles of all hidden layers; null: no probe
-    evaluate_every: Count = 500  # steps; training loss, and test accuracy in evaluation mode
-    ics_every: Count | None = None  # steps; the gradients' internal covariate shift; null: none
+    # Which percentiles of each unit's pre-activation.
+    percentiles: Annotated[tuple[Percentile, ...], of_length(101), RISING] = (15.0, 50.0, 85.0)
+    # How many steps lie between two rows of minibatch percentiles.
+    every: Count = 1
+    # The hidden layers of the minibatch percentiles: all, the last, or a list, counted from 1.
+    layers: Literal["all", "last"] | Annotated[tuple[Count, ...], of_length(100), RISING] = "last"
+    # How many examples the probe holds: the first of the test set, in every run the same.
+    # null: 1,000, or the whole test set where it is smaller.
+    probe_size: Annotated[int, within(2, 10**9)] | None = None
+    # How many steps lie between two rows of probe percentiles, of all hidden layers.
+    # null: nothing is recorded of the probe.
+    probe_every: Count | None = 50
+    # How many steps lie between two rows of metrics: training loss; test loss and test accuracy,
+    # both in evaluation mode.
+    evaluate_every: Count = 500
+    # How many steps lie between two measurements of the gradients' internal covariate shift, as
+    # Santurkar et al. (2018) define it. null: it is not measured.
+    ics_every: Count | None = None
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All that one run needs, but its seeds."""
+    """Everything that determines a run, except for its seed."""
 
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -135,38 +181,60 @@ class Settings:
 
 @dataclass(frozen=True)
 class Variant:
-    """One setting under a name, which is that of its folder."""
+    """One choice of settings under a name.
+
+    Attributes:
+        name: also the name of its folder.
+        changes: what the variant sets itself, in place of the shared settings, by dotted key.
+        settings: the shared settings with these changes.
+    """
 
     name: str
-    changes: Mapping[str, Value]  # what it sets itself, over the base: dotted key to value
-    settings: Settings  # the base with these changes
+    changes: Mapping[str, Value]
+    settings: Settings
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What one YAML describes."""
+    """What one YAML describes.
 
-    name: str  # of its folder; required
-    seeds: tuple[int, ...]  # of all variants, 0 to 2**32 - 1, each once; default: 0 to 4
-    base: Settings  # the sections at the top of the YAML, which the variants share and change
-    # From `variants` (name: {section: {key: value}}) or from `grid` (section.key: [values]).
+    Attributes:
+        name: also the name of its folder. The YAML must give it.
+        seeds: of every variant, each from 0 to 2**32 - 1. In the YAML a list, or a number n for 0
+            to n - 1; the default is 0 to 4.
+        base: the settings that all variants share.
+        variants: from `variants`, which maps a name to sections of changes, or from `grid`, which
+            maps a dotted key to a list of values and makes a variant of each combination.
+    """
+
+    name: str
+    seeds: tuple[int, ...]
+    base: Settings
     variants: tuple[Variant, ...]
 
 
 def flat(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What is by section and key, by dotted key."""
+    """What is given by section and key, by dotted key."""
     return {f"{name}.{key}": x for name, keys in sections.items() for key, x in keys.items()}
 
 
 _CLASSES: dict[str, Any] = get_type_hints(Settings)
 SECTIONS = {name: get_type_hints(cls, include_extras=True) for name, cls in _CLASSES.items()}
 HINTS = flat(SECTIONS)  # the type of each dotted key, in order
-SHARED = "record"  # the section no variant changes, so that all can be compared
+SHARED = "record"  # the section that no variant changes, so that all can be compared
 AXES = {  # the type of each dotted key of a grid
-    key: Annotated[tuple[hint, ...], LISTED, UNIQUE]  # type: ignore[valid-type]
+    key: Annotated[tuple[hint, ...], NOT_EMPTY, UNIQUE]  # type: ignore[valid-type]
     for key, hint in HINTS.items()
     if not key.startswith(SHARED)
 }
+
+
+def nest(values: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
+    """Flat settings by section and key, in the order of the dataclasses."""
+    nested: dict[str, dict[str, Value]] = {}
+    for section, key in (dotted.split(".") for dotted in HINTS if dotted in values):
+        nested.setdefault(section, {})[key] = values[f"{section}.{key}"]
+    return nested
 
 
 def flatten(settings: Settings) -> dict[str, Value]:
@@ -174,41 +242,13 @@ def flatten(settings: Settings) -> dict[str, Value]:
     return flat(asdict(settings))
 
 
-def nest(values: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
-    """Values of dotted keys by section and key, in order."""
-    nested: dict[str, dict[str, Value]] = {}
-    for section, key in (dotted.split(".") for dotted in HINTS if dotted in values):
-        nested.setdefault(section, {})[key] = values[f"{section}.{key}"]
-    return nested
-
-
-def settings_of(values: Values) -> Settings:
-    """Settings with the valid values of some dotted keys, and the defaults of the rest."""
+def settings_of(values: Mapping[str, Value]) -> Settings:
+    """The settings of some dotted keys; keys that are missing or `INVALID` have their default."""
     sections = nest({key: value for key, value in values.items() if value is not INVALID})
     return Settings(**{name: cls(**sections.get(name, {})) for name, cls in _CLASSES.items()})
 
 
-def conflicts(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """What no key forbids alone: two keys that do together, and why."""
-    model, train, deepest = settings.model, settings.train, max(recorded_layers(settings))
-    if model.norm == "batch" and train.batch_size < 2:
-        text = "batch norm in training needs a batch_size of at least 2: one example has variance 0"
-        yield "train.batch_size", "model.norm", text
-    if deepest > len(model.hidden):
-        yield "record.layers", "model.hidden", f"there is no hidden layer {deepest} to record"
-    if train.device == "mps" and train.dtype == "float64":
-        yield "train.dtype", "train.device", "mps has no float64"
-
-
 def differences(a: Settings, b: Settings) -> dict[str, tuple[Value, Value]]:
-    """The keys whose values differ, each with the value of `a` and of `b`."""
+    """The dotted keys whose values differ, each with the value of `a` and of `b`."""
     other = flatten(b)
     return {key: (value, other[key]) for key, value in flatten(a).items() if value != other[key]}
-
-
-def recorded_layers(settings: Settings) -> tuple[int, ...]:
-    """The hidden layers of the batch percentiles, counted from 1."""
-    layers, depth = settings.record.layers, len(settings.model.hidden)
-    if isinstance(layers, tuple):
-        return layers
-    return tuple(range(1, depth + 1)) if layers == "all" else (depth,)

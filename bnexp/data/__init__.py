@@ -1,6 +1,7 @@
-"""Data sets as arrays in memory, minibatches, and the random streams of a seed.
+"""Data sets as arrays in memory, and the random streams of a seed.
 
-`datasets` loads a data set by its name and draws the order of the minibatches; `idx` finds,
-downloads and checks the files of MNIST and its relatives. This room imports `bnexp.config`,
-`bnexp.files` and `bnexp.errors`. Begin reading in `datasets`.
+`datasets` loads a data set by its name. `idx` finds, downloads and checks the files of MNIST and
+its relatives. `streams` has the random streams that weights are drawn from, and the order of the
+minibatches; it alone needs torch. This room imports `bnexp.config`, `bnexp.files` and
+`bnexp.errors`. Begin reading in `datasets`.
 """

@@ -1,78 +1,131 @@
-"""Data sets as tensors held whole in memory, and the random streams of a run."""
+"""Data sets as NumPy arrays, held whole in memory.
 
-import hashlib
+torch is not loaded here, and scikit-learn's code neither: importing it would take longer than
+training a small network.
+"""
+
+import gzip
+import importlib.util
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch  # noqa: TID253
 from numpy.typing import NDArray
 
-from bnexp.config.experiment import DataConfig
+from bnexp.config import DATASET_SIZES, DataConfig
 from bnexp.data import idx
-from bnexp.errors import ConfigError
+from bnexp.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A classification data set in memory."""
+    """A classification data set.
 
-    name: str  # as in `data.name`
-    train_x: torch.Tensor  # (n, features) float32, in [0, 1]; an image's rows one after the other
-    train_y: torch.Tensor  # (n,) int64, in 0 .. classes - 1
-    test_x: torch.Tensor  # (m, features) float32
-    test_y: torch.Tensor  # (m,) int64
+    Attributes:
+        name: as in `data.name`.
+        train_x: (n, features), in [0, 1]; an image's rows stand one after the other.
+        train_y: (n,), each from 0 to `classes` - 1.
+        test_x: (m, features).
+        test_y: (m,).
+        classes: how many classes there are.
+    """
+
+    name: str
+    train_x: NDArray[np.float32]
+    train_y: NDArray[np.int64]
+    test_x: NDArray[np.float32]
+    test_y: NDArray[np.int64]
     classes: int
 
 
-def generator(seed: int, name: str) -> torch.Generator:
-    """The random stream of a seed for one purpose, such as `layers.1.weight`; of nothing else."""
-    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    # torch's CPU generator (a Mersenne Twister) takes only the low 32 bits of its seed.
-    return torch.Generator("cpu").manual_seed(int.from_bytes(digest[:4], "big"))
-
-
-def batch_order(n: int, batch_size: int, seed: int, epoch: int) -> torch.Tensor:
-    """The minibatches of an epoch, counted from 0: (n // batch_size, batch_size) int64 indices.
-
-    The n examples are sampled without replacement, and an incomplete last minibatch is dropped.
-    A function of the arguments alone, so that a run is continued from (seed, step).
-
-    Raises:
-        ConfigError: the training set is smaller than one minibatch.
-    """
-    if not 0 < batch_size <= n:
-        raise ConfigError(f"train.batch_size: {batch_size}; choose 1 to {n}, the training examples")
-    order = torch.randperm(n, generator=generator(seed, f"batches/{epoch}"), device="cpu")
-    return order[: n // batch_size * batch_size].view(-1, batch_size)
-
-
 def load(config: DataConfig) -> Dataset:
-    """Load a data set, downloading the files that are not there.
+    """Load a data set, and download the files of it that are missing.
 
-    With `binarize`, a pixel is 1 from half the scale on (mnist: > 127; digits: > 7), else 0;
-    without, it is its share of the scale (mnist: / 255; digits: / 16).
-
-    `digits` is scikit-learn's: 1,797 images of 8x8 pixels of 0 to 16, in the order in which people
-    wrote them; the last 360 are the test set: other hands, and 33 to 37 of each digit.
+    With `binarize`, a pixel is 1 from half of the scale on (mnist: above 127, digits: above 7),
+    else 0. Without, it is its share of the scale (mnist: pixel / 255, digits: pixel / 16).
 
     Raises:
-        DataError, StorageError: as in `idx.load`.
+        DataError, StorageError: as in `idx.load` and `read_digits`.
     """
+    arrays: Sequence[NDArray[Any]]
     if config.name == "digits":
-        from sklearn.datasets import load_digits
-
-        peak, (x, y) = 16, load_digits(return_X_y=True)
-        arrays = [x[:-360], y[:-360], x[-360:], y[-360:]]
+        peak, (images, labels) = 16, read_digits()
+        # The images stand in the order in which people wrote them. So the last 360 are the test
+        # set: they come from other hands, and hold 33 to 37 of each digit.
+        n = DATASET_SIZES["digits"].train
+        arrays = [images[:n], labels[:n], images[n:], labels[n:]]
     else:
         peak, arrays = 255, idx.load(config.name, config.root)
+        _check_sizes(config.name, len(arrays[0]), len(arrays[2]))
+    train_images, train_labels, test_images, test_labels = arrays
+    return Dataset(
+        config.name,
+        train_x=_inputs(train_images, peak, binarize=config.binarize),
+        train_y=train_labels.astype(np.int64),
+        test_x=_inputs(test_images, peak, binarize=config.binarize),
+        test_y=test_labels.astype(np.int64),
+        classes=10,
+    )
 
-    def tensor(array: NDArray[Any]) -> torch.Tensor:
-        if array.ndim == 1:  # labels
-            return torch.from_numpy(array.astype(np.int64))
-        flat = array.reshape(len(array), -1)
-        x = flat >= (peak + 1) // 2 if config.binarize else flat / np.float32(peak)
-        return torch.from_numpy(x.astype(np.float32))
 
-    train_x, train_y, test_x, test_y = map(tensor, arrays)
-    return Dataset(config.name, train_x, train_y, test_x, test_y, classes=10)
+def _check_sizes(name: str, train: int, test: int) -> None:
+    """Check that a data set has as many examples as the config was checked against.
+
+    Raises:
+        DataError: it has not.
+    """
+    expected = DATASET_SIZES[name]
+    if (train, test) != expected:
+        raise DataError(
+            f"{name}: {train} training and {test} test examples, where {expected.train} and "
+            f"{expected.test} belong.\nDelete its files and run again, to download them."
+        )
+
+
+def _inputs(images: NDArray[Any], peak: int, *, binarize: bool) -> NDArray[np.float32]:
+    """Images of pixels from 0 to `peak` as a network sees them: (n, features)."""
+    flat = images.reshape(len(images), -1)
+    if binarize:
+        return (flat >= (peak + 1) // 2).astype(np.float32)
+    return (flat / np.float32(peak)).astype(np.float32)
+
+
+def read_digits() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """scikit-learn's digits: (1797, 64) pixels from 0 to 16, and (1797,) labels from 0 to 9.
+
+    They are read from the file that comes with scikit-learn, a line of 64 pixels and a label each.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    package = importlib.util.find_spec("sklearn")  # finds the package without importing it
+    if package is None or package.origin is None:
+        raise DataError("digits: comes with scikit-learn, which is not installed here.")
+    path = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    advice = "Reinstall it: pip install --force-reinstall scikit-learn"
+    try:
+        return _parse_digits(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: missing in this scikit-learn.\n{advice}") from error
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise DataError(f"{path}: damaged ({error}).\n{advice}") from error
+
+
+def _parse_digits(packed: bytes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Images and labels of scikit-learn's file; ValueError if they are not all there."""
+    lines = gzip.decompress(packed).decode("ascii").splitlines()
+    examples = sum(DATASET_SIZES["digits"])
+    if len(lines) != examples:
+        raise ValueError(f"{len(lines)} lines, where {examples} belong")
+    table = np.loadtxt(lines, delimiter=",")
+    if table.shape[1] != 65 or not _within(table[:, :-1], 16) or not _within(table[:, -1], 9):
+        raise ValueError("not 64 pixels from 0 to 16 and a label from 0 to 9 in each line")
+    return table[:, :-1], table[:, -1]
+
+
+def _within(values: NDArray[np.float64], most: int) -> bool:
+    """Whether all values are whole numbers from 0 to `most`."""
+    return bool(np.isin(values, np.arange(most + 1)).all())

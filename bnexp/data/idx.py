@@ -1,7 +1,8 @@
-"""MNIST and the sets in its format: four IDX files, found or downloaded, and checked.
+"""MNIST and the data sets in its format: four IDX files, found or downloaded, and checked.
 
-A damaged file must not become a silently different experiment. torchvision's own reader trusts any
-file of the right name, so its classes supply only the mirrors and the md5 of each download.
+A damaged file must not become a silently different experiment. torchvision's own reader trusts
+every file that has the right name. So the files are read here, and torchvision's classes supply
+only the mirrors and the md5 of each download.
 """
 
 import gzip
@@ -9,9 +10,10 @@ import hashlib
 import math
 import os.path
 import zlib
+from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -26,28 +28,29 @@ Bytes = NDArray[np.uint8]
 
 # Each set's class in torchvision.datasets, which names its folder too.
 CLASSES = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
-# The md5 of each unpacked file of MNIST; torchvision has those of the packed files alone.
+# The md5 of each unpacked file of MNIST. torchvision knows only those of the packed files.
 MNIST_MD5 = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
-FILES = tuple(MNIST_MD5)  # every set's
-TIMEOUT = 5.0  # seconds for one connection or read; a host of eight addresses is given up after 40
+FILES = tuple(MNIST_MD5)  # the names are the same in every set
+# Seconds for one connection or one read. A host with eight addresses is given up after 40 s.
+TIMEOUT = 5.0
 
 
 def load(name: str, root: str | Path) -> list[Bytes]:
-    """A data set of `CLASSES`: images (n, rows, columns), labels (n,), and the test set's; uint8.
+    """The arrays of a data set of `CLASSES`: training images and labels, test images and labels.
 
-    The files lie where torchvision has them, such as `root/MNIST/raw`, each unpacked or as `.gz`;
-    what is missing is downloaded.
+    Images are (n, rows, columns), labels (n,). The files lie where torchvision puts them, such as
+    `root/MNIST/raw`, each unpacked or as `.gz`. What is missing is downloaded.
 
     Raises:
         DataError: files are missing and cannot be downloaded, or are damaged.
         StorageError: what is missing cannot be stored there.
     """
-    home = os.path.expanduser(root)  # noqa: PTH111  (leaves an unknown ~user as it is)
+    home = os.path.expanduser(root)  # unlike Path.expanduser, it leaves an unknown ~user alone
     folder = Path(home).absolute() / CLASSES[name] / "raw"
     if _missing(name, folder):
         _download(name, folder)
@@ -62,11 +65,11 @@ def load(name: str, root: str | Path) -> list[Bytes]:
 
 
 def _find(name: str, folder: Path) -> dict[str, Path]:
-    """Where each of `FILES` is; of two, the one that has an md5."""
+    """Where each of `FILES` is. If it is there twice, the one whose md5 is known counts."""
     endings = (".gz", "") if name == "mnist" else ("", ".gz")
     paths = [(file, folder / f"{file}{ending}") for ending in endings for file in FILES]
     # Unlike Path.is_file, this is False in a folder that may not be looked into.
-    return {file: path for file, path in paths if os.path.isfile(path)}  # noqa: PTH113
+    return {file: path for file, path in paths if os.path.isfile(path)}
 
 
 def _missing(name: str, folder: Path) -> list[str]:
@@ -74,7 +77,10 @@ def _missing(name: str, folder: Path) -> list[str]:
 
 
 def _read(name: str, path: Path) -> Bytes:
-    """Read one of `FILES`; of sets but MNIST, the packed file alone has an md5 to check."""
+    """Read one of `FILES` and check it.
+
+    Of MNIST the md5 of the unpacked file is known, of the other sets only that of the packed one.
+    """
     try:
         content = path.read_bytes()
         if path.suffix == ".gz":
@@ -91,7 +97,11 @@ def _read(name: str, path: Path) -> Bytes:
 
 
 def _parse(content: bytes, dimensions: int) -> Bytes:
-    """The array of an IDX file: bytes 0, 0, 8 (uint8), dimensions; each size as >u4; the data."""
+    """The array of an IDX file.
+
+    The file begins with the bytes 0, 0, 8 (which stands for uint8) and the number of dimensions.
+    The size of each dimension follows, as a big-endian 4-byte integer, and then the data.
+    """
     header = 4 + 4 * dimensions
     if len(content) < header or content[:4] != bytes((0, 0, 8, dimensions)):
         raise ValueError(f"no IDX file of bytes in {dimensions} dimensions")
@@ -105,26 +115,42 @@ def _parse(content: bytes, dimensions: int) -> Bytes:
     return array
 
 
-def _torchvision(name: str) -> Any:  # noqa: ANN401  (torchvision has no types)
-    """The set's class, of which `mirrors` and `resources` are used."""
+class Source(Protocol):
+    """What is used of a data set's class in torchvision, which has no types itself.
+
+    Attributes:
+        mirrors: the addresses to download from, each ending in a slash.
+        resources: the name of each packed file, and its md5.
+    """
+
+    mirrors: Sequence[str]
+    resources: Sequence[tuple[str, str]]
+
+
+def _torchvision(name: str) -> Source:
     try:
         from torchvision import datasets
-    # What a torchvision of another torch raises: the last of these when imported a second time.
+    # These are what a torchvision that was built for another torch raises; AttributeError comes
+    # when it is imported for a second time.
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         raise DataError(
             f"torchvision does not fit the installed torch ({' '.join(str(error).split())}).\n"
             "Install both from one index: pip install --force-reinstall torch torchvision"
         ) from error
-    return getattr(datasets, CLASSES[name])
+    source: Source = getattr(datasets, CLASSES[name])
+    return source
 
 
 def _download(name: str, folder: Path) -> None:
-    """Put the missing files there as `.gz`; nothing is on the disk before its md5 is right."""
+    """Put the missing files into the folder, as `.gz`.
+
+    A file is written only after its md5 was found right, so a broken download leaves nothing.
+    """
     source = _torchvision(name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
-            # Asked anew: a process that held the lock may have left nothing to do.
+            # Ask again: another process may have downloaded everything while it held the lock.
             packed = [f"{file}.gz" for file in _missing(name, folder)]
             for file in tqdm(packed, f"download {name}", disable=None):
                 write_whole(folder / file, _fetch(source, file))
@@ -137,14 +163,18 @@ def _download(name: str, folder: Path) -> None:
         ) from error
 
 
-def _fetch(source: Any, file: str) -> bytes:  # noqa: ANN401
-    """Download one file from the first mirror that has the right one; ConnectionError: none has."""
+def _fetch(source: Source, file: str) -> bytes:
+    """Download one file from the first mirror that has the right one.
+
+    Raises:
+        ConnectionError: none of them has.
+    """
     failures = []
     for mirror in source.mirrors:
-        # Plain http is among torchvision's mirrors: the md5 is what is trusted.
-        request = Request(mirror + file, headers={"User-Agent": "bnexp"})  # noqa: S310
+        # Some of torchvision's mirrors speak plain http. What is trusted is the md5.
+        request = Request(mirror + file, headers={"User-Agent": "bnexp"})
         try:
-            with urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
+            with urlopen(request, timeout=TIMEOUT) as response:
                 return _checked(response.read(), dict(source.resources)[file])
         except (OSError, HTTPException, ValueError) as error:
             failures.append(f"{mirror}: {error}")

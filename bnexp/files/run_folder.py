@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bnexp.config import Experiment, Settings, Variant, probe_examples
 from bnexp.config import experiment as config
-from bnexp.config.experiment import Experiment, Settings, Variant
 from bnexp.errors import ConfigError, DamagedError
 from bnexp.files.storage import (
     ANEW,
@@ -158,8 +158,9 @@ def describe_percentiles(settings: Settings, seeds: Sequence[int]) -> dict[str, 
     }
     if record.probe_every is not None:
         every_layer = range(1, len(hidden) + 1)
-        population = f"the first {record.probe_size} examples of the test set"
-        description["probe"] = log(record.probe_every, every_layer, record.probe_size, population)
+        examples = probe_examples(settings)
+        population = f"the first {examples} examples of the test set"
+        description["probe"] = log(record.probe_every, every_layer, examples, population)
     return description
 
 

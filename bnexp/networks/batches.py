@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch  # noqa: TID253
 
 from bnexp.data import datasets as data
+from bnexp.data import streams
 from bnexp.networks.backend import Array, Backend
 
 
@@ -18,7 +20,7 @@ class Batches:
         self.backend, self.size, self.seeds = to, size, tuple(seeds)
         self.examples = len(dataset.train_x)
         self.per_epoch = self.examples // size
-        x = dataset.train_x
+        x = torch.from_numpy(dataset.train_x)
         # Binary pixels take a quarter of the memory as bytes, and less time to gather.
         x = x.to(torch.uint8) if torch.equal(x, x.bool().to(x.dtype)) else x
         self._x, self._targets = to.asarray(x), to.asarray(one_hot(dataset, "train"))
@@ -31,9 +33,12 @@ class Batches:
         epoch, position = divmod(step, self.per_epoch)
         if epoch != self._epoch:
             orders = [
-                data.batch_order(self.examples, self.size, seed, epoch) for seed in self.seeds
+                streams.batch_order(self.examples, self.size, seed, epoch) for seed in self.seeds
             ]
-            self._epoch, self._order = epoch, self.backend.asarray(torch.stack(orders, 1))
+            self._epoch, self._order = (
+                epoch,
+                self.backend.asarray(torch.from_numpy(np.stack(orders, 1))),
+            )
         index = self._order[position]  # type: ignore[index]
         return (
             self.backend.take(self._x, index, self._x_out),
@@ -43,7 +48,7 @@ class Batches:
 
 def one_hot(dataset: data.Dataset, part: str) -> torch.Tensor:
     """The labels of the `train` or `test` part as (n, classes)."""
-    labels = getattr(dataset, f"{part}_y")
+    labels = torch.from_numpy(getattr(dataset, f"{part}_y"))
     return torch.nn.functional.one_hot(labels, dataset.classes).to(torch.float32)
 
 
@@ -54,4 +59,5 @@ def used_inputs(dataset: data.Dataset, weight_decay: float) -> torch.Tensor:
     """
     if weight_decay:
         return torch.arange(dataset.train_x.shape[1])
-    return (dataset.train_x.any(0) | dataset.test_x.any(0)).nonzero()[:, 0]
+    used = dataset.train_x.any(0) | dataset.test_x.any(0)
+    return torch.from_numpy(np.flatnonzero(used))

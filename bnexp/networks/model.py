@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch  # noqa: TID253
 
 from bnexp.config.experiment import ModelConfig
-from bnexp.data.datasets import generator
+from bnexp.data.streams import generator
 from bnexp.networks.activations import ACTIVATIONS
 from bnexp.networks.backend import Array, Backend
 from bnexp.networks.batchnorm import BatchNorm, LayerWork, Statistics, update_running
@@ -46,7 +46,7 @@ class Network:
     """S multilayer perceptrons, trained together: hidden layers, then a linear output layer.
 
     Each seed's parameters come from streams of (seed, parameter) alone, so they are the same for
-    any stack, variant, norm and bias (`bnexp.data.generator`). Weights are N(0, weight_std^2),
+    any stack, variant, norm and bias (`bnexp.data.streams`). Weights are N(0, weight_std^2),
     biases N(0, bias_std^2) in hidden layers and 0 in the output layer; gamma is 1, beta 0, the
     running mean 0 and the running variance 1. They are drawn in float64 and then rounded.
 

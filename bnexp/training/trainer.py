@@ -10,9 +10,9 @@ import numpy as np
 import torch  # noqa: TID253
 from numpy.typing import NDArray
 
-from bnexp.config.experiment import flatten, recorded_layers
+from bnexp.config import flatten, probe_examples, recorded_layers
 from bnexp.data import datasets as data
-from bnexp.errors import ConfigError, RunError
+from bnexp.errors import RunError
 from bnexp.files.run_folder import COLUMNS, RunFiles, Task
 from bnexp.files.storage import AppendedArray
 from bnexp.networks import backend as backends
@@ -69,7 +69,9 @@ class Trainer:
         features = dataset.train_x.shape[1]
         inputs = used_inputs(dataset, train.weight_decay)
         dataset = replace(
-            dataset, train_x=dataset.train_x[:, inputs], test_x=dataset.test_x[:, inputs]
+            dataset,
+            train_x=dataset.train_x[:, inputs.numpy()],
+            test_x=dataset.test_x[:, inputs.numpy()],
         )
         self.network = Network(model, features, dataset.classes, task.seeds, to, inputs)
         self.optimizer = optimizer.make(train, to, len(self.network.vector))
@@ -78,16 +80,15 @@ class Trainer:
         self.recorded = [self.work.layers[layer - 1] for layer in recorded_layers(self.settings)]
         self.recorder = Recorder(to, files.batch, record.percentiles, train.batch_size)
         if files.probe is not None:
-            if record.probe_size > len(dataset.test_x):
-                raise ConfigError(
-                    f"record.probe_size: {record.probe_size}, but the test set of {dataset.name} "
-                    f"has {len(dataset.test_x)} examples; choose at most that many"
-                )
-            self.probe = to.asarray(dataset.test_x[: record.probe_size])
+            probe = dataset.test_x[: probe_examples(self.settings)]
+            self.probe = to.asarray(torch.from_numpy(probe))
             hidden = len(model.hidden)  # the logits are not recorded
             self.probe_work = self.network.workspace(len(self.probe), hidden)
             self.probe_recorder = Recorder(to, files.probe, record.percentiles, len(self.probe))
-        self.test = to.asarray(dataset.test_x), to.asarray(one_hot(dataset, "test"))
+        self.test = (
+            to.asarray(torch.from_numpy(dataset.test_x)),
+            to.asarray(one_hot(dataset, "test")),
+        )
         self.chunk = min(to.at_once(CHUNK, len(task.seeds)), len(dataset.test_x))
         self.test_work = self.network.workspace(self.chunk)
         self.step = 0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn  # noqa: TID253
 
 from bnexp.analysis.measures import interval
-from bnexp.config.schema import ModelConfig
+from bnexp.config import ModelConfig
 from bnexp.verify.check import Finding, check, found, largest, over_seeds
 from bnexp.verify.implementations import tensors
 from bnexp.verify.networks import (

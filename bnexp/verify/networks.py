@@ -15,9 +15,10 @@ import torch  # noqa: TID253
 from torch import nn  # noqa: TID253
 from torch.nn import functional as F  # noqa: N812, TID253
 
-from bnexp.config.schema import DataConfig, ModelConfig, TrainConfig
+from bnexp.config import DataConfig, ModelConfig, TrainConfig
 from bnexp.data import datasets
-from bnexp.data.datasets import Dataset, batch_order
+from bnexp.data.datasets import Dataset
+from bnexp.data.streams import batch_order
 from bnexp.verify.implementations import NormTensors, tensors
 
 # From a model, its number of features and of classes, and a seed: the network before training.
@@ -38,7 +39,7 @@ def digits() -> Dataset:
 
 def initial_network(model: ModelConfig, features: int, classes: int, seed: int) -> nn.Sequential:
     """The network of a seed before training, in float64."""
-    from bnexp.data.datasets import generator
+    from bnexp.data.streams import generator
 
     sizes, layers = (features, *model.hidden, classes), []
     activations = {

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 import torch  # noqa: TID253
 from torch import nn  # noqa: TID253
 
-from bnexp.config.schema import ModelConfig, Settings, TrainConfig, conflicts
+from bnexp.config import ModelConfig, Settings, TrainConfig
+from bnexp.config.constraints import conflicts
 from bnexp.verify.check import Finding, check, found, largest
 from bnexp.verify.implementations import EPS, BatchNorm, for_each_implementation, layer
 

@@ -9,7 +9,7 @@ import torch  # noqa: TID253
 from torch import nn  # noqa: TID253
 
 from bnexp.analysis.results import ExperimentResults, VariantResults
-from bnexp.config.schema import settings_of
+from bnexp.config import settings_of
 from bnexp.data import datasets
 from bnexp.data.datasets import Dataset
 from bnexp.errors import DamagedError, StorageError

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnexp.config import experiment as config
+from bnexp.config import probe_examples
 from bnexp.config.experiment import DataConfig, ModelConfig, RecordConfig, Settings, TrainConfig
 from bnexp.errors import ConfigError
 
@@ -208,6 +209,14 @@ BAD = {
         BASE + "seeds: [4294967296]",
         "x.yaml:3:9: seeds[0]: must be 0 to 4294967295, got 4294967296",
     ),
+    "a number of seeds that is none": (
+        BASE + "seeds: 0",
+        "x.yaml:3:8: seeds: must be 1 to 1000, got 0",
+    ),
+    "a word for seeds": (
+        BASE + "seeds: five",
+        "x.yaml:3:8: seeds: expected a whole number or a list of whole numbers, got five",
+    ),
     "no seeds": (BASE + "seeds: []", "x.yaml:3:8: seeds: must hold 1 to 1000 values"),
     "a folder with control characters": (
         BASE + r'data: {root: "a\0b"}',
@@ -230,6 +239,35 @@ BAD = {
         NAME + "record: {layers: [3]}\nvariants: {one: {model: {hidden: [9]}}}",
         "x.yaml:3:34: variants.one.model.hidden: there is no hidden layer 3 to record",
     ),
+    "a minibatch larger than the training set": (
+        BASE + "data: {name: digits}\ntrain: {batch_size: 1438}",
+        (
+            "x.yaml:4:21: train.batch_size: digits has 1437 training examples; choose at most that"
+            " many"
+        ),
+    ),
+    "a probe larger than the test set": (
+        BASE + "data: {name: digits}\nrecord: {probe_size: 361}",
+        "x.yaml:4:22: record.probe_size: digits has 360 test examples; choose at most that many",
+    ),
+    "a variant whose data set is smaller than the probe": (
+        NAME + "record: {probe_size: 500}\nvariants: {one: {data: {name: digits}}}",
+        (
+            "x.yaml:3:31: variants.one.data.name: digits has 360 test examples; choose at most that"
+            " many"
+        ),
+    ),
+    "a grid with a minibatch larger than the training set": (
+        NAME + "data: {name: digits}\ngrid: {train.batch_size: [60, 2000]}",
+        (
+            "x.yaml:3:26: grid.train.batch_size: digits has 1437 training examples; choose at most"
+            " that many"
+        ),
+    ),
+    "kernels on a GPU": (
+        BASE + "train: {device: cuda, engine: kernels}",
+        "x.yaml:3:31: train.engine: the kernels run on the CPU; cuda needs engine torch or auto",
+    ),
     # Variants and grids
     "no name": (ONE, "x.yaml:1:1: name: missing; it names the folder of the results"),
     "no variants": (
@@ -246,7 +284,7 @@ BAD = {
     ),
     "two variants that differ by case": (
         NAME + "variants:\n  one: {}\n  One: {}",
-        "x.yaml:4:3: variants.One: is 'one' but for case",
+        "x.yaml:4:3: variants.One: differs from 'one' in case alone; give it another name",
     ),
     "a variant named no": (
         NAME + "variants: {no: {}}",
@@ -451,6 +489,54 @@ def test_every_default_is_that_of_the_dataclasses():
     assert experiment.seeds == (0, 1, 2, 3, 4)
     assert experiment.base == Settings() == experiment.variants[0].settings
     assert Settings() == Settings(DataConfig(), ModelConfig(), TrainConfig(), RecordConfig())
+
+
+def test_a_number_of_seeds_stands_for_the_seeds_from_0_on():
+    """`seeds: 5` and `seeds=5` mean [0, 1, 2, 3, 4], and the dumped config spells them out."""
+    experiment = load(BASE + "seeds: 3")
+    assert experiment.seeds == (0, 1, 2)
+    assert load(BASE, "seeds=5").seeds == (0, 1, 2, 3, 4)
+    assert "seeds: [0, 1, 2]\n" in config.dump(experiment)
+
+
+def test_a_probe_without_a_size_is_1000_examples_or_the_whole_smaller_test_set():
+    """The default is null in the YAML, and each data set gives the number."""
+    sizes = {}
+    for name in ("mnist", "fashion_mnist", "kmnist", "digits"):
+        settings = load(BASE, f"data.name={name}").base
+        assert settings.record.probe_size is None
+        sizes[name] = probe_examples(settings)
+    assert sizes == {"mnist": 1000, "fashion_mnist": 1000, "kmnist": 1000, "digits": 360}
+    assert probe_examples(load(BASE, "record.probe_size=20").base) == 20
+
+
+def test_a_minibatch_and_a_probe_may_be_the_whole_data_set():
+    """The largest sizes that a data set allows are no mistake."""
+    whole = ("data.name=digits", "train.batch_size=1437", "record.probe_size=360")
+    settings = load(BASE, *whole).base
+    assert (settings.train.batch_size, settings.record.probe_size) == (1437, 360)
+
+
+@pytest.mark.parametrize("engine", ["auto", "kernels", "torch"])
+def test_an_engine_can_be_chosen(engine):
+    """`train.engine` takes three words, of which auto is the default."""
+    assert load(BASE, f"train.engine={engine}").base.train.engine == engine
+    assert load(BASE).base.train.engine == "auto"
+
+
+def test_the_advice_for_an_override_of_a_grids_axis_works():
+    """An override that changes nothing is refused, and what the error says can be pasted."""
+    text = NAME + "grid: {model.norm: [none, batch], train.lr: [1, 2]}"
+    (mistake,) = mistakes(text, "model.norm=batch")
+    assert mistake == (
+        "override 1 'model.norm=batch': model.norm: changes nothing: every variant of the grid sets"
+        " its own; set grid.model.norm=[batch]"
+    )
+    advice = mistake.rpartition("set ")[2]
+    assert [v.name for v in load(text, advice).variants] == [
+        "norm=batch,lr=1.0",
+        "norm=batch,lr=2.0",
+    ]
 
 
 def test_lists_words_and_null_are_read_as_their_type():

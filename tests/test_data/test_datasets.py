@@ -1,17 +1,21 @@
-"""Data sets as tensors, and the random streams of a run."""
+"""Data sets as arrays: what the networks see of MNIST and of the digits."""
 
+import gzip
+import importlib.util
 import os
+import subprocess
+import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from sklearn.datasets import load_digits
 
-from bnexp.config.experiment import DataConfig
+from bnexp.config import DATASET_SIZES, DataConfig, Sizes
 from bnexp.data import idx
-from bnexp.data.datasets import batch_order, generator, load
-from bnexp.errors import ConfigError
+from bnexp.data.datasets import load
+from bnexp.errors import DataError
 
 EDGES = np.array([0, 7, 8, 16, 127, 128, 255], np.uint8)
 
@@ -20,105 +24,135 @@ EDGES = np.array([0, 7, 8, 16, 127, 128, 255], np.uint8)
 def four_arrays(monkeypatch):
     """Stands in for the IDX files: train and test images of 1x7 pixels around both thresholds."""
     images, labels = EDGES.reshape(1, 1, 7), np.array([9], np.uint8)
-    monkeypatch.setattr(idx, "load", lambda name, root: (images, labels, images, labels))  # noqa: ARG005
+    monkeypatch.setattr(idx, "load", lambda *_: [images, labels, images, labels])
+    monkeypatch.setitem(DATASET_SIZES, "mnist", Sizes(1, 1))
 
 
-def test_a_stream_depends_on_its_seed_and_name_alone():
-    """Neither the global generator nor earlier draws change it, and it changes neither."""
-    torch.manual_seed(1)
-    before = torch.get_rng_state()
-    first = torch.randn(5, generator=generator(3, "layers.1.weight"))
-    assert torch.equal(torch.get_rng_state(), before)
-    torch.manual_seed(2)
-    torch.randn(5, generator=generator(3, "layers.2.weight"))
-    assert torch.equal(torch.randn(5, generator=generator(3, "layers.1.weight")), first)
+@pytest.fixture
+def digits_file(tmp_path, monkeypatch):
+    """Where the digits are looked for; nothing is there yet."""
+    spec = ModuleSpec("sklearn", None, origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: spec)
+    path = tmp_path / "datasets" / "data" / "digits.csv.gz"
+    path.parent.mkdir(parents=True)
+    return path
 
 
-def test_streams_of_other_seeds_and_names_differ():
-    """1,000 (seed, name) pairs have 1,000 streams, also where the joined text could be alike."""
-    names = [f"layers.{n}.weight" for n in range(50)] + [f"batches/{n}" for n in range(50)]
-    seeds = {generator(seed, name).initial_seed() for seed in range(10) for name in names}
-    assert len(seeds) == 1000
-
-
-def test_streams_stay_what_they_were():
-    """Published results depend on these draws: neither the hash nor the permutation may change."""
-    assert generator(0, "layers.1.weight").initial_seed() == 2015113430
-    assert batch_order(10, 3, seed=0, epoch=0).tolist() == [[3, 7, 0], [8, 1, 9], [6, 2, 4]]
-
-
-def test_an_epoch_visits_examples_once_and_drops_the_incomplete_batch():
-    """23 examples in batches of 5: four batches, no example twice, each a valid index."""
-    order = batch_order(23, 5, seed=7, epoch=2)
-    assert order.shape == (4, 5)
-    assert order.dtype == torch.int64
-    assert len(set(order.flatten().tolist())) == 20
-    assert set(order.flatten().tolist()) <= set(range(23))
-
-
-def test_batch_order_is_a_function_of_its_arguments():
-    """The same call gives the same order, another epoch or seed another one."""
-    order = batch_order(100, 10, seed=1, epoch=4)
-    torch.manual_seed(99)
-    assert torch.equal(batch_order(100, 10, seed=1, epoch=4), order)
-    assert not torch.equal(batch_order(100, 10, seed=1, epoch=5), order)
-    assert not torch.equal(batch_order(100, 10, seed=2, epoch=4), order)
-
-
-def test_every_example_is_equally_likely_in_each_place():
-    """Over 2,000 epochs each of 6 examples is first 333 times, within 5 standard deviations."""
-    first = [int(batch_order(6, 2, seed=0, epoch=epoch)[0, 0]) for epoch in range(2000)]
-    counts = np.bincount(first, minlength=6)
-    assert np.all(np.abs(counts - 2000 / 6) < 5 * np.sqrt(2000 * (1 / 6) * (5 / 6)))
-
-
-@pytest.mark.parametrize("batch_size", [0, -1, 11])
-def test_a_minibatch_larger_than_the_training_set_is_refused(batch_size):
-    """The error names the key, the value and what is possible."""
-    with pytest.raises(ConfigError) as caught:
-        batch_order(10, batch_size, seed=0, epoch=0)
-    expected = f"train.batch_size: {batch_size}; choose 1 to 10, the training examples"
-    assert str(caught.value) == expected
-
-
-def test_one_minibatch_may_be_the_whole_training_set():
-    """A batch of all examples is a permutation."""
-    assert sorted(batch_order(10, 10, seed=0, epoch=0).flatten().tolist()) == list(range(10))
+def assert_same(array, expected):
+    """Same shape, values and type."""
+    np.testing.assert_array_equal(array, expected, strict=True)
 
 
 @pytest.mark.usefixtures("four_arrays")
 def test_mnist_pixels_above_127_are_one():
     """Binary pixels are 0 and 1 in float32, images are flat rows, labels int64."""
     data = load(DataConfig("mnist", "unused", binarize=True))
-    assert data.train_x.tolist() == [[0, 0, 0, 0, 0, 1, 1]]
-    assert (data.train_x.dtype, data.train_y.dtype) == (torch.float32, torch.int64)
-    assert (data.train_y.tolist(), data.classes, data.name) == ([9], 10, "mnist")
-    assert torch.equal(data.test_x, data.train_x)
+    assert_same(data.train_x, np.array([[0, 0, 0, 0, 0, 1, 1]], np.float32))
+    assert_same(data.test_x, data.train_x)
+    assert_same(data.train_y, np.array([9], np.int64))
+    assert_same(data.test_y, data.train_y)
+    assert (data.classes, data.name) == (10, "mnist")
 
 
 @pytest.mark.usefixtures("four_arrays")
 def test_mnist_pixels_not_binarised_are_a_share_of_255():
-    """Bitwise what torch computes for pixel / 255 in float32."""
+    """They are what float32 arithmetic makes of pixel / 255, bit for bit."""
     data = load(DataConfig("mnist", "unused", binarize=False))
-    assert torch.equal(data.test_x, torch.from_numpy(EDGES)[None].float() / 255)
+    assert_same(data.test_x, EDGES[None].astype(np.float32) / np.float32(255))
 
 
-def test_digits_are_split_into_1437_and_360():
-    """The test set is scikit-learn's last 360 examples, with all digits about equally often."""
+@pytest.mark.usefixtures("four_arrays")
+def test_a_set_of_another_size_than_the_config_was_checked_for_is_refused(monkeypatch):
+    """Sound files of other images do not become a silently different experiment."""
+    monkeypatch.setitem(DATASET_SIZES, "mnist", Sizes(60_000, 10_000))
+    with pytest.raises(DataError) as caught:
+        load(DataConfig("mnist", "unused"))
+    assert str(caught.value) == (
+        "mnist: 1 training and 1 test examples, where 60000 and 10000 belong.\n"
+        "Delete its files and run again, to download them."
+    )
+
+
+def test_digits_are_those_of_scikit_learn():
+    """The file is read to the same images and labels, and the last 360 are the test set."""
     data = load(DataConfig("digits", "unused", binarize=True))
     images, labels = load_digits(return_X_y=True)
     assert (data.train_x.shape, data.test_x.shape) == ((1437, 64), (360, 64))
-    assert np.array_equal(torch.cat([data.train_x, data.test_x]), images > 7)
-    assert np.array_equal(torch.cat([data.train_y, data.test_y]), labels)
-    assert (data.test_y.bincount().min(), data.test_y.bincount().max()) == (33, 37)
+    assert (data.train_x.dtype, data.train_y.dtype) == (np.float32, np.int64)
+    assert np.array_equal(np.concatenate([data.train_x, data.test_x]), images > 7)
+    assert np.array_equal(np.concatenate([data.train_y, data.test_y]), labels)
+
+
+def test_the_test_set_of_the_digits_has_all_of_them_about_equally_often():
+    """It holds 33 to 37 of each digit."""
+    counts = np.bincount(load(DataConfig("digits", "unused")).test_y)
+    assert (len(counts), counts.min(), counts.max()) == (10, 33, 37)
 
 
 def test_digits_not_binarised_are_a_share_of_16():
     """The pixels are 0 to 16, so the inputs are multiples of 1/16 up to 1."""
     data = load(DataConfig("digits", "unused", binarize=False))
     images, _ = load_digits(return_X_y=True)
-    assert np.array_equal(data.train_x, images[:1437] / 16)
+    assert_same(data.train_x, (images[:1437] / 16).astype(np.float32))
     assert data.train_x.max() == 1
+
+
+def test_loading_the_digits_imports_neither_torch_nor_scikit_learn():
+    """Importing them would take longer than loading the digits and training on them."""
+    code = (
+        "import sys\n"
+        "from bnexp.config import DataConfig\n"
+        "from bnexp.data.datasets import load\n"
+        "load(DataConfig('digits'))\n"
+        "print({'torch', 'sklearn', 'scipy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_a_missing_file_of_digits_is_named_with_the_way_out(digits_file):
+    """A scikit-learn without its data is told in two lines."""
+    with pytest.raises(DataError) as caught:
+        load(DataConfig("digits"))
+    assert str(caught.value) == (
+        f"{digits_file}: missing in this scikit-learn.\n"
+        "Reinstall it: pip install --force-reinstall scikit-learn"
+    )
+
+
+def test_digits_without_scikit_learn_are_refused(monkeypatch):
+    """The error says what has to be installed."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(DataError, match="scikit-learn, which is not installed here"):
+        load(DataConfig("digits"))
+
+
+LINE = ",".join(["8"] * 64 + ["3"])
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "0 lines, where 1797 belong"),
+        (b"no gzip", "Not a gzipped file"),
+        (gzip.compress(f"{LINE}\n".encode() * 1796), "1796 lines, where 1797 belong"),
+        (gzip.compress(f"{LINE}\n".encode() * 1797)[:-9], "Compressed file ended"),
+        (gzip.compress(f"{LINE},1\n".encode() * 1797), "not 64 pixels from 0 to 16"),
+        (gzip.compress(f"9{LINE}\n".encode() * 1797), "not 64 pixels from 0 to 16"),
+        (gzip.compress(f"{LINE}5\n".encode() * 1797), "a label from 0 to 9"),
+        (gzip.compress(f"x{LINE}\n".encode() * 1797), "could not convert"),
+        (gzip.compress(b"\xff\n" * 1797), "can't decode"),
+    ],
+    ids=["empty", "text", "a line less", "cut", "a column more", "99", "35", "a letter", "a byte"],
+)
+def test_a_damaged_file_of_digits_is_refused(digits_file, content, problem):
+    """Whatever is wrong with it, the file is named, with what was found."""
+    digits_file.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        load(DataConfig("digits"))
+    assert str(caught.value).startswith(f"{digits_file}: damaged (")
+    assert problem in str(caught.value)
+    assert str(caught.value).count("\n") == 1
 
 
 def test_real_mnist():
@@ -128,7 +162,7 @@ def test_real_mnist():
         pytest.skip("BNEXP_DATA names no folder with MNIST/raw")
     data = load(DataConfig("mnist", root, binarize=True))
     assert (data.train_x.shape, data.test_x.shape) == ((60000, 784), (10000, 784))
-    assert data.train_y.bincount()[:2].tolist() == [5923, 6742]
-    assert data.test_y.bincount()[:2].tolist() == [980, 1135]
-    assert (int(data.train_x.count_nonzero()), float(data.train_x.max())) == (6221431, 1)
-    assert (int(data.test_x.count_nonzero()), float(data.test_x.max())) == (1052359, 1)
+    assert np.bincount(data.train_y)[:2].tolist() == [5923, 6742]
+    assert np.bincount(data.test_y)[:2].tolist() == [980, 1135]
+    assert (np.count_nonzero(data.train_x), data.train_x.max()) == (6221431, 1)
+    assert (np.count_nonzero(data.test_x), data.test_x.max()) == (1052359, 1)

@@ -8,6 +8,7 @@ from helpers.experiments import small_settings
 
 from bnexp.analysis import results as reader
 from bnexp.data import datasets as data
+from bnexp.data import streams
 from bnexp.files import run_folder as runlog
 from bnexp.training import run as train
 
@@ -41,14 +42,15 @@ def test_shift_is_that_of_definition_2_1(small_task):
         old = {}
         for layer in (1, 2, 3):
             key, shape = f"layers.{layer}.weight", sizes[layer - 1 : layer + 1]
-            draw = torch.randn(shape, generator=data.generator(seed, key), dtype=torch.float64)
+            draw = torch.randn(shape, generator=streams.generator(seed, key), dtype=torch.float64)
             old[key] = (draw * settings.model.weight_std).numpy()
             if layer < 3:
                 old[f"layers.{layer}.gamma"] = np.ones(shape[1])
                 old[f"layers.{layer}.beta"] = np.zeros(shape[1])
         old["layers.3.bias"] = np.zeros(10)
-        batch = data.batch_order(len(dataset.train_x), 20, seed, 0)[0]
-        x, y = dataset.train_x[batch].double(), dataset.train_y[batch]
+        batch = streams.batch_order(len(dataset.train_x), 20, seed, 0)[0]
+        x = torch.from_numpy(dataset.train_x[batch]).double()
+        y = torch.from_numpy(dataset.train_y[batch])
         g = torch_gradients(settings, old, x, y)
         for row, layer in enumerate((2, 3)):
             mixed = {

@@ -10,6 +10,7 @@ import torch
 
 from bnexp.analysis import results as reader
 from bnexp.data import datasets as data
+from bnexp.data import streams
 from bnexp.errors import DamagedError, LockedError, RunError, StorageError
 from bnexp.files import checkpoint, storage
 from bnexp.files import run_folder as runlog
@@ -69,14 +70,14 @@ def reference(settings, seed, steps):
     preactivations = []
     for number, (fan_in, units) in enumerate(itertools.pairwise(sizes), 1):
         linear = torch.nn.Linear(fan_in, units, bias=False, dtype=torch.float64)
-        draw = data.generator(seed, f"layers.{number}.weight")
+        draw = streams.generator(seed, f"layers.{number}.weight")
         weight = torch.randn(fan_in, units, generator=draw, dtype=torch.float64)
         linear.weight.data = (weight * settings.model.weight_std).T
         sigmoid = torch.nn.Sigmoid()
         sigmoid.register_forward_pre_hook(lambda _, z: preactivations.append(z[0].detach()))
         layers += [linear, torch.nn.BatchNorm1d(units, dtype=torch.float64), sigmoid]
     last = torch.nn.Linear(sizes[-1], dataset.classes, dtype=torch.float64)
-    draw = data.generator(seed, f"layers.{len(sizes)}.weight")
+    draw = streams.generator(seed, f"layers.{len(sizes)}.weight")
     weight = torch.randn(sizes[-1], dataset.classes, generator=draw, dtype=torch.float64)
     last.weight.data = (weight * settings.model.weight_std).T
     last.bias.data.zero_()
@@ -86,10 +87,11 @@ def reference(settings, seed, steps):
     rows = []
     for step in range(steps):
         epoch, position = divmod(step, len(dataset.train_x) // size)
-        index = data.batch_order(len(dataset.train_x), size, seed, epoch)[position]
+        index = streams.batch_order(len(dataset.train_x), size, seed, epoch)[position]
         preactivations.clear()
         loss = torch.nn.functional.cross_entropy(
-            net(dataset.train_x[index].double()), dataset.train_y[index]
+            net(torch.from_numpy(dataset.train_x[index]).double()),
+            torch.from_numpy(dataset.train_y[index]),
         )
         rows.append(torch.cat(preactivations, 1).numpy())
         optimizer.zero_grad()
@@ -111,9 +113,10 @@ def test_batch_percentiles_equal_numpy_percentile_of_a_run_in_torch(small_task):
             expected = np.percentile(preactivations, (15, 50, 85), axis=0)
             np.testing.assert_allclose(log.values[step, index], expected, rtol=1e-6, atol=1e-6)
         net.eval()
-        logits = net(dataset.test_x.double())
-        accuracy = (logits.argmax(1) == dataset.test_y).double().mean().item()
-        loss = torch.nn.functional.cross_entropy(logits, dataset.test_y).item()
+        labels = torch.from_numpy(dataset.test_y)
+        logits = net(torch.from_numpy(dataset.test_x).double())
+        accuracy = (logits.argmax(1) == labels).double().mean().item()
+        loss = torch.nn.functional.cross_entropy(logits, labels).item()
         assert read(task).metrics.test_accuracy[-1, index] == pytest.approx(accuracy, abs=1e-12)
         assert read(task).metrics.test_loss[-1, index] == pytest.approx(loss, abs=1e-9)
 
@@ -125,14 +128,14 @@ def test_probe_rows_are_those_of_the_initial_and_the_final_network(small_task):
     probe, dataset = read(task).probe, data.load(task.variant.settings.data)
     np.testing.assert_array_equal(probe.steps, [0, 10, 20, 30, 40, 43])
     model = checkpoint.load_tensors(task.folder / runlog.MODEL)
-    x = dataset.test_x[:50]
+    x = torch.from_numpy(dataset.test_x[:50])
     for row, seed_index in itertools.product((0, -1), range(3)):
         a, columns = x, []
         for layer in (1, 2):
             key = f"layers.{layer}."
             if row == 0:
                 weight = model[key + "weight"][0]
-                draw = data.generator(task.seeds[seed_index], key + "weight")
+                draw = streams.generator(task.seeds[seed_index], key + "weight")
                 weight = torch.randn(weight.shape, generator=draw, dtype=torch.float64) * 0.3
                 gamma, beta = torch.ones(()), torch.zeros(())
             else:

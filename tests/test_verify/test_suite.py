@@ -20,6 +20,7 @@ from bnexp.config.experiment import (
     dump,
 )
 from bnexp.data import datasets as data
+from bnexp.data import streams
 from bnexp.errors import DamagedError, StorageError
 from bnexp.files import checkpoint
 from bnexp.files import run_folder as runlog
@@ -135,8 +136,8 @@ def shared_stream():
 
 def batches_of_one_seed():
     """The same minibatches for every seed."""
-    original = data.batch_order
-    return {(data, "batch_order"): lambda n, size, _seed, epoch: original(n, size, 0, epoch)}
+    original = streams.batch_order
+    return {(streams, "batch_order"): lambda n, size, _seed, epoch: original(n, size, 0, epoch)}
 
 
 def linear_sigmoid():

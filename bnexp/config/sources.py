@@ -1,0 +1,79 @@
+"""Where configs come from: the packaged ones, their headers, and the text of any config file."""
+
+import re
+from pathlib import Path
+
+from bnexp.config.suggestions import nearest, shorten
+from bnexp.errors import ConfigError
+
+_MAX_BYTES = 256 * 1024
+
+_FIELD = re.compile(r"# (What it shows|Command|Time|Expected):\s+(.*)")
+_CONTINUATION = re.compile(r"#\s{4,}(\S.*)")
+
+
+def packaged() -> dict[str, Path]:
+    """The files of the configs that come with the package, by name."""
+    package = Path(__file__).parents[1]
+    # A wheel holds the configs inside the package, a checkout of the repository beside it.
+    inside = package / "configs"
+    folder = inside if inside.is_dir() else package.parent / "configs"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def header(path: Path) -> dict[str, str]:
+    """What a config's first comment lines say, by field, such as `What it shows`.
+
+    A field begins with its name and a colon. It goes on in the lines below it that are indented,
+    and these are joined to one line here.
+    """
+    fields: dict[str, str] = {}
+    name = ""
+    for line in read_text(path).splitlines():
+        if begin := _FIELD.fullmatch(line):
+            name, fields[name] = begin[1], begin[2]
+        elif name and (more := _CONTINUATION.fullmatch(line)):
+            fields[name] += f" {more[1]}"
+        else:
+            name = ""
+    return fields
+
+
+def resolve(config: str | Path) -> Path:
+    """The path of a config that was given as a path, or as the name of a packaged config.
+
+    A file of that name comes first, so that nobody gets a packaged config in its place.
+    """
+    name, shipped = str(config).removesuffix(".yaml"), packaged()
+    return shipped[name] if name in shipped and not Path(config).is_file() else Path(config)
+
+
+def read_text(path: Path) -> str:
+    """The text of a config file.
+
+    Bytes that are not UTF-8 become lone surrogates, so that the parser can tell where they are.
+
+    Raises:
+        ConfigError: there is no such file, or it cannot be a config.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MAX_BYTES + 1)
+        if len(raw) <= _MAX_BYTES:
+            return raw.decode("utf-8-sig", "surrogateescape")
+        problem = f"larger than {_MAX_BYTES // 1024} KiB; not an experiment"
+    except FileNotFoundError:
+        problem = f"no such file; {_advice(path)}(`bnexp configs` lists the packaged ones)"
+    except IsADirectoryError:
+        problem = "a folder; give a YAML file"
+    except (OSError, ValueError) as error:  # a path that holds a NUL raises ValueError
+        problem = f"cannot be read: {error}"
+    raise ConfigError(f"{shorten(str(path))}: {problem}")
+
+
+def _advice(path: Path) -> str:
+    """`did you mean '...'? ` with a packaged config or a file beside this path, or nothing."""
+    known = {name: name for name in packaged()}
+    known |= {other.stem: str(other) for other in path.parent.glob("*.yaml")}
+    near = nearest(path.stem, known)
+    return "" if near is None else f"did you mean '{known[near]}'? "

@@ -1,0 +1,25 @@
+"""What error texts have in common: "did you mean", and texts of users cut to a readable length."""
+
+import difflib
+from collections.abc import Iterable
+
+_LONGEST = 60  # characters of a user's text that an error repeats
+_SIMILAR = 0.65  # how alike two words must be, from 0 to 1, before one is suggested for the other
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """`; did you mean '...'?` with the known word that is nearest, or nothing if none is near."""
+    near = nearest(word.lower(), known)
+    return "" if near is None else f"; did you mean '{near}'?"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that is nearest to this one, or `None` if none is near enough."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=_SIMILAR)
+    return close[0] if close else None
+
+
+def shorten(text: str) -> str:
+    """The text as it can stand in an error: printable, and at most 60 characters long."""
+    text = text if text.isprintable() else ascii(text)[1:-1]
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
