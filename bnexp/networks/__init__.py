@@ -1,7 +1,10 @@
-"""The multilayer perceptron, its batch normalization, its optimizers: forward, backward, update.
+"""The networks and what trains them: one description, two engines.
 
-`model` is the network; `batchnorm` and `activations` are its parts, `optimizer` updates it,
-`batches` feeds it, and `percentiles` selects the order statistics of its pre-activations.
-`gradient_shift` measures how far one layer's update moves another layer's gradient. This room may
-import everything below it in the list of `tests/test_architecture.py`. Begin reading in `model`.
+`mlp` describes a network as a plain `torch.nn.Sequential` and draws its initial parameters.
+`engine` says what an engine is, what it returns, and which engine does a run's arithmetic.
+`torch_engine` trains with autograd and `torch.optim` on any device, many runs at once; it is the
+reference. `kernels_engine` trains one run on the CPU with the compiled loops of `kernels/`, and is
+several times faster there. `gradient_shift` measures internal covariate shift for both.
+
+Imports from this room go to recording, data, files, config and errors. Read `mlp`, then `engine`.
 """

@@ -1,0 +1,53 @@
+"""Internal covariate shift as a change of gradients (Santurkar et al. 2018, Definition 2.1).
+
+For layer i, let G be the gradient of its weights at the old parameters, and G' the one after the
+layers before i, and only they, have made their update, both on the same minibatch. How far the
+update of the layers before has moved the gradient is
+
+    distance = ||G - G'||,   relative_distance = ||G - G'|| / ||G||,   cosine = <G, G'> / ||G|| ||G'||.
+
+Layer 1 has no layer before it, so its shift is 0 and is not recorded. The definition says nothing
+of the running statistics of batch norm: the gradients are those of training mode, and computing
+them leaves the running statistics alone.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class GradientShiftRow(NamedTuple):
+    """The shift of one layer at one step."""
+
+    step: int
+    layer: int  # counted from 1; the output layer is the last
+    distance: float
+    relative_distance: float  # NaN where G is zero
+    cosine: float  # NaN where G or G' is zero
+
+
+def gradient_shift(
+    step: int,
+    before: Sequence[NDArray[Any]],
+    after: Callable[[int], NDArray[Any]],
+) -> list[GradientShiftRow]:
+    """The rows of layers 2 and up.
+
+    Args:
+        step: of the update.
+        before: G of each layer, from layer 1 on.
+        after: gives G' of a layer.
+    """
+    rows = []
+    for layer in range(2, len(before) + 1):
+        old = before[layer - 1].astype(np.float64).ravel()
+        new = after(layer).astype(np.float64).ravel()
+        distance = float(np.linalg.norm(old - new))
+        norm, other = float(np.linalg.norm(old)), float(np.linalg.norm(new))
+        relative = distance / norm if norm > 0 else math.nan
+        cosine = float(old @ new) / (norm * other) if norm > 0 and other > 0 else math.nan
+        rows.append(GradientShiftRow(step, layer, distance, relative, cosine))
+    return rows

@@ -1,0 +1,107 @@
+"""Batch normalization, forward and backward (Ioffe & Szegedy 2015, Algorithms 1 and 2).
+
+Matrices are (examples, width); vectors have one entry a unit. m is the number of examples.
+"""
+
+import math
+from typing import Any
+
+from numpy.typing import NDArray
+
+from bnexp.networks.kernels.compiler import fma, kernel
+
+Array = NDArray[Any]
+
+
+@kernel
+def batch_statistics(x: Array, mean: Array, var: Array) -> None:
+    """mean = sum x / m and var = sum (x - mean)^2 / m, and x becomes x - mean."""
+    number = x.dtype.type
+    m = number(x.shape[0])
+    mean[:] = 0
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            mean[j] += x[i, j]
+    for j in range(x.shape[1]):
+        mean[j] /= m
+        var[j] = 0
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            x[i, j] -= mean[j]
+            var[j] = fma(x[i, j], x[i, j], var[j])
+    for j in range(x.shape[1]):
+        var[j] /= m
+
+
+@kernel
+def subtract(x: Array, mean: Array) -> None:
+    """X becomes x - mean, with the running mean in evaluation mode."""
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            x[i, j] -= mean[j]
+
+
+@kernel
+def normalize(x: Array, var: Array, eps: Any, inv_std: Array) -> None:  # noqa: ANN401
+    """x-hat = (x - mean) / sqrt(var + eps), in place of x - mean."""
+    one = x.dtype.type(1)
+    for j in range(x.shape[1]):
+        inv_std[j] = one / math.sqrt(var[j] + eps)
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            x[i, j] *= inv_std[j]
+
+
+@kernel
+def scale_and_shift(x_hat: Array, gamma: Array, beta: Array, y: Array) -> None:
+    """Y = gamma x-hat + beta."""
+    for i in range(y.shape[0]):
+        for j in range(y.shape[1]):
+            y[i, j] = fma(gamma[j], x_hat[i, j], beta[j])
+
+
+@kernel
+def batch_norm_backward(  # noqa: PLR0913, PLR0917  (the quantities of section 3)
+    d: Array, x_hat: Array, gamma: Array, inv_std: Array, d_gamma: Array, d_beta: Array
+) -> None:
+    """In d, from dL/dy to dL/dx; the gradients of gamma and beta.
+
+    dL/dgamma = sum dL/dy x-hat and dL/dbeta = sum dL/dy. The six equations of section 3 of the
+    paper, put together, are
+
+        dL/dx = gamma / sqrt(var + eps) (dL/dy - dL/dbeta / m - x-hat dL/dgamma / m).
+    """
+    number = d.dtype.type
+    share = number(1) / number(d.shape[0])
+    d_gamma[:] = 0
+    d_beta[:] = 0
+    for i in range(d.shape[0]):
+        for j in range(d.shape[1]):
+            d_gamma[j] = fma(d[i, j], x_hat[i, j], d_gamma[j])
+            d_beta[j] += d[i, j]
+    for i in range(d.shape[0]):
+        for j in range(d.shape[1]):
+            centered = d[i, j] - share * d_beta[j] - x_hat[i, j] * (share * d_gamma[j])
+            d[i, j] = gamma[j] * inv_std[j] * centered
+
+
+@kernel
+def move_running(  # noqa: PLR0913, PLR0917  (both statistics, old and new)
+    mean: Array,
+    var: Array,
+    examples: int,
+    keep: Any,  # noqa: ANN401  (a number of the network's dtype, as is the next)
+    take: Any,  # noqa: ANN401
+    running_mean: Array,
+    running_var: Array,
+) -> None:
+    """running = (1 - momentum) running + momentum batch, as torch does it.
+
+    `keep` is 1 - momentum and `take` the momentum. The batch's variance enters as the unbiased
+    one, divided by m - 1.
+    """
+    number = mean.dtype.type
+    unbiased = number(examples) / number(examples - 1)
+    for j in range(mean.size):
+        running_mean[j] = keep * running_mean[j] + take * mean[j]
+        running_var[j] = keep * running_var[j] + take * (var[j] * unbiased)

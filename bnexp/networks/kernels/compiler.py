@@ -1,0 +1,106 @@
+"""How the kernels are compiled, and the instructions that Python has no name for.
+
+Numba is imported here and nowhere else in the project, apart from this folder's other modules,
+which import this one. Whether it is installed is asked in one place: `bnexp.networks.engine`.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+from llvmlite import binding
+from numba import types
+from numba.extending import intrinsic
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# `fastmath` stays off. With it, the compiler may reorder a sum, and a process that had just compiled
+# a kernel gave other bits than one that loaded it from the cache. The error model is NumPy's:
+# 1 / 0 is infinite, where Python's raises an exception and keeps the loop from being vectorised.
+OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy"}
+
+
+def description() -> str:
+    """The engine's name, what compiled it, and the processor it was compiled for."""
+    llvm = ".".join(map(str, binding.llvm_version_info))
+    processor = binding.get_host_cpu_name()
+    return f"kernels (numba {numba.__version__}, llvm {llvm}, {processor})"
+
+
+def _sources() -> str:
+    """A digest of the sources of all kernels."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+_SOURCES = _sources()
+
+
+def kernel(function: Function) -> Function:
+    """Compile a function that other kernels call."""
+    compiled: Function = numba.njit(**OPTIONS)(function)
+    return compiled
+
+
+def entry(function: Function) -> Function:
+    """Compile a function that Python calls, with all kernels it uses, and keep it on the disk.
+
+    Numba renews a cached function when the file that defines it changes, but not when a function
+    that it calls has changed in another file. The digest of all kernels' sources takes the place of
+    the file's time, so that no outdated kernel is ever used.
+    """
+    try:
+        compiled: Any = numba.njit(**OPTIONS, cache=True)(function)
+    except RuntimeError:  # no folder can be written: compile in each process
+        compiled = numba.njit(**OPTIONS)(function)
+    else:
+        compiled._cache._cache_file._source_stamp = _SOURCES  # noqa: SLF001  (no public way)
+    return compiled  # type: ignore[no-any-return]
+
+
+def is_cached(function: Any, *arguments: Any) -> bool:  # noqa: ANN401  (any kernel, any arguments)
+    """Whether an `entry` can be called with such arguments without compiling it."""
+    signature = tuple(numba.typeof(argument) for argument in arguments)
+    if signature in function.overloads:
+        return True
+    try:
+        _, context = function._compiler.targetdescr, function.targetctx  # noqa: SLF001
+        return function._cache.load_overload(signature, context) is not None  # noqa: SLF001
+    except AttributeError:  # another version of Numba, or no cache: say that it must be compiled
+        return False
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def fma(_typing: Any, a: Any, _b: Any, _c: Any) -> Any:  # noqa: ANN401
+    """a * b + c, rounded once: the fused multiply-add of IEEE 754.
+
+    Processors have one instruction for it. The compiler may not use it for `a * b + c`, which is
+    rounded twice, unless it is asked for by name. Its result is the same on every machine.
+    """
+
+    def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:  # noqa: ANN401
+        return builder.fma(*values)
+
+    return a(a, a, a), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def bits_of(_typing: Any, x: Any) -> Any:  # noqa: ANN401
+    """The bits of a floating-point number, as an integer of the same size."""
+    integer = types.int32 if x == types.float32 else types.int64
+    return integer(x), _bitcast
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def number_of(_typing: Any, bits: Any) -> Any:  # noqa: ANN401
+    """The floating-point number with these bits."""
+    number = types.float32 if bits == types.int32 else types.float64
+    return number(bits), _bitcast
+
+
+def _bitcast(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ANN401
+    return builder.bitcast(values[0], context.get_value_type(signature.return_type))

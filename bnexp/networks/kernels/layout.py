@@ -1,0 +1,173 @@
+"""How a network lies in memory: one vector of parameters, rows padded to whole cache lines.
+
+A layer's weights are (inputs, width), where the width is the number of units rounded up to a
+multiple of 16. A row then begins on a cache line and holds whole vectors, so that no loop has a
+remainder. The padding holds zeros: zero weights give zero pre-activations, whose gradient is zero
+because the gradient that comes from above is a product with zero weights. So it stays zero.
+
+The parameters of all layers lie in one vector, in this order for each layer: weight (inputs,
+width), bias (width), gamma (width), beta (width). All four have their place in every layer. Those
+that a network does not have stay at 0, or at 1 for gamma, and no optimizer touches them.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnexp.config import ModelConfig, TrainConfig
+
+Array = NDArray[Any]
+LANES = 16  # units of padding: a cache line of float32, two of float64
+CACHE_LINE = 64  # bytes
+ACTIVATIONS = {"identity": 0, "relu": 1, "leaky_relu": 2, "tanh": 3, "sigmoid": 4}
+
+
+class Layers(NamedTuple):
+    """Sizes and places, one entry a layer; the output layer is the last."""
+
+    inputs: Array  # int64: examples have so many features, or the layer before so many units
+    units: Array  # int64
+    width: Array  # int64: units rounded up
+    weight: Array  # int64: where the weights begin in the vector of parameters
+    bias: Array
+    gamma: Array
+    beta: Array
+    start: Array  # int64: the sum of the widths before, where a layer's units begin in a row of all
+
+
+class Options(NamedTuple):
+    """What the `model` and `train` sections choose; the numbers are of the network's dtype."""
+
+    activation: int  # ACTIVATIONS
+    norm: bool
+    bias: bool  # in hidden layers
+    gamma: bool
+    beta: bool
+    eps: Any
+    running_keep: Any  # 1 - norm_momentum
+    running_take: Any  # norm_momentum
+    adam: bool
+    lr: Any
+    momentum: Any
+    weight_decay: Any
+
+
+class Parameters(NamedTuple):
+    """All that training changes. The vectors are laid out alike; see above."""
+
+    vector: Array
+    gradient: Array
+    first: Array  # momentum_buffer of SGD or exp_avg of Adam; empty without momentum
+    second: Array  # exp_avg_sq of Adam; else empty
+    running_mean: Array  # (sum of the widths,)
+    running_var: Array
+
+
+class Examples(NamedTuple):
+    """Inputs and labels of a data set, dense or as the nonzero features of each example."""
+
+    sparse: bool
+    dense: Array  # float32 (n, features); (0, 0) where sparse
+    pointers: Array  # int64 (n + 1,): example i has the entries pointers[i] .. pointers[i + 1]
+    columns: Array  # int32: the feature of each entry
+    values: Array  # float32: its value
+    labels: Array  # int64 (n,)
+
+
+class Work(NamedTuple):
+    """What a pass over a batch computes, for batches of at most `capacity` examples.
+
+    The first four hold (examples, width) matrices of all layers, one after the other.
+    """
+
+    capacity: int
+    normalized: Array  # x-hat, the input of BN minus its mean and divided by its deviation
+    preactivation: Array  # the input of the nonlinearity; the logits in the output layer
+    activation: Array
+    delta: Array  # the gradient of the loss: first for the activation, then further back
+    mean: Array  # (sum of the widths,): of the batch
+    var: Array  # biased, divided by the number of examples
+    inv_std: Array  # 1 / sqrt(var + eps) of the statistics in use
+    inputs: Array  # (capacity * features,): dense examples in the network's dtype
+    transposed: Array  # the weights of one layer, transposed
+    ends: Array  # int64 (features + 1,): as in `sparse.by_feature`, as are the next two
+    members: Array
+    member_values: Array
+    sorting: Array  # where percentiles are sorted
+
+
+def aligned(size: int, dtype: np.dtype[Any]) -> Array:
+    """A vector of zeros that begins on a cache line."""
+    raw = np.zeros(size * dtype.itemsize + CACHE_LINE, np.uint8)
+    offset = -raw.ctypes.data % CACHE_LINE
+    return raw[offset : offset + size * dtype.itemsize].view(dtype)
+
+
+def layers_of(sizes: tuple[int, ...]) -> tuple[Layers, int]:
+    """The places of a network of these sizes (features, hidden..., classes), and their total."""
+    columns: list[list[int]] = []
+    place = start = 0
+    for inputs, units in zip(sizes, sizes[1:], strict=False):
+        width = -(-units // LANES) * LANES
+        bias = place + inputs * width
+        columns.append([inputs, units, width, place, bias, bias + width, bias + 2 * width, start])
+        place, start = bias + 3 * width, start + width
+    return Layers(*np.array(columns, np.int64).T.copy()), place
+
+
+def options_of(model: ModelConfig, train: TrainConfig, dtype: np.dtype[Any]) -> Options:
+    """The choices of a run, as kernels read them."""
+    norm, sgd = model.norm == "batch", train.optimizer == "sgd"
+    number = dtype.type
+    return Options(
+        activation=ACTIVATIONS[model.activation],
+        norm=norm,
+        bias=model.bias,
+        gamma=norm and model.gamma,
+        beta=norm and model.beta,
+        eps=number(model.norm_eps),
+        running_keep=number(1 - model.norm_momentum),
+        running_take=number(model.norm_momentum),
+        adam=not sgd,
+        lr=number(train.lr),
+        momentum=number(train.momentum if sgd else 0.0),
+        weight_decay=number(train.weight_decay),
+    )
+
+
+def work_for(  # noqa: PLR0913  (each decides the size of an array)
+    layers: Layers,
+    capacity: int,
+    dtype: np.dtype[Any],
+    *,
+    dense: bool,
+    entries: int = 0,
+    sorting: int = 0,
+    backward: bool = True,
+) -> Work:
+    """The arrays for batches of up to `capacity` examples.
+
+    Args:
+        layers: of the network.
+        capacity: examples.
+        dtype: of the network.
+        dense: whether the examples are dense.
+        entries: the most nonzero features that a batch can have; only for a backward pass.
+        sorting: elements that `selection` needs.
+        backward: whether there will be a backward pass.
+    """
+    features, total = int(layers.inputs[0]), int(layers.width.sum())
+    block = int((layers.inputs[1:] + LANES).max(initial=0) * layers.units[1:].max(initial=0))
+    return Work(
+        capacity,
+        *(aligned(capacity * total, dtype) for _ in range(3)),
+        aligned(capacity * total * backward, dtype),
+        *(aligned(total, dtype) for _ in range(3)),
+        aligned(capacity * features * dense, dtype),
+        aligned(block * backward, dtype),
+        np.zeros(features + 1, np.int64),
+        np.zeros(entries, np.int32),
+        np.zeros(entries, dtype),
+        aligned(sorting, dtype),
+    )

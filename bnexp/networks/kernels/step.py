@@ -1,0 +1,142 @@
+"""The functions that Python calls: train for a block of steps, record the probe, evaluate."""
+
+import math
+from typing import Any
+
+from numpy.typing import NDArray
+
+from bnexp.networks.kernels.compiler import entry
+from bnexp.networks.kernels.layout import Examples, Layers, Options, Parameters, Work
+from bnexp.networks.kernels.loss import cross_entropy, mean_loss, predicted
+from bnexp.networks.kernels.network import (
+    backward,
+    finish_sparse_gradient,
+    forward,
+    matrix,
+    update,
+    update_running,
+)
+from bnexp.networks.kernels.selection import Selection, record
+
+Array = NDArray[Any]
+
+
+@entry
+def train(  # noqa: PLR0913, PLR0917  (the network, the data, the steps, and what is recorded)
+    layers: Layers,
+    options: Options,
+    parameters: Parameters,
+    work: Work,
+    examples: Examples,
+    order: Array,
+    step: int,
+    change: bool,  # noqa: FBT001
+    selection: Selection,
+    every: int,
+    recorded: Array,
+    out: Array,
+    losses: Array,
+) -> int:
+    """Make the steps from `step` on, one for each minibatch of `order`.
+
+    Each step is a forward pass, the percentiles if they are due, the loss, the backward pass, the
+    running statistics and the optimizer.
+
+    Args:
+        layers: of the network, as are the next two.
+        options: see there.
+        parameters: see there.
+        work: for minibatches of this size.
+        examples: the training set.
+        order: (steps, batch) indices of training examples.
+        step: of the first minibatch, counted from 0.
+        change: false: compute loss and gradient, and change no parameter and no statistic.
+        selection: the percentiles.
+        every: steps between two rows of percentiles.
+        recorded: the layers to record, counted from 0.
+        out: float32 (rows, Q, units of these layers): a row for each step due.
+        losses: float64 (2,): the sum and the number of the losses go on from here.
+
+    Returns:
+        The first step whose loss is not finite, which has changed nothing; -1 if there is none.
+    """
+    last = layers.units.size - 1
+    rows = 0
+    for s in range(order.shape[0]):
+        index = order[s]
+        m = index.size
+        forward(layers, options, parameters, work, examples, index, last + 1, True)
+        if (step + s) % every == 0 and rows < out.shape[0]:
+            first = 0
+            for n in recorded:
+                z = matrix(work.preactivation, work, layers, n, m)
+                record(z, layers.units[n], selection, work.sorting, out[rows], first)
+                first += layers.units[n]
+            rows += 1
+        logits = matrix(work.preactivation, work, layers, last, m)
+        delta = matrix(work.delta, work, layers, last, m)
+        loss = mean_loss(logits, examples.labels, index, layers.units[last], delta)
+        if not math.isfinite(loss):
+            return step + s
+        losses[0] += loss
+        losses[1] += 1
+        backward(layers, options, parameters, work, examples, index)
+        if change:
+            if options.norm:
+                update_running(layers, options, parameters, work, m)
+            update(layers, options, parameters, work, examples, m, step + s + 1)
+        elif examples.sparse:
+            finish_sparse_gradient(layers, parameters, work, m)
+    return -1
+
+
+@entry
+def probe(  # noqa: PLR0913, PLR0917  (as in `train`)
+    layers: Layers,
+    options: Options,
+    parameters: Parameters,
+    work: Work,
+    examples: Examples,
+    index: Array,
+    selection: Selection,
+    out: Array,
+) -> None:
+    """out (Q, units of all hidden layers) = the percentiles over the examples `index`.
+
+    The batch norm uses the statistics of these examples and leaves the running ones alone.
+    """
+    hidden, first = layers.units.size - 1, 0
+    forward(layers, options, parameters, work, examples, index, hidden, True)
+    for n in range(hidden):
+        z = matrix(work.preactivation, work, layers, n, index.size)
+        record(z, layers.units[n], selection, work.sorting, out, first)
+        first += layers.units[n]
+
+
+@entry
+def evaluate(  # noqa: PLR0913, PLR0917  (as in `train`)
+    layers: Layers,
+    options: Options,
+    parameters: Parameters,
+    work: Work,
+    examples: Examples,
+    index: Array,
+    results: Array,
+) -> None:
+    """Results = the number of correct predictions and the sum of the losses, float64 (2,).
+
+    The batch norm uses the running statistics. The examples are worked on as many at a time as
+    `work` has room for.
+    """
+    last = layers.units.size - 1
+    classes = layers.units[last]
+    results[:] = 0
+    for first in range(0, index.size, work.capacity):
+        chunk = index[first : first + work.capacity]
+        forward(layers, options, parameters, work, examples, chunk, last + 1, False)
+        logits = matrix(work.preactivation, work, layers, last, chunk.size)
+        softmax = matrix(work.activation, work, layers, last, chunk.size)
+        for i in range(chunk.size):
+            label = examples.labels[chunk[i]]
+            results[0] += predicted(logits, i, classes) == label
+            results[1] += cross_entropy(logits, i, label, classes, softmax)

@@ -1,0 +1,285 @@
+"""The kernels engine: one run on the CPU, a block of steps per call of a compiled function."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnexp.config import Settings, recorded_layers
+from bnexp.networks.engine import (
+    DatasetArrays,
+    EngineName,
+    MetricsRow,
+    Minibatches,
+    Rows,
+    State,
+    count_due,
+    empty_rows,
+    is_due,
+    until_event,
+)
+from bnexp.networks.gradient_shift import GradientShiftRow, gradient_shift
+from bnexp.networks.kernels import step as kernels
+from bnexp.networks.kernels.compiler import description
+from bnexp.networks.kernels.examples import examples_of, most_entries
+from bnexp.networks.kernels.layout import (
+    Parameters,
+    aligned,
+    layers_of,
+    options_of,
+    work_for,
+)
+from bnexp.networks.kernels.packing import Packing
+from bnexp.networks.kernels.selection import selection_of, sorting_size
+from bnexp.networks.mlp import initial_state_dict, layer_sizes
+from bnexp.recording.percentiles import Percentiles
+
+CHUNK = 200  # test examples evaluated at a time: what the second cache holds
+
+
+class KernelsEngine:
+    """Trains one network; see `bnexp.networks.engine` for what happens at a step.
+
+    Args:
+        settings: of the run.
+        dataset: the arrays of the data set.
+        seed: of the run.
+    """
+
+    name: EngineName = "kernels"
+
+    def __init__(self, settings: Settings, dataset: DatasetArrays, seed: int) -> None:
+        model, train, record = settings.model, settings.train, settings.record
+        self.settings, self.seed, self.step = settings, seed, 0
+        self.description = description()
+        self._failure: str | None = None
+        dtype = self._dtype = np.dtype(train.dtype)
+        features, classes = dataset.train_x.shape[1], dataset.classes
+        initial, trained = initial_state_dict(model, features, classes, seed)
+        self._layers, total = layers_of(layer_sizes(model, features, classes))
+        self._options = options_of(model, train, dtype)
+        units = int(self._layers.width.sum())
+        memory = bool(self._options.adam or self._options.momentum)
+        self._parameters = Parameters(
+            aligned(total, dtype),
+            aligned(total, dtype),
+            aligned(total * memory, dtype),
+            aligned(total * self._options.adam, dtype),
+            aligned(units, dtype),
+            aligned(units, dtype),
+        )
+        self._packing = Packing(self._layers, self._parameters, [*initial], trained)
+        # Gamma is 1 and everything else 0 where the state_dict says nothing.
+        for start, number in zip(self._layers.gamma, self._layers.units, strict=True):
+            self._parameters.vector[start : start + number] = 1
+        self._packing.load(initial)
+
+        self._train, self._test = examples_of(dataset)
+        self._minibatches = Minibatches(len(dataset.train_y), train.batch_size, seed)
+        batch = Percentiles(record.percentiles, train.batch_size)
+        self._selection = selection_of(batch)
+        self._work = work_for(
+            self._layers,
+            train.batch_size,
+            dtype,
+            dense=not self._train.sparse,
+            entries=most_entries(self._train, train.batch_size),
+            sorting=sorting_size(train.batch_size),
+        )
+        self._recorded = np.array(recorded_layers(settings), np.int64) - 1
+        self._losses = np.zeros(2)  # sum and number since the last metrics row
+        self._everything = np.arange(len(dataset.test_y))
+        dense = not self._test.sparse
+        chunk = min(CHUNK, len(dataset.test_y))
+        self._test_work = work_for(self._layers, chunk, dtype, dense=dense, backward=False)
+        if record.probe_every is not None:
+            probe = Percentiles(record.percentiles, record.probe_size)
+            self._probe_selection = selection_of(probe)
+            self._probe_work = work_for(
+                self._layers,
+                record.probe_size,
+                dtype,
+                dense=dense,
+                sorting=sorting_size(record.probe_size),
+                backward=False,
+            )
+
+    def advance(self, steps: int) -> list[Rows]:
+        """Make so many updates; what they recorded."""
+        record, end = self.settings.record, self.step + steps
+        blocks: list[Rows] = []
+        while self.step < end and self._failure is None:
+            until = until_event(self.step, end, record)
+            order = self._minibatches.block(self.step, until)
+            blocks.append(self._block(order))
+        self.step = end  # also of a run that has failed: see `Engine.advance`
+        blocks.append(empty_rows(self.settings, self._failure))
+        return [_join(blocks)]
+
+    def _block(self, order: NDArray[np.int64]) -> Rows:
+        """The steps of some minibatches; what is due besides is due at the first of them."""
+        record, first = self.settings.record, self.step
+        end = first + len(order)
+        rows = empty_rows(self.settings)
+        if is_due(first, record.probe_every):
+            self._record_probe(rows)
+        evaluated = is_due(first, record.evaluate_every)
+        losses = self._losses.copy()
+        if evaluated:
+            rows.metrics = [self._metrics()]
+            self._losses[:] = 0
+        shifted = is_due(first, record.ics_every)
+        before = self._parameters.vector.copy() if shifted else None
+        out = self._empty_rows_of_batch(count_due(first, end, record.every))
+        failed = self._run(order, first, out, self._losses, change=True)
+        if failed >= 0:
+            self._failure = f"the loss is not finite at step {failed}"
+            if failed == first:  # then nothing of this block counts
+                self._losses[:] = losses
+                return empty_rows(self.settings)
+            end = failed
+        rows.batch = out[: count_due(first, end, record.every)]
+        if evaluated:
+            norm = self._bias_norm(self._parameters.gradient)
+            rows.metrics = [rows.metrics[0]._replace(bias_gradient_norm=norm)]
+        if before is not None:
+            rows.gradient_shift = self._gradient_shift(first, order, before)
+        self.step = end
+        return rows
+
+    def _empty_rows_of_batch(self, rows: int) -> NDArray[np.float32]:
+        _, q, units = empty_rows(self.settings).batch.shape
+        return np.empty((rows, q, units), np.float32)
+
+    def _run(
+        self,
+        order: NDArray[np.int64],
+        step: int,
+        out: NDArray[np.float32],
+        losses: NDArray[np.float64],
+        *,
+        change: bool,
+    ) -> int:
+        failed: int = kernels.train(
+            self._layers,
+            self._options,
+            self._parameters,
+            self._work,
+            self._train,
+            order,
+            step,
+            change,
+            self._selection,
+            self.settings.record.every,
+            self._recorded,
+            out,
+            losses,
+        )
+        return failed
+
+    def _record_probe(self, rows: Rows) -> None:
+        """Put a row of the probe, and one of gamma and beta, into `rows`."""
+        _, q, units = rows.probe.shape
+        rows.probe = np.empty((1, q, units), np.float32)
+        kernels.probe(
+            self._layers,
+            self._options,
+            self._parameters,
+            self._probe_work,
+            self._test,
+            self._everything[: self.settings.record.probe_size],
+            self._probe_selection,
+            rows.probe[0],
+        )
+        if self._options.norm:
+            rows.norm_parameters = self._packing.norm_parameters()[np.newaxis]
+
+    def _metrics(self) -> MetricsRow:
+        """A row of metrics, still without the norm of the gradient."""
+        results = np.empty(2)
+        kernels.evaluate(
+            self._layers,
+            self._options,
+            self._parameters,
+            self._test_work,
+            self._test,
+            self._everything,
+            results,
+        )
+        correct, loss = (results / len(self._everything)).tolist()
+        total, count = self._losses.tolist()
+        train_loss = total / count if count else math.nan
+        norm = self._bias_norm(self._parameters.vector)
+        return MetricsRow(self.step, train_loss, correct, loss, norm, math.nan)
+
+    def _bias_norm(self, vector: NDArray[Any]) -> float:
+        """The Euclidean norm of all hidden biases, or of their gradient; NaN without them."""
+        if not self._options.bias:
+            return math.nan
+        squares = 0.0
+        starts, units = self._layers.bias[:-1], self._layers.units[:-1]
+        for start, number in zip(starts, units, strict=True):
+            squares += float(np.square(vector[start : start + number].astype(np.float64)).sum())
+        return math.sqrt(squares)
+
+    def _gradient_shift(
+        self, step: int, order: NDArray[np.int64], before: NDArray[Any]
+    ) -> list[GradientShiftRow]:
+        """The shift of this step's update, which has just been made; changes nothing."""
+        vector, places = self._parameters.vector, self._layers.weight
+        updated = vector.copy()
+        depth = len(places)
+        gradients = [self._packing.weights(self._parameters.gradient, n) for n in range(depth)]
+        gradients = [gradient.copy() for gradient in gradients]
+
+        def after(layer: int) -> NDArray[Any]:
+            """The gradient of a layer's weights when only the layers before it are updated."""
+            here = places[layer - 1]
+            vector[:here], vector[here:] = updated[:here], before[here:]
+            self._run(order, step, self._empty_rows_of_batch(0), np.zeros(2), change=False)
+            return self._packing.weights(self._parameters.gradient, layer - 1)
+
+        rows = gradient_shift(step, gradients, after)
+        vector[:] = updated
+        return rows
+
+    def finish(self) -> list[Rows]:
+        """The row of the network as it is now."""
+        rows = empty_rows(self.settings, self._failure)
+        finite = all(np.isfinite(array).all() for array in self._packing.state_dict(0).values())
+        if rows.failure is None and not finite:
+            rows.failure = f"a weight is not finite at step {self.step}"
+        if rows.failure is None:
+            if self.settings.record.probe_every is not None:
+                self._record_probe(rows)
+            rows.metrics = [self._metrics()]
+        return [rows]
+
+    def state(self) -> list[State]:
+        """The parameters, the optimizer's memory, and the training loss so far."""
+        return [self._packing.state(self.step) | {"train_loss": self._losses.copy()}]
+
+    def load_state(self, step: int, states: Sequence[State]) -> None:
+        """Continue from what `state` returned."""
+        (state,) = states
+        self._packing.load(state)
+        self._losses[:] = state["train_loss"]
+        self.step, self._failure = step, None
+
+    def state_dicts(self) -> list[State]:
+        """The network for plain PyTorch."""
+        return [self._packing.state_dict(self.step)]
+
+
+def _join(blocks: Sequence[Rows]) -> Rows:
+    """The rows of one block after the other."""
+    return Rows(
+        np.concatenate([rows.batch for rows in blocks]),
+        np.concatenate([rows.probe for rows in blocks]),
+        np.concatenate([rows.norm_parameters for rows in blocks]),
+        [row for rows in blocks for row in rows.metrics],
+        [row for rows in blocks for row in rows.gradient_shift],
+        blocks[-1].failure,
+    )
