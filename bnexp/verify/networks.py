@@ -19,6 +19,7 @@ from bnexp.config import DataConfig, ModelConfig, TrainConfig
 from bnexp.data import datasets
 from bnexp.data.datasets import Dataset
 from bnexp.data.streams import batch_order
+from bnexp.networks.mlp import initial_state_dict, mlp
 from bnexp.verify.implementations import NormTensors, tensors
 
 # From a model, its number of features and of classes, and a seed: the network before training.
@@ -39,45 +40,12 @@ def digits() -> Dataset:
 
 def initial_network(model: ModelConfig, features: int, classes: int, seed: int) -> nn.Sequential:
     """The network of a seed before training, in float64."""
-    from bnexp.data.streams import generator
-
-    sizes, layers = (features, *model.hidden, classes), []
-    activations = {
-        "sigmoid": nn.Sigmoid,
-        "tanh": nn.Tanh,
-        "relu": nn.ReLU,
-        "leaky_relu": nn.LeakyReLU,
-        "identity": nn.Identity,
-    }
-    for number, (fan_in, units) in enumerate(itertools.pairwise(sizes), 1):
-        last = number == len(sizes) - 1
-        linear = nn.Linear(fan_in, units, bias=last or model.bias, dtype=torch.float64)
-        std = fan_in**-0.5 if model.weight_std is None else model.weight_std
-        with torch.no_grad():
-            weight = torch.randn(
-                (fan_in, units),
-                generator=generator(seed, f"layers.{number}.weight"),
-                dtype=torch.float64,
-            )
-            linear.weight.copy_(std * weight.T)
-            if linear.bias is not None:
-                bias = torch.randn(
-                    (units,),
-                    generator=generator(seed, f"layers.{number}.bias"),
-                    dtype=torch.float64,
-                )
-                linear.bias.copy_(bias * (0 if last else model.bias_std))
-        layers.append(linear)
-        if not last:
-            if model.norm == "batch":
-                norm = nn.BatchNorm1d(
-                    units, model.norm_eps, model.norm_momentum, dtype=torch.float64
-                )
-                norm.weight.requires_grad_(model.gamma)
-                norm.bias.requires_grad_(model.beta)
-                layers.append(norm)
-            layers.append(activations[model.activation]())
-    return nn.Sequential(*layers)
+    network = mlp(model, features, classes).double()
+    state, trained = initial_state_dict(model, features, classes, seed)
+    network.load_state_dict({key: torch.as_tensor(value) for key, value in state.items()})
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name in trained)
+    return network
 
 
 def on_digits(build: Build, model: ModelConfig, seed: int = 0) -> nn.Sequential:

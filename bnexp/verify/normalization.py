@@ -85,10 +85,13 @@ def others_matter(norm: BatchNorm) -> Finding:
     constants, so an example's output is a function of that example alone.
     """
     x, gamma, beta = inputs()
-    changed, tested = torch.cat([x[:1], 2 * x[1:] + 1]), layer(norm, gamma, beta)
-    training = largest((tested(x) - tested(changed))[0])
-    tested.eval()
-    evaluation = largest((tested(x) - tested(changed))[0])
+    changed = torch.cat([x[:1], 2 * x[1:] + 1])
+
+    def change(*, training: bool) -> float:
+        outputs = [layer(norm, gamma, beta).train(training)(batch)[0] for batch in (x, changed)]
+        return largest(outputs[0] - outputs[1])
+
+    training, evaluation = change(training=True), change(training=False)
     return found(
         training > 1e-3 and evaluation == 0,
         f"largest change {training:.1f} in training, {evaluation:g} in evaluation",

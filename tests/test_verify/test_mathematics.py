@@ -49,17 +49,17 @@ def batch_norm(  # noqa: PLR0913  (one for each mistake)
                 raise ValueError(f"{len(x)} example")
             mean = x.mean(axes, keepdim=True).squeeze(0)
             var = x.var(axes, correction=correction, keepdim=True).squeeze(0)
+            if constants:
+                mean, var = mean.detach(), var.detach()
+            if (mode or ("batch" if self.training else "running")) == "running":
+                mean, var = self.running_mean, self.running_var
+            normalized = (x - centre * mean) / (var + eps(self.eps)).sqrt()
             if (self.training or always_moves) and len(x) > 1:
                 k = momentum(self.momentum)
                 moments = x.mean(0), x.var(0, correction=running_correction)
                 with torch.no_grad():
                     self.running_mean.lerp_(moments[0].detach(), k)
                     self.running_var.lerp_(moments[1].detach(), k)
-            if constants:
-                mean, var = mean.detach(), var.detach()
-            if (mode or ("batch" if self.training else "running")) == "running":
-                mean, var = self.running_mean, self.running_var
-            normalized = (x - centre * mean) / (var + eps(self.eps)).sqrt()
             return gamma(self.weight) * normalized + self.bias
 
     return Norm
@@ -128,7 +128,7 @@ def nothing(_value):
 
 CONSTANTS = batch_norm(constants=True)
 ON_BATCH = batch_norm(mode="batch")
-WITHOUT_GAMMA = batch_norm(gamma=torch.ones_like)
+WITHOUT_GAMMA = batch_norm(gamma=lambda gamma: 1 + 0 * gamma)
 NEVER_MOVED = batch_norm(momentum=nothing)
 # Checks of a batch norm by itself, with the batch norm that has the mistake.
 OF_NORMS = {
