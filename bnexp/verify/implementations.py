@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import torch  # noqa: TID253
 from torch import nn  # noqa: TID253
 
+from bnexp.networks.engine import numba_available
 from bnexp.verify.check import Finding, Verdict
 
 BatchNorm = type[nn.BatchNorm1d]
@@ -47,8 +48,13 @@ def tensors(norm: nn.Module) -> NormTensors:
 
 
 def implementations() -> dict[str, BatchNorm]:
-    """Every implementation that is installed here, by name."""
-    return {"torch": nn.BatchNorm1d}
+    """torch's batch norm and, where Numba is installed, that of bnexp's kernels; by name."""
+    found: dict[str, BatchNorm] = {"torch": nn.BatchNorm1d}
+    if numba_available():
+        from bnexp.verify.kernels import KernelBatchNorm  # noqa: PLC0415  (it imports Numba)
+
+        found["kernels"] = KernelBatchNorm
+    return found
 
 
 def for_each_implementation(measure: Callable[[BatchNorm], Finding]) -> OfImplementations:
