@@ -1,69 +1,122 @@
-"""What a check of `bnexp verify` is, and how its numbers are put."""
+"""What a check of `bnexp verify` is: a claim, what it predicts, what was measured, a verdict."""
 
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ParamSpec
+from enum import StrEnum
+from typing import ParamSpec
 
 import numpy as np
+import torch  # noqa: TID253
 from numpy.typing import NDArray
 
-from bnexp.analysis import measures as analysis
+from bnexp.analysis.measures import interval
 
-Values = NDArray[Any]
-Finding = tuple[bool, str]  # whether the claim holds, and what was measured
 P = ParamSpec("P")
+
+
+class Verdict(StrEnum):
+    """What a measurement says of a claim."""
+
+    HOLDS = "holds"
+    FAILS = "fails"
+    NOT_TESTED = "not tested"  # the evidence is missing, so the claim is neither shown nor refuted
 
 
 @dataclass(frozen=True)
 class Check:
-    """A claim, who says so (Ioffe & Szegedy 2015, if no other), and what came of it."""
+    """One claim and what came of it.
+
+    Attributes:
+        number: as in the list of checks; two checks of one claim share it.
+        claim: a plain sentence without its full stop.
+        source: where the claim is made. Sections, algorithms and figures are those of Ioffe &
+            Szegedy (2015) where no other source is named.
+        expected: what the claim predicts, with the tolerance.
+        measured: what was found.
+        verdict: whether the two agree.
+    """
 
     number: int
     claim: str
     source: str
     expected: str
     measured: str
-    holds: bool
+    verdict: Verdict
 
     def about(self, subject: str) -> "Check":
-        """The same, with a claim that names its subject."""
+        """The same check, with a claim that begins with the name of what was checked."""
         return replace(self, claim=f"{subject}: {self.claim}")
+
+    def lines(self) -> str:
+        """The check as `bnexp verify` prints it."""
+        verdict = self.verdict.upper() if self.verdict is Verdict.FAILS else self.verdict
+        return (
+            f"{verdict:<10} {self.number:2}  {self.claim}\n"
+            f"               {self.source}\n"
+            f"               expected {self.expected}\n"
+            f"               measured {self.measured}"
+        )
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the function of a check returns: the half of a `Check` that has to be computed."""
+
+    verdict: Verdict
+    measured: str
+
+
+def found(holds: bool | np.bool, measured: str) -> Finding:  # noqa: FBT001  (the verdict is the point)
+    """The finding of a claim that was tested."""
+    return Finding(Verdict.HOLDS if holds else Verdict.FAILS, measured)
+
+
+def not_tested(measured: str) -> Finding:
+    """The finding of a claim for which the evidence is missing; the text says what is missing."""
+    return Finding(Verdict.NOT_TESTED, measured)
 
 
 def check(
     number: int, source: str, expected: str
 ) -> Callable[[Callable[P, Finding]], Callable[P, Check]]:
-    """Make a check of a function that measures; the first line of its docstring is the claim."""
+    """Make a check of a function that measures.
+
+    The first line of the function's docstring is the claim. What follows it is the derivation.
+    """
 
     def decorate(measure: Callable[P, Finding]) -> Callable[P, Check]:
         claim = (measure.__doc__ or "").partition("\n")[0].rstrip(".")
 
         @functools.wraps(measure)
         def run(*args: P.args, **kwargs: P.kwargs) -> Check:
-            holds, measured = measure(*args, **kwargs)
-            return Check(number, claim, source, expected, measured, bool(holds))
+            finding = measure(*args, **kwargs)
+            return Check(number, claim, source, expected, finding.measured, finding.verdict)
 
         return run
 
     return decorate
 
 
-def largest(values: Values | Sequence[float]) -> float:
-    """The largest absolute value; NaN if there is one, so that no verdict overlooks it."""
-    return float(np.abs(values).max())
+def closing_line(checks: Sequence[Check]) -> str:
+    """How many checks came to each verdict, such as `15 hold, 1 fails, 1 not tested`."""
+    holds, fails, missing = (sum(each.verdict is v for each in checks) for v in Verdict)
+    return (
+        f"{holds} {'holds' if holds == 1 else 'hold'}, "
+        f"{fails} {'fails' if fails == 1 else 'fail'}, {missing} not tested"
+    )
 
 
-def bounds(values: Values) -> tuple[float, float]:
-    """Ends of the 95 % t-interval of the mean over seeds; of one seed, its value twice."""
-    found = analysis.interval(values)
-    return (found.low, found.high) if len(values) > 1 else (found.mean, found.mean)
+def largest(*values: torch.Tensor | NDArray[np.floating] | float) -> float:
+    """The largest absolute value of all; NaN if there is one, so that no verdict overlooks it."""
+    sizes = [float(torch.as_tensor(value).detach().abs().max()) for value in values]
+    return float(np.max(sizes))
 
 
-def text(values: Values, form: str) -> str:
-    """The mean over seeds and its 95 % t-interval, such as `0.21 ±0.01`."""
-    low, high = bounds(values)
-    if np.isnan(low):
+def over_seeds(values: NDArray[np.floating], form: str) -> str:
+    """The mean over seeds and half of its 95 % t-interval, such as `+0.21 ±0.01`."""
+    if np.isnan(values).any():
         return "not by every seed"
-    half = f" ±{(high - low) / 2:{form.lstrip('+')}}" if len(values) > 1 else ""
-    return f"{values.mean():{form}}{half}"
+    over = interval(values)
+    half = "" if np.isnan(over.high) else f" ±{over.high - over.mean:{form.lstrip('+')}}"
+    return f"{over.mean:{form}}{half}"

@@ -117,9 +117,10 @@ def experiment_of(variants, runs, name="fig1"):
 def fig1(rows=1001, seeds=5, hidden=(100, 100, 100), data="mnist", batch_rows=None):
     """The paper's experiment in miniature or whole, with made-up curves."""
     rng = np.random.default_rng(0)
-    runs = {}
+    runs, variants = {}, []
     for name, norm in (("baseline", "none"), ("batchnorm", "batch")):
         variant = Variant(name, {"model.norm": norm}, settings(norm, hidden=hidden, data=data))
+        variants.append(variant)
         t = np.linspace(0, 50, 101)[:, None] * 1000
         pace = (3000, 700)[norm == "batch"] * rng.uniform(0.9, 1.1, seeds)
         top = (0.969, 0.98)[norm == "batch"] + 0.001 * rng.standard_normal(seeds)
@@ -132,4 +133,4 @@ def fig1(rows=1001, seeds=5, hidden=(100, 100, 100), data="mnist", batch_rows=No
             values += (0.16, 0.1)[norm == "batch"] * rng.standard_normal(values.shape, np.float32)
             batch = percentile_log(values, 50_000 // batch_rows, hidden)
         runs[name] = run(variant, accuracy, probe, batch)
-    return experiment_of([each.variant for each in runs.values()], runs)
+    return experiment_of(variants, runs)

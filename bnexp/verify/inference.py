@@ -1,0 +1,155 @@
+"""Checks 5, 15 and 20: the running statistics, and the evaluation mode that uses them."""
+
+import copy
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import torch  # noqa: TID253
+from torch import nn  # noqa: TID253
+
+from bnexp.data.datasets import Dataset
+from bnexp.verify.bias import SINGLE
+from bnexp.verify.check import Check, Finding, check, found, largest
+from bnexp.verify.implementations import (
+    MOMENTUM,
+    BatchNorm,
+    for_each_implementation,
+    layer,
+    tensors,
+)
+from bnexp.verify.networks import (
+    NORMED,
+    Build,
+    accuracy,
+    digits,
+    initial_network,
+    minibatches,
+    norms,
+    train,
+)
+from bnexp.verify.normalization import inputs
+
+
+@check(5, "section 3.1", "the closed form to 1e-12")
+@for_each_implementation
+@torch.no_grad()
+def moving_averages(norm: BatchNorm) -> Finding:
+    """Running statistics are moving averages, of the unbiased variance; evaluation keeps them.
+
+    A training pass moves r to (1 - k) r + k b, where b is the mean of the minibatch or its
+    unbiased variance, sum (x - mu)^2 / (m - 1), and k the momentum. After n passes r_n =
+    (1 - k)^n r_0 + k sum_i (1 - k)^(n - i) b_i, with r_0 = 0 for the mean and 1 for the variance.
+    Between the passes here lie passes in evaluation mode, which must not count.
+    """
+    x, gamma, beta = inputs()
+    tested, n = layer(norm, gamma, beta), 25
+    batches = torch.stack([i * (x + i) for i in range(1, n + 1)])
+    for batch in batches:
+        tested.train()(batch)
+        tested.eval()(-batch)
+    weights = MOMENTUM * (1 - MOMENTUM) ** torch.arange(n - 1, -1, -1, dtype=torch.float64)
+    mean = weights @ batches.mean(1)
+    var = (1 - MOMENTUM) ** n + weights @ batches.var(1, correction=1)
+    held = tensors(tested)
+    error = largest(held.mean / mean - 1, held.var / var - 1)
+    return found(error <= 1e-12, f"to {error:.0e} of the value, after {n} batches")
+
+
+@torch.no_grad()
+def reestimated(network: nn.Sequential, dataset: Dataset, size: int, seed: int) -> nn.Sequential:
+    """The network with the statistics of Algorithm 2 in place of the running ones.
+
+    Step 10 of Algorithm 2 averages over minibatches of the training set, with frozen parameters:
+    E[x] = E[mu_B] and Var[x] = m / (m - 1) E[var_B]. The minibatches are those of one epoch. The
+    moments are taken of the inputs of each norm, so that a norm that keeps its own statistics
+    wrongly has no part in them.
+    """
+    probe, result = copy.deepcopy(network).double().train(), copy.deepcopy(network)
+    sums: list[torch.Tensor] = []
+
+    def watch(norm: nn.BatchNorm1d) -> None:
+        total = torch.zeros(2, norm.num_features, dtype=torch.float64)
+        sums.append(total)
+
+        def add(_: nn.Module, args: tuple[torch.Tensor]) -> None:
+            total.add_(torch.stack([args[0].mean(0), args[0].var(0, correction=1)]))
+
+        norm.register_forward_pre_hook(add)
+
+    for module in probe:
+        if isinstance(module, nn.BatchNorm1d):
+            watch(module)
+    count = len(dataset.train_x) // size
+    for x, _ in itertools.islice(minibatches(dataset, size, seed, torch.float64), count):
+        probe(x)
+    for norm, total in zip(norms(result), sums, strict=True):
+        norm.mean.copy_(total[0] / count)
+        norm.var.copy_(total[1] / count)
+    return result
+
+
+@check(
+    15,
+    "Algorithm 2, steps 7 to 12",
+    "gaps within 3 times the noise of a moving average; accuracy within 1 point",
+)
+def running_statistics(
+    networks: Sequence[nn.Sequential],
+    seeds: Sequence[int],
+    dataset: Dataset,
+    size: int,
+    momentum: float,
+) -> Finding:
+    """Running statistics are near those re-estimated over the training set, weights frozen.
+
+    For a Gaussian unit the mean of a minibatch has the standard deviation sd / sqrt(m), and its
+    unbiased variance has var sqrt(2 / (m - 1)). A moving average of momentum k keeps the share
+    sqrt(k / (2 - k)) of that. The gaps are root mean squares over units and networks.
+    """
+    x, labels = torch.as_tensor(dataset.test_x), torch.as_tensor(dataset.test_y)
+    mean_gaps, var_gaps, accuracies = [], [], []
+    for network, seed in zip(networks, seeds, strict=True):
+        wanted = reestimated(network, dataset, size, seed)
+        for have, want in zip(norms(network), norms(wanted), strict=True):
+            var = want.var + 1e-12  # a unit without variance has no noise either
+            mean_gaps.append((have.mean - want.mean) / var.sqrt())
+            var_gaps.append((have.var - want.var) / var)
+        examples = x.to(next(network.parameters()).dtype)
+        accuracies.append(
+            [
+                accuracy(network, examples, labels),
+                accuracy(wanted, examples, labels),
+                accuracy(network, examples, labels, size),
+            ]
+        )
+    gap = [float(torch.cat(gaps).square().mean().sqrt()) for gaps in (mean_gaps, var_gaps)]
+    noise = np.sqrt(momentum / (2 - momentum) * np.array([1 / size, 2 / (size - 1)]))
+    running, population, batch = np.mean(accuracies, axis=0)
+    return found(
+        largest(gap / noise) <= 3 and abs(running - population) <= 0.01,
+        f"mean {gap[0]:.3f} sd off (noise {noise[0]:.3f}), variance {gap[1]:.1%} "
+        f"({noise[1]:.1%}); accuracy by running statistics {running:.4f}, re-estimated "
+        f"{population:.4f}, by minibatch {batch:.4f}",
+    )
+
+
+def running_statistics_on_digits(build: Build = initial_network) -> Check:
+    """Check 15 of a network that was trained on the digits."""
+    networks, momentum = [train(build, NORMED, SINGLE).network], NORMED.norm_momentum
+    return running_statistics(networks, [0], digits(), SINGLE.batch_size, momentum)
+
+
+@check(20, "section 3.1", "accuracy at most 1 point lower")
+def modes(networks: Sequence[nn.Sequential], dataset: Dataset, size: int) -> Finding:
+    """By running statistics training examples are classified as well as by a minibatch's."""
+    x, labels = torch.as_tensor(dataset.train_x[:6000]), torch.as_tensor(dataset.train_y[:6000])
+    x = x.to(next(networks[0].parameters()).dtype)
+    training, evaluation = (
+        float(np.mean([accuracy(network, x, labels, mode) for network in networks]))
+        for mode in (size, None)
+    )
+    return found(
+        evaluation >= training - 0.01,
+        f"{training:.4f} in training mode, {evaluation:.4f} in evaluation",
+    )

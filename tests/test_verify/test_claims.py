@@ -1,0 +1,146 @@
+"""What the checks of the paper's claims say of curves whose answer is known."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from helpers.synthetic import fig1, other
+
+from bnexp.errors import StorageError
+from bnexp.verify import claims, suite, trained
+from bnexp.verify.check import Verdict
+
+
+def verdicts(checks):
+    """The verdict of each check, by number; each number stands once here."""
+    return {check.number: check.verdict for check in checks}
+
+
+def exchange(experiment, *logs):
+    """Give each of the two networks these logs of the other one."""
+    first, second = experiment.variants.values()
+    for name in logs:
+        vars(first)[name], vars(second)[name] = vars(second)[name], vars(first)[name]
+
+
+def gamma_pair(activation, loss, accuracy, seeds=5):
+    """A variant with gamma and one without, whose last row is worse by these amounts on average."""
+    base = next(iter(fig1(rows=11, seeds=seeds).variants.values()))
+    settings = dict(base.settings) | {"model.norm": "batch", "model.activation": activation}
+    metrics, noise = base.metrics, np.linspace(-1, 1, seeds)
+    bare = replace(
+        metrics,
+        train_loss=metrics.train_loss + loss + 1e-3 * noise,
+        test_accuracy=metrics.test_accuracy + accuracy + 1e-3 * noise,
+    )
+    return (
+        other(base, name="with", settings=settings | {"model.gamma": True}),
+        other(base, name="without", settings=settings | {"model.gamma": False}, metrics=bare),
+    )
+
+
+def test_the_papers_claims_hold_for_curves_like_the_papers():
+    """Each claim once, and the distance to the figure for both networks."""
+    found = list(claims.checks(fig1()))
+    assert [check.number for check in found] == [21, 22, 23, 24, 25, 26, 27, 27]
+    assert [check for check in found if check.verdict is not Verdict.HOLDS] == []
+    json.dumps([asdict(check) for check in found])
+
+
+def test_claims_fail_where_the_networks_are_exchanged():
+    """The plain network's curves under the name of the normalized one, and the other way round."""
+    experiment = fig1()
+    exchange(experiment, "metrics", "probe")
+    found = verdicts(claims.checks(experiment))
+    assert [found[number] for number in (21, 22, 23, 24, 25)] == [Verdict.FAILS] * 5
+
+
+def test_claims_fail_for_widths_that_shrink_and_accuracies_far_from_the_papers():
+    """Logs backwards in time; 10 points less for both networks."""
+    experiment = fig1()
+    for variant in experiment.variants.values():
+        variant.probe.values[...] = variant.probe.values[::-1].copy()
+        variant.metrics.test_accuracy[...] -= 0.1
+    found = verdicts(claims.checks(experiment))
+    assert [found[number] for number in (26, 27)] == [Verdict.FAILS] * 2
+
+
+def test_steps_to_an_accuracy_are_not_tested_where_neither_network_reaches_it():
+    """Missing evidence is no failure, and the text says what is missing."""
+    experiment = fig1(rows=11)
+    for variant in experiment.variants.values():
+        variant.metrics.test_accuracy[...] *= 0.5
+    (faster,) = (check for check in claims.checks(experiment) if check.number == 21)
+    assert faster.verdict is Verdict.NOT_TESTED
+    assert "neither network gets to 90 %" in faster.measured
+
+
+def test_a_network_that_does_not_reach_an_accuracy_is_the_slower_one():
+    """The claim holds where that is the plain network, and fails where it is the other one."""
+    experiment = fig1(rows=11)
+    experiment.variants["baseline"].metrics.test_accuracy[...] *= 0.5
+    assert verdicts(claims.checks(experiment))[21] is Verdict.HOLDS
+    exchange(experiment, "metrics")
+    assert verdicts(claims.checks(experiment))[21] is Verdict.FAILS
+
+
+def test_one_seed_has_no_interval_and_so_tests_no_claim_about_a_difference():
+    """The distance to the paper's curves needs none, and is judged."""
+    found = verdicts(claims.checks(fig1(rows=11, seeds=1)))
+    assert {number for number, v in found.items() if v is Verdict.NOT_TESTED} >= {
+        22,
+        23,
+        24,
+        25,
+        26,
+    }
+
+
+def test_claims_about_percentiles_are_not_tested_without_a_probe():
+    """Those about accuracy are."""
+    experiment = fig1(rows=11)
+    for variant in experiment.variants.values():
+        vars(variant)["probe"] = None
+    found = verdicts(claims.checks(experiment))
+    assert {found[number] for number in (23, 24, 25, 26)} == {Verdict.NOT_TESTED}
+    assert found[22] is Verdict.HOLDS
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss", "accuracy", "verdict"),
+    [
+        ("sigmoid", 0.02, -0.006, Verdict.HOLDS),  # a higher loss without gamma
+        ("tanh", -0.02, 0.0, Verdict.FAILS),  # a lower one
+        ("sigmoid", 1e-5, 0.0, Verdict.NOT_TESTED),  # the seeds do not agree on the sign
+        ("relu", 1e-4, 0.0007, Verdict.HOLDS),  # an effect below the margin
+        ("relu", 1e-4, -0.02, Verdict.FAILS),  # one above it
+        ("identity", 1e-4, -0.005, Verdict.NOT_TESTED),  # one on the margin
+    ],
+)
+def test_leaving_gamma_out_is_judged_by_what_the_activation_lets_the_weights_do(
+    activation, loss, accuracy, verdict
+):
+    """Check 13: a margin where gamma folds, a higher training loss where it does not."""
+    assert claims.gamma(*gamma_pair(activation, loss, accuracy)).verdict is verdict
+
+
+def test_networks_with_and_without_gamma_that_train_alike_to_the_bit_fail():
+    """Then gamma was not there."""
+    first, second = gamma_pair("relu", 0.0, 0.0)
+    found = claims.gamma(first, other(second, metrics=first.metrics))
+    assert found.verdict is Verdict.FAILS
+
+
+def test_one_pair_with_and_without_gamma_cannot_show_a_difference():
+    """One seed has no interval."""
+    assert claims.gamma(*gamma_pair("relu", 0.1, 0.0, seeds=1)).verdict is Verdict.NOT_TESTED
+
+
+def test_an_experiment_without_a_finished_run_is_refused():
+    """The error says what to do."""
+    nothing = replace(fig1(rows=11, seeds=2), variants={})
+    with pytest.raises(StorageError, match=r"fig1: no finished run; `bnexp train` finishes it"):
+        suite.experiment_checks(nothing)
+    with pytest.raises(StorageError):
+        trained.finished(nothing)
