@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
-# Every committed result, from nothing: about half an hour on two cores.
+# Makes every published result again, from nothing.
 #   BNEXP_DATA=... scripts/reproduce.sh [NAME...]
+# Runs go to results/NAME. What is published of them is copied to results/published/NAME.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 names=("$@")
 [ ${#names[@]} -gt 0 ] || names=(fig1 bias bias_adam gamma beta ics lr sigma_lr batch_size)
 for name in "${names[@]}"; do
   bnexp train --config "configs/$name.yaml"
-  bnexp compare "results/$name" --markdown > "results/$name/compare.md"
+  published="results/published/$name"
+  mkdir -p "$published"
+  bnexp compare "results/$name" --markdown > "$published/compare.md"
+  cp -r "results/$name/config.yaml" "results/$name/summary.json" "results/$name/figures" "$published/"
 done
-mkdir -p results/verify
-bnexp verify --json > results/verify/mathematics.json
-bnexp verify results/fig1 --json > results/verify/fig1.json
+mkdir -p results/published/verify
+bnexp verify --json > results/published/verify/mathematics.json
+bnexp verify results/fig1 --json > results/published/verify/fig1.json
