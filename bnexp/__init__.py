@@ -1,3 +1,3 @@
 """bnexp: see what batch normalization does, unit by unit and step by step."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
