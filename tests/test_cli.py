@@ -14,9 +14,11 @@ from bnexp import cli
 from bnexp.analysis import results as reader
 from bnexp.errors import RunError, StorageError
 from bnexp.figures import fitting as present
-from bnexp.files import run_folder as runlog
-from bnexp.files import storage
-from bnexp.training import scheduler as execute
+from bnexp.files import atomic
+from bnexp.files.locks import HOLDER, LOCK
+from bnexp.files.run_folder import GRADIENT_SHIFT, NORM_PARAMETERS, PREVIOUS, RUN_FILES, run_folder
+from bnexp.files.status import STATUS
+from bnexp.training import scheduler
 
 ROOT = Path(__file__).parents[1]
 CONFIG = """name: tiny
@@ -61,21 +63,16 @@ def test_train_prints_the_table_on_stdout_and_talks_on_stderr(trained):
     assert "figure: results/tiny/figures/fig1.png" in done.stdout
     *progress, last = done.stderr.splitlines()
     assert last == "next: bnexp compare results/tiny"
-    assert all(re.fullmatch(r"\d+ of 120 steps", line) for line in progress)
+    told = r"\d of 6 runs, [\d,]+ of 360 steps.*|compiling the kernels, once on this machine.*"
+    assert all(re.fullmatch(told, line) for line in progress)
     wanted = {"config.yaml", "summary.json", "figures/fig1.png"}
     for variant in ("baseline", "batchnorm"):
-        wanted |= {
-            f"{variant}/{name}"
-            for name in runlog.RUN_FILES
-            if name not in {runlog.ICS, runlog.PREVIOUS}
-        }
+        missing = {GRADIENT_SHIFT, PREVIOUS} | ({NORM_PARAMETERS} if variant == "baseline" else {})
+        for seed in (0, 1, 2):
+            wanted |= {f"{variant}/seed-{seed}/{name}" for name in {*RUN_FILES} - missing}
     files = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     assert wanted <= files
-    assert {name.rsplit("/", 1)[-1] for name in files - wanted} <= {
-        ".lock",
-        ".holder.json",
-        runlog.PREVIOUS,
-    }
+    assert {name.rsplit("/", 1)[-1] for name in files - wanted} <= {LOCK, HOLDER, PREVIOUS}
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["environment"]["command"].endswith("train --config tiny.yaml")
 
@@ -86,7 +83,7 @@ def test_a_runs_error_is_told_even_if_the_figures_cannot_be_drawn(bnexp, trained
     def full(_files):
         raise StorageError("figures: no room")
 
-    monkeypatch.setattr(execute, "execute", lambda *_: [RunError("baseline: diverged")])
+    monkeypatch.setattr(scheduler, "train_experiment", lambda *_: [RunError("baseline: diverged")])
     monkeypatch.setattr(present, "present", full)
     folder, _ = trained
     code, out, err = bnexp("train", "--config", folder / "config.yaml", "--out", folder)
@@ -100,7 +97,7 @@ def test_the_resolved_config_repeats_the_experiment(trained, bnexp, monkeypatch)
     monkeypatch.chdir(folder.parents[1])
     code, _, err = bnexp("train", "--config", folder / "config.yaml")
     assert code == 0
-    assert "baseline: done already (60 steps)" in err
+    assert "6 of 6 runs done already" in err
 
 
 def test_dry_run_prints_the_resolved_yaml_and_runs_nothing(bnexp, tmp_path, monkeypatch):
@@ -109,7 +106,7 @@ def test_dry_run_prints_the_resolved_yaml_and_runs_nothing(bnexp, tmp_path, monk
     code, out, err = bnexp("train", "--config", "quickstart", "train.steps=7", "--dry-run")
     assert code == 0
     assert "  steps: 7\n" in out
-    assert "would train results/quickstart/baseline: 7 steps, 3 seeds" in err
+    assert "would train results/quickstart/baseline: 3 runs of 7 steps" in err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -318,21 +315,19 @@ def test_runs_lists_state_step_and_accuracy(trained, bnexp):
     code, out, _ = bnexp("runs", folder.parent)
     lines = out.splitlines()
     assert code == 0
-    assert len(lines) == 3
-    assert re.search(r"baseline +done +60/60 +0\.\d{4}", lines[1])
+    assert len(lines) == 7
+    assert re.search(r"baseline +0 +done +60/60 +0\.\d{4}", lines[1])
 
 
 def test_runs_says_of_a_killed_run_that_it_is_silent(trained, bnexp, tmp_path):
     """Nobody was left to write another state: its last heartbeat is old."""
     shutil.copytree(trained[0], tmp_path / "tiny")
-    path = tmp_path / "tiny" / "baseline"
-    status = runlog.read_status(path)
+    path = run_folder(tmp_path / "tiny", "baseline", 0) / STATUS
+    status = atomic.read_sealed(path)
     old = (datetime.now(UTC) - timedelta(minutes=90, seconds=5)).isoformat()
     for heartbeat, told in ((old, "running? silent for 90 min"), (datetime.now(UTC), "running  ")):
-        content = {**status, "state": "running", "heartbeat": str(heartbeat)}
-        del content[storage.CHECKSUM]
-        storage.write_sealed(path / runlog.STATUS, content)
-        assert f"baseline   {told}" in bnexp("runs", tmp_path)[1]
+        atomic.write_sealed(path, {**status, "state": "running", "heartbeat": str(heartbeat)})
+        assert re.search(f"baseline +0  {re.escape(told)}", bnexp("runs", tmp_path)[1])
 
 
 def test_compare_gives_the_paired_table_in_each_form(trained, bnexp):
@@ -397,20 +392,20 @@ def test_help_imports_neither_torch_nor_matplotlib_nor_numpy():
 @pytest.mark.parametrize("config", sorted(p.stem for p in (ROOT / "configs").glob("*.yaml")))
 def test_every_shipped_config_trains_for_a_few_steps(config, tmp_path, monkeypatch):
     """On digits in place of MNIST, with few steps and units; the figures are drawn too."""
-    from bnexp.config import dump, load
-    from bnexp.data import datasets as data
-    from bnexp.figures import fitting as present
-    from bnexp.training import run as train
+    from helpers.experiments import go
+
+    from bnexp.config import load
+    from bnexp.data import datasets
+    from bnexp.files.experiment_folder import write_config
 
     small = ["data.name=digits", "model.hidden=[5,4]", "train.steps=3", "seeds=[0,1]"]
     small += ["record.probe_size=20", "record.evaluate_every=1", "record.probe_every=1"]
     experiment = load(config, small)
-    digits = data.load(experiment.base.data)
-    monkeypatch.setattr(data, "load", lambda _: digits)
-    (tmp_path / runlog.CONFIG).write_text(dump(experiment))
-    for variant in experiment.variants:
-        task = runlog.Task(variant, experiment.seeds, tmp_path / variant.name, {})
-        assert train.run(task, lambda: False, lambda _: None) == "done"
+    digits = datasets.load(experiment.base.data)
+    monkeypatch.setattr(datasets, "load", lambda _: digits)
+    write_config(tmp_path, experiment)
+    for plan in scheduler.plans_of(experiment, tmp_path):
+        assert go(plan)[0] == "done"
     _, figures = present.present(reader.read_experiment(tmp_path))
     assert all(path.stat().st_size > 1000 for path in figures)
     assert len(figures) >= 1
