@@ -67,7 +67,7 @@ def test_train_prints_the_table_on_stdout_and_talks_on_stderr(trained):
     assert all(re.fullmatch(told, line) for line in progress)
     wanted = {"config.yaml", "summary.json", "figures/fig1.png"}
     for variant in ("baseline", "batchnorm"):
-        missing = {GRADIENT_SHIFT, PREVIOUS} | ({NORM_PARAMETERS} if variant == "baseline" else {})
+        missing = {GRADIENT_SHIFT, PREVIOUS} | ({NORM_PARAMETERS} if variant == "baseline" else set())
         for seed in (0, 1, 2):
             wanted |= {f"{variant}/seed-{seed}/{name}" for name in {*RUN_FILES} - missing}
     files = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
@@ -280,7 +280,7 @@ def test_a_pipe_that_is_closed_at_once_is_no_error(words):
 def test_a_pipe_that_is_closed_after_a_line_is_no_error():
     """As in `bnexp verify | head -1`: the command ends when it prints the next lines."""
     code, line, err = piped(["verify"], lambda stdout: stdout.readline())
-    assert line.startswith(b"holds   1  ")
+    assert line.startswith(b"holds       1  ")
     assert (code, err) == (0, b"")
 
 

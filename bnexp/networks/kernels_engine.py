@@ -93,7 +93,14 @@ class KernelsEngine:
         self._everything = np.arange(len(dataset.test_y))
         dense = not self._test.sparse
         chunk = min(CHUNK, len(dataset.test_y))
-        self._test_work = work_for(self._layers, chunk, dtype, dense=dense, backward=False)
+        self._test_work = work_for(
+            self._layers,
+            chunk,
+            dtype,
+            dense=dense,
+            entries=most_entries(self._test, chunk),
+            backward=False,
+        )
         if record.probe_every is not None:
             probe = Percentiles(record.percentiles, probe_examples(settings))
             self._probe_selection = selection_of(probe)
@@ -102,6 +109,7 @@ class KernelsEngine:
                 probe_examples(settings),
                 dtype,
                 dense=dense,
+                entries=most_entries(self._test, probe_examples(settings)),
                 sorting=sorting_size(probe_examples(settings)),
                 backward=False,
             )
