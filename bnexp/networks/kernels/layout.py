@@ -139,6 +139,30 @@ def options_of(model: ModelConfig, train: TrainConfig, dtype: np.dtype[Any]) -> 
     )
 
 
+def parameters_for(layers: Layers, total: int, options: Options, dtype: np.dtype[Any]) -> Parameters:
+    """Gamma at 1, all else at 0, and the memory that the optimizer needs.
+
+    Args:
+        layers: of the network.
+        total: the length of the vector, from `layers_of`.
+        options: see there.
+        dtype: of the network.
+    """
+    units = int(layers.width.sum())
+    memory = bool(options.adam or options.momentum)
+    parameters = Parameters(
+        aligned(total, dtype),
+        aligned(total, dtype),
+        aligned(total * memory, dtype),
+        aligned(total * options.adam, dtype),
+        aligned(units, dtype),
+        aligned(units, dtype),
+    )
+    for start, number in zip(layers.gamma, layers.units, strict=True):
+        parameters.vector[start : start + number] = 1
+    return parameters
+
+
 def work_for(  # noqa: PLR0913  (each decides the size of an array)
     layers: Layers,
     capacity: int,
