@@ -18,7 +18,7 @@ from bnexp.files import atomic
 from bnexp.files.locks import HOLDER, LOCK
 from bnexp.files.run_folder import GRADIENT_SHIFT, NORM_PARAMETERS, PREVIOUS, RUN_FILES, run_folder
 from bnexp.files.status import STATUS
-from bnexp.training import scheduler
+from bnexp.training import plans, scheduler
 
 ROOT = Path(__file__).parents[1]
 CONFIG = """name: tiny
@@ -67,7 +67,9 @@ def test_train_prints_the_table_on_stdout_and_talks_on_stderr(trained):
     assert all(re.fullmatch(told, line) for line in progress)
     wanted = {"config.yaml", "summary.json", "figures/fig1.png"}
     for variant in ("baseline", "batchnorm"):
-        missing = {GRADIENT_SHIFT, PREVIOUS} | ({NORM_PARAMETERS} if variant == "baseline" else set())
+        missing = {GRADIENT_SHIFT, PREVIOUS} | (
+            {NORM_PARAMETERS} if variant == "baseline" else set()
+        )
         for seed in (0, 1, 2):
             wanted |= {f"{variant}/seed-{seed}/{name}" for name in {*RUN_FILES} - missing}
     files = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
@@ -404,7 +406,7 @@ def test_every_shipped_config_trains_for_a_few_steps(config, tmp_path, monkeypat
     digits = datasets.load(experiment.base.data)
     monkeypatch.setattr(datasets, "load", lambda _: digits)
     write_config(tmp_path, experiment)
-    for plan in scheduler.plans_of(experiment, tmp_path):
+    for plan in plans.plans_of(experiment, tmp_path):
         assert go(plan)[0] == "done"
     _, figures = present.present(reader.read_experiment(tmp_path))
     assert all(path.stat().st_size > 1000 for path in figures)

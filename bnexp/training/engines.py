@@ -47,4 +47,11 @@ def prepare(runs: Sequence[Settings], say: Callable[[str], None]) -> bool:
         on_gpu |= device != "cpu"
         if choose_engine(each.train.engine, device, each, numba=numba) == "kernels":
             dtypes.add(each.train.dtype)
+    if dtypes:
+        from bnexp.networks.kernels.warm_up import compile_kernels, is_compiled
+
+        for dtype in sorted(dtypes):
+            if not is_compiled(dtype):
+                say("compiling the kernels, once on this machine (about fifteen seconds)")
+            compile_kernels(dtype)
     return on_gpu

@@ -17,12 +17,11 @@ import numpy as np
 from bnexp.config import TrainConfig
 from bnexp.data import datasets
 from bnexp.errors import BnexpError, ConfigError, RunError
-from bnexp.files.atomic import extent, read_whole
 from bnexp.files.locks import locked, storage_errors
-from bnexp.files.run_folder import MODEL, RunPlan, axes_of, binding_settings, read_axes
-from bnexp.files.status import read_status
+from bnexp.files.run_folder import RunPlan
 from bnexp.networks.engine import Engine, Rows
 from bnexp.training.engines import make_engine
+from bnexp.training.plans import is_done
 from bnexp.training.run_writer import RunWriter
 
 BLOCK_SECONDS = 0.1  # after which the run looks whether it is to stop, and shows that it lives
@@ -70,41 +69,6 @@ def train(plans: Sequence[RunPlan], made_with: Mapping[str, Any], reporter: Repo
                 writer = stack.enter_context(closing(RunWriter(plan, made_with)))
                 waiting.append((writer, writer.newest_checkpoint(reporter.say)))
         return _train_waiting(waiting, reporter)
-
-
-def is_done(plan: RunPlan) -> bool:
-    """Whether a run with these settings has made all its steps, and its final network is there.
-
-    A run whose status cannot be read, or whose network or description of the logs is not the one
-    written, is not done: it is continued from its last checkpoint, which makes these files again.
-
-    Raises:
-        ConfigError: the folder holds a run with other settings; the text names the keys.
-    """
-    try:
-        status = read_status(plan.folder)
-        wanted = binding_settings(plan.settings)
-        changed = [key for key in wanted if status.settings.get(key) != wanted[key]]
-        if "train.steps" in changed and status.step <= plan.settings.train.steps:
-            changed.remove("train.steps")
-        changes = [f"{key}: {status.settings.get(key)}, now {wanted[key]}" for key in changed]
-        if (status.variant, status.seed) != (plan.variant, plan.seed):
-            changes.append(f"it is {status.variant}, seed {status.seed}")
-        if changes:
-            raise ConfigError(
-                f"{plan.folder}: holds another run ({'; '.join(changes)}).\n"
-                "Use --out DIR for another folder, or --restart to discard the results there."
-            )
-        if status.state != "done" or status.step != plan.settings.train.steps:
-            return False
-        if read_axes(plan.folder) != axes_of(plan.settings):
-            return False
-        found = extent(read_whole(plan.folder / MODEL, "", 1 << 36))
-    except BnexpError as error:
-        if isinstance(error, ConfigError):
-            raise
-        return False
-    return found == status.files.get(MODEL)
 
 
 def _train_waiting(

@@ -24,10 +24,10 @@ from bnexp.errors import BnexpError, InterruptedRun, RunError, StorageError
 from bnexp.files.experiment_folder import refuse_first_edition, write_config
 from bnexp.files.locks import locked, storage_errors
 from bnexp.files.provenance import provenance
-from bnexp.files.run_folder import RunPlan, run_folder
+from bnexp.files.run_folder import RunPlan
 from bnexp.training import worker
 from bnexp.training.growth import check_growth
-from bnexp.training.run import is_done
+from bnexp.training.plans import is_done, plans_of
 from bnexp.training.worker import Prepare, Progress, Task
 
 TRIES = 3  # of a task whose worker is killed
@@ -94,15 +94,6 @@ def train_experiment(
             _load_data(waiting)
             jobs = min(jobs or os.cpu_count() or 1, len(waiting))
             return _Scheduler(waiting, plans, jobs, listener).work()
-
-
-def plans_of(experiment: Experiment, folder: Path) -> list[RunPlan]:
-    """The runs of an experiment: of each variant, one for each seed."""
-    return [
-        RunPlan(variant.name, seed, variant.settings, run_folder(folder, variant.name, seed))
-        for variant in experiment.variants
-        for seed in experiment.seeds
-    ]
 
 
 def _say_done(plans: Sequence[RunPlan], waiting: Sequence[RunPlan], listener: Listener) -> None:

@@ -137,6 +137,9 @@ def work(connection: Connection) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     reporter = PipeReporter(connection, stopped)
+    # Before the first task: the other workers, and whoever compiles, do the same meanwhile.
+    with suppress(ImportError):  # the first task tells it
+        from bnexp.training import run  # noqa: F401
     with suppress(EOFError, OSError, KeyboardInterrupt):
         while (task := _next_task(connection, stopped)) is not None:
             answer(task, reporter)

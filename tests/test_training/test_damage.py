@@ -13,8 +13,7 @@ from bnexp.files import checkpoint, run_folder
 from bnexp.files.experiment_folder import CONFIG, runs_of, write_config
 from bnexp.files.locks import HOLDER, LOCK
 from bnexp.training.growth import check_growth
-from bnexp.training.run import is_done
-from bnexp.training.scheduler import plans_of
+from bnexp.training.plans import is_done, plans_of
 
 SMALL = {
     "model": {"hidden": (3, 2)},

@@ -1,0 +1,62 @@
+"""Which runs an experiment needs, and which of them are done. Nothing here loads torch."""
+
+from pathlib import Path
+
+from bnexp.config import Experiment
+from bnexp.errors import BnexpError, ConfigError
+from bnexp.files.atomic import extent, read_whole
+from bnexp.files.run_folder import (
+    MODEL,
+    RunPlan,
+    axes_of,
+    binding_settings,
+    read_axes,
+    run_folder,
+)
+from bnexp.files.status import read_status
+
+_MAX_MODEL = 1 << 36  # bytes
+
+
+def plans_of(experiment: Experiment, folder: Path) -> list[RunPlan]:
+    """The runs of an experiment: of each variant, one for each seed."""
+    return [
+        RunPlan(variant.name, seed, variant.settings, run_folder(folder, variant.name, seed))
+        for variant in experiment.variants
+        for seed in experiment.seeds
+    ]
+
+
+def is_done(plan: RunPlan) -> bool:
+    """Whether a run with these settings has made all its steps, and its final network is there.
+
+    A run whose status cannot be read, or whose network or description of the logs is not the one
+    written, is not done: it is continued from its last checkpoint, which makes these files again.
+
+    Raises:
+        ConfigError: the folder holds a run with other settings; the text names the keys.
+    """
+    try:
+        status = read_status(plan.folder)
+        wanted = binding_settings(plan.settings)
+        changed = [key for key in wanted if status.settings.get(key) != wanted[key]]
+        if "train.steps" in changed and status.step <= plan.settings.train.steps:
+            changed.remove("train.steps")
+        changes = [f"{key}: {status.settings.get(key)}, now {wanted[key]}" for key in changed]
+        if (status.variant, status.seed) != (plan.variant, plan.seed):
+            changes.append(f"it is {status.variant}, seed {status.seed}")
+        if changes:
+            raise ConfigError(
+                f"{plan.folder}: holds another run ({'; '.join(changes)}).\n"
+                "Use --out DIR for another folder, or --restart to discard the results there."
+            )
+        if status.state != "done" or status.step != plan.settings.train.steps:
+            return False
+        if read_axes(plan.folder) != axes_of(plan.settings):
+            return False
+        found = extent(read_whole(plan.folder / MODEL, "", _MAX_MODEL))
+    except BnexpError as error:
+        if isinstance(error, ConfigError):
+            raise
+        return False
+    return found == status.files.get(MODEL)
