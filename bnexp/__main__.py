@@ -1,4 +1,4 @@
-"""``python -m bnexp``."""
+"""`python -m bnexp` is the command `bnexp`."""
 
 from bnexp.cli import main
 

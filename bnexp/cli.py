@@ -1,22 +1,31 @@
-"""The command line: parse, call, print, exit code."""
+"""The command line: parse the words, call the room that does the work, print, exit with a code.
 
+Data go to stdout: tables, paths, YAML. Everything said to the user goes to stderr: progress, advice
+and errors. A command imports what it needs when it is called, so that `bnexp --help` loads neither
+torch nor matplotlib.
+"""
+
+import os
 import shlex
+import shutil
 import signal
 import sys
+import textwrap
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import typer
-import typer.core
 
 from bnexp import __version__
 from bnexp.errors import BnexpError, ConfigError, InterruptedRun, StorageError
 
 app = typer.Typer(
-    help="See what batch normalization does: train MLPs with and without it, and plot the "
-    "percentiles of every unit's pre-activation.",
-    epilog="Start here: bnexp train --config quickstart   (no download, about 15 seconds)",
+    help="See what batch normalization does: train networks with and without it, record how the "
+    "input of each nonlinearity is spread, and compare.",
+    epilog="Start here: bnexp train --config quickstart   (needs no download)",
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -25,58 +34,70 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """The console script: every error of ours is its text on stderr and its exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, whatever is at work
+    """The console script.
+
+    An error of ours becomes its text on stderr and its exit code. A closed pipe is no error: in
+    `bnexp verify | head -1`, the reader has seen enough.
+    """
+    # SIGTERM ends a command as Ctrl-C does, whatever is at work.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     words = [word for word in sys.argv[1:] if word != "--debug"]
-    try:
-        _call(words, debug="--debug" in sys.argv)
-    except SystemExit as end:
-        if end.code == InterruptedRun.exit_code and words[:1] == ["train"]:
+    code = 0
+    with suppress(BrokenPipeError):
+        code = _exit_code(words, debug="--debug" in sys.argv)
+        if code == InterruptedRun.exit_code and words[:1] == ["train"]:
             again = [word for word in words if word != "--force"]
-            typer.echo(f"continue with: {shlex.join(['bnexp', *again])}", err=True)
-        raise
+            _say(f"continue with: {shlex.join(['bnexp', *again])}")
+    _discard_what_nobody_takes()
+    raise SystemExit(code)
 
 
-def _call(words: list[str], *, debug: bool) -> None:
+def _exit_code(words: list[str], *, debug: bool) -> int:
+    """Run a command; returns its exit code after saying what went wrong, if anything did."""
     try:
-        app(args=words, prog_name="bnexp")
-    except BnexpError as error:
+        try:
+            app(args=words, prog_name="bnexp")
+        except SystemExit as end:  # typer ends every command with it
+            if isinstance(end.__context__, BrokenPipeError):  # which typer turns into exit code 1
+                raise end.__context__ from None
+            code = int(end.code or 0)
+        # What print() has only buffered meets a closed pipe or a full disk here, and not when the
+        # interpreter ends, where it would be a traceback.
+        if sys.stdout is not None:  # as in `bnexp train fig1 >&-`
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except Exception as error:
         if debug:
             raise
-        typer.echo(f"bnexp: {error}", err=True)
-        raise SystemExit(error.exit_code) from None
-    except BrokenPipeError:  # `bnexp ... | head`
-        sys.stderr.close()
-        raise SystemExit(0) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    except OSError as error:  # files are the commands' own care; what is left is what they print
-        if debug:
-            raise
-        typer.echo(
-            f"bnexp: {error.filename or 'standard output'}: {error.strerror or error}", err=True
-        )
-        raise SystemExit(StorageError.exit_code) from None
-    except Exception as error:  # a mistake of ours, which should not cost users a page of text
-        if debug:
-            raise
-        what = f"{type(error).__name__}: {error}".splitlines()[0]
-        typer.echo(f"bnexp: internal error ({what}); --debug shows where", err=True)
-        raise SystemExit(1) from None
+        text, code = _described(error)
+        with suppress(BrokenPipeError):  # nobody listens any more, but it failed all the same
+            _say(f"bnexp: {text}")
+    return code
 
 
-ConfigOption = Annotated[
-    str,
-    typer.Option(
-        "--config", "-c", help="A YAML, or the name of a packaged config.", metavar="PATH"
-    ),
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(
-        help="Overrides, such as train.lr=0.05 or seeds=[0,1].", metavar="KEY.PATH=VALUE"
-    ),
-]
+def _described(error: Exception) -> tuple[str, int]:
+    """The text of an error, and its exit code."""
+    if isinstance(error, BnexpError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):  # files are the rooms' own care; what is left is the output
+        where = error.filename or "standard output"
+        return f"{where}: {error.strerror or error}", StorageError.exit_code
+    # A mistake of ours should not cost users a page of text.
+    what = f"{type(error).__name__}: {error}".splitlines()[0]
+    return f"internal error ({what}); --debug shows where", 1
+
+
+def _discard_what_nobody_takes() -> None:
+    """Point streams that cannot be written at nothing, so that the flush at exit succeeds."""
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            try:
+                stream.flush()
+            except OSError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 ExperimentArgument = Annotated[
     Path,
     typer.Argument(help="The experiment's folder, such as results/fig1.", metavar="EXPERIMENT"),
@@ -86,7 +107,9 @@ ExperimentArgument = Annotated[
 @app.callback(invoke_without_command=True)
 def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="A traceback for every error.")] = False,  # noqa: ARG001
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of every error.")
+    ] = False,
 ) -> None:
     if version:
         print(f"bnexp {__version__}")
@@ -95,13 +118,25 @@ def _options(
 
 @app.command(epilog="Example: bnexp train --config fig1 train.steps=5000 --out /tmp/short")
 def train(
-    config: ConfigOption,
-    overrides: Overrides = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Keys to set in place of the config's, such as train.lr=0.05 or seeds=5. The "
+            "config itself may stand before them, without --config.",
+            metavar="KEY.PATH=VALUE",
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config", "-c", help="A YAML file, or the name of a packaged config.", metavar="PATH"
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Where the results go.  [default: results/NAME]", metavar="DIR"),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Variants trained at a time.")] = 2,
+    jobs: Annotated[int, typer.Option(min=1, help="How many variants train at a time.")] = 2,
     force: Annotated[
         bool, typer.Option("--force", help="Discard the results that are there.")
     ] = False,
@@ -109,93 +144,100 @@ def train(
         bool, typer.Option("--dry-run", help="Print the resolved YAML and what would run.")
     ] = False,
 ) -> None:
-    """Train every variant, draw the figures, print the summary.
+    """Train every variant, draw the figures and print the summary.
 
-    The same command again continues what is unfinished.
+    The same command again continues what is not finished.
     """
-    from bnexp.config import experiment as configs
+    from bnexp import config as configs
 
-    experiment = configs.load(config, overrides or [])
+    overrides = words or []
+    if config is None:
+        if not overrides:
+            raise ConfigError("train: which config? `bnexp train --config quickstart` is a start")
+        config, *overrides = overrides
+    experiment = configs.load(config, overrides)
     folder = out or Path("results") / experiment.name
     if dry_run:
         print(configs.dump(experiment), end="")
+        seeds = len(experiment.seeds)
         for variant in experiment.variants:
             steps = variant.settings.train.steps
-            _say(
-                f"would train {folder / variant.name}: {steps} steps, {len(experiment.seeds)} seeds"
-            )
+            _say(f"would train {folder / variant.name}: {steps} steps, {seeds} seeds")
         return
-    from bnexp.training import scheduler as execute
+    from bnexp.training import scheduler
 
     if force:
-        execute.discard(experiment, folder)
+        scheduler.discard(experiment, folder)
     with _Progress() as progress:
-        errors = execute.execute(experiment, folder, jobs, progress)
+        errors = scheduler.execute(experiment, folder, jobs, progress)
     try:
         _present(folder)
+    except BrokenPipeError:
+        if not errors:
+            raise
     finally:
-        for error in dict.fromkeys(str(error) for error in errors):
-            _say(f"bnexp: {error}")
+        for text in dict.fromkeys(map(str, errors)):
+            _say(f"bnexp: {text}")
     if errors:
         raise SystemExit(errors[0].exit_code)
 
 
 def _present(folder: Path) -> None:
-    """Summary, figures and the next command, for whatever runs there are."""
-    from bnexp.analysis import results as reader
-    from bnexp.analysis import tables
-    from bnexp.figures import fitting as present
+    """Print the summary, the figures' paths and the next command, for whatever runs there are."""
+    from bnexp.analysis import results, tables
+    from bnexp.figures import fitting
 
-    files = reader.read_experiment(folder)
-    if not any(len(run.metrics.steps) for run in files.variants.values()):
+    experiment = results.read_experiment(folder)
+    if not any(len(variant.metrics.steps) for variant in experiment.variants.values()):
         return
-    numbers, figures = present.present(files)
-    print(tables.render(numbers))
+    summary, figures = fitting.present(experiment)
+    print(tables.render(summary))
     for path in figures:
         print(f"figure: {path}")
-    several = len(files.variants) > 1
+    several = len(experiment.variants) > 1
     _say(f"next: bnexp {'compare' if several else 'plot'} {folder}")
 
 
 @app.command(epilog="Example: bnexp plot results/fig1 --source batch --unit 7 --format png,pdf")
 def plot(
     experiment: ExperimentArgument,
-    source: Annotated[str, typer.Option(help="probe or batch.", metavar="probe|batch")] = "probe",
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="Draw the percentiles over the probe, or over each minibatch (batch).  "
+            "[default: the probe, where it was recorded]",
+            metavar="probe|batch",
+        ),
+    ] = None,
     layer: Annotated[
-        int | None, typer.Option(help="Hidden layer, from 1.  [default: the last]", metavar="N")
+        int | None,
+        typer.Option(help="Hidden layer, counted from 1.  [default: the last]", metavar="N"),
     ] = None,
     unit: Annotated[
         str,
         typer.Option(
-            help="A unit of the layer, from 0; or typical; or all.", metavar="N|typical|all"
+            help="A unit of the layer, counted from 0; or typical; or all.",
+            metavar="N|typical|all",
         ),
     ] = "typical",
-    measure: Annotated[
-        str | None,
-        typer.Option(help="For a grid: a heat map of this number of compare.", metavar="NAME"),
-    ] = None,
     formats: Annotated[
-        str, typer.Option("--format", help="png, pdf, svg; several with commas.")
+        str, typer.Option("--format", help="png, pdf or svg; several with commas.")
     ] = "png",
 ) -> None:
-    """Draw the percentiles of an experiment from its files, or a heat map of its variants."""
-    from bnexp.analysis import results as reader
-    from bnexp.analysis import summary
-    from bnexp.figures import comparison as figures_compare
-    from bnexp.figures import figure1 as figures
-    from bnexp.files import run_folder as runlog
-    from bnexp.files import storage
+    """Draw an experiment as Figure 1 of the paper.
 
-    files = reader.read_experiment(experiment)
+    The figure shows test accuracy, and the percentiles of a unit or of all units in each variant.
+    """
+    from bnexp.analysis import results
+    from bnexp.figures import figure1
+    from bnexp.files import run_folder, storage
+
+    found = results.read_experiment(experiment)
     with storage.storage_errors(experiment):
-        if measure is None:
-            figure = figures.draw(files, source=source, layer=layer, unit=unit)
-            name = figures.file_name(source, layer, unit)
-        else:
-            figure = figures_compare.draw_grid(summary.compare([files]), measure)
-            name = f"grid_{measure}"
-        for path in figures.save(figure, experiment / runlog.FIGURES / name, formats.split(",")):
-            print(path)
+        figure = figure1.draw(found, source=source, layer=layer, unit=unit)
+        path = experiment / run_folder.FIGURES / figure1.file_name(source, layer, unit)
+        for written in figure1.save(figure, path, formats.split(",")):
+            print(written)
 
 
 @app.command(epilog="Example: bnexp compare results/gamma --baseline model.gamma=false")
@@ -204,47 +246,72 @@ def compare(
     baseline: Annotated[
         str | None,
         typer.Option(
-            help="Compare with this variant; or, with KEY=VALUE, each with the one that differs "
-            "from it in that alone.  [default: in a grid, the last setting of two; else the first]",
+            help="Compare with this variant; or, with KEY=VALUE, each variant with the one that "
+            "differs from it in that key alone.  [default: in a grid, the last setting that has "
+            "two values; else the first variant]",
             metavar="VARIANT|KEY=VALUE",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="All numbers, as JSON.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="A line a variant and measure.")] = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="A Markdown table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print a line for each variant and measure.")
+    ] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    heatmap: Annotated[
+        str | None,
+        typer.Option(
+            help="Draw one measure of a grid as a heat map, such as test_accuracy, and print the "
+            "picture's path.",
+            metavar="MEASURE",
+        ),
+    ] = None,
 ) -> None:
-    """Compare variants: measures with 95 % intervals, differences paired by seed."""
-    from bnexp.analysis import results as reader
-    from bnexp.analysis import summary, tables
+    """Compare variants, paired by seed.
 
-    forms = {"json": as_json, "csv": as_csv, "markdown": as_markdown}
+    Each measure is given with its 95 % interval, and so is its difference from the baseline.
+    """
+    from bnexp.analysis import results, summary, tables
+
+    forms = {"json": as_json, "csv": as_csv, "markdown": as_markdown, "heatmap": heatmap}
     chosen = [name for name, wanted in forms.items() if wanted] or ["text"]
     if len(chosen) > 1:
-        raise ConfigError("--json, --csv, --markdown: give one of them")
-    rows = summary.compare([reader.read_experiment(path) for path in experiments], baseline)
-    print(tables.comparison(rows, chosen[0]))
+        raise ConfigError("--json, --csv, --markdown, --heatmap: give one of them")
+    comparison = summary.compare([results.read_experiment(path) for path in experiments], baseline)
+    if not heatmap:
+        print(tables.comparison(comparison, chosen[0]))
+        return
+    from bnexp.figures import drawing
+    from bnexp.figures.comparison import draw_grid
+    from bnexp.files import run_folder, storage
+
+    folder = experiments[0]
+    with storage.storage_errors(folder):
+        figure = draw_grid(comparison, heatmap)
+        for path in drawing.save(figure, folder / run_folder.FIGURES / f"heatmap_{heatmap}"):
+            print(path)
 
 
 @app.command()
 def verify(
     experiment: Annotated[Path | None, typer.Argument(metavar="[EXPERIMENT]")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check what is said of batch normalization, by computing it; exit 1 if something fails.
+    """Check what is said of batch normalization.
 
-    Without EXPERIMENT: the mathematics, and short runs on embedded data. With it: its trained
-    networks, and the paper's claims by its numbers. A claim for which the evidence is missing is
+    Each claim is computed anew, and the exit code is 1 if one fails. Without EXPERIMENT, these are
+    the mathematics and short trainings on the digits. With it, they are about its trained networks
+    and about the paper's claims, judged by its numbers. Where the evidence is missing, a claim is
     "not tested", which is no failure.
     """
     import json
     from dataclasses import asdict
 
-    from bnexp.analysis import results as reader
+    from bnexp.analysis import results
     from bnexp.verify import suite
     from bnexp.verify.check import Verdict, closing_line
 
     checks = (
-        suite.experiment_checks(reader.read_experiment(experiment))
+        suite.experiment_checks(results.read_experiment(experiment))
         if experiment
         else suite.checks()
     )
@@ -264,21 +331,30 @@ def verify(
 def runs(
     folder: Annotated[Path, typer.Argument(metavar="DIR")] = Path("results"),
 ) -> None:
-    """List every run under a folder: status, step, accuracy."""
-    from bnexp.analysis import results as reader
-    from bnexp.analysis import tables
+    """List every run under a folder.
 
-    print(tables.aligned(reader.list_runs(folder)))
+    The list shows each run's state, how far it is, and its test accuracy.
+    """
+    from bnexp.analysis import results, tables
+
+    if not folder.is_dir():
+        raise StorageError(f"{folder}: no such folder; `bnexp train` makes one, as results/NAME")
+    if rows := results.list_runs(folder):
+        print(tables.aligned(rows))
+    else:
+        _say(f"{folder}: no runs here; `bnexp train --config quickstart` makes some")
 
 
 @app.command(name="configs")
 def list_configs() -> None:
-    """List the packaged configs."""
-    from bnexp.config import experiment as configs
+    """List the packaged configs and what each shows."""
+    from bnexp.config import header, packaged
 
-    for name, path in configs.packaged().items():
-        first = path.read_text().splitlines()[0]
-        print(f"{name:14} {first.removeprefix('# What it shows: ')}")
+    # A terminal breaks lines between words; a file or a pipe gets a line for each config.
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    for name, path in packaged().items():
+        text = f"{name:14} {header(path)['What it shows']}"
+        print(textwrap.fill(text, max(width, 40), subsequent_indent=" " * 15))
 
 
 @app.command()
@@ -286,18 +362,17 @@ def validate(
     config: Annotated[list[str], typer.Argument(metavar="CONFIG...")],
 ) -> None:
     """Check configs without running them."""
-    from bnexp.config import experiment as configs
+    from bnexp.config import load
 
     mistakes = []
     for name in config:
         try:
-            experiment = configs.load(name)
+            experiment = load(name)
         except ConfigError as error:
             mistakes += error.mistakes
         else:
-            print(
-                f"{name}: valid; {len(experiment.variants)} variants, {len(experiment.seeds)} seeds"
-            )
+            variants, seeds = len(experiment.variants), len(experiment.seeds)
+            print(f"{name}: valid; {variants} variants, {seeds} seeds")
     if mistakes:
         raise ConfigError(mistakes)
 
@@ -307,7 +382,7 @@ def _say(text: str) -> None:
 
 
 class _Progress:
-    """A tqdm bar on a terminal, and one line every ten seconds elsewhere."""
+    """Shows how far the runs are: a bar on a terminal, and elsewhere a line every ten seconds."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -325,18 +400,19 @@ class _Progress:
             self._bar.close()
 
     def say(self, text: str) -> None:
-        """A line for the user."""
+        """Show a line to the user."""
         if self._bar is None:
             _say(text)
         else:
             self._bar.write(text, file=sys.stderr)
 
     def steps(self, done: int, total: int) -> None:
-        """Steps done by all runs together, and how many there are."""
+        """Show how many steps all runs together have done, and how many there are."""
         if self._bar is not None:
             self._bar.total = total
             if self._bar.n == 0:
-                self._bar.initial = done  # what an earlier command did says nothing of this speed
+                # What an earlier command did says nothing of the speed of this one.
+                self._bar.initial = done
             self._bar.update(done - self._bar.n)
         elif time.monotonic() >= self._next:
             self._next += 10

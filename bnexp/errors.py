@@ -1,35 +1,35 @@
-"""Every error a user can meet, and the exit code of each.
+"""Every error that a user can meet, and its exit code.
 
 BnexpError
-├── RunError          1    a run failed: it diverged, or a check did not hold
-├── ConfigError       2    usage, or a config: every mistake at once, each with its place
-├── DataError         3    data missing or damaged
-├── StorageError      4    files or storage: disk full, read-only, not a run
+├── RunError          1    a run failed: its loss is not finite, or its process was killed
+├── ConfigError       2    usage or a config is wrong: every mistake at once, each with its place
+├── DataError         3    a data set is missing or damaged
+├── StorageError      4    files: disk full, read-only, not an experiment
 │   ├── LockedError   4    another process works on the same files
 │   └── DamagedError  4    a file of a run is not what was written
 └── InterruptedRun  130    stopped by a signal, after a clean checkpoint
 
-An error's text is one or two lines: what, where, what to do.
+The text of an error is one or two lines: what is wrong, where, and what to do.
 """
 
 from collections.abc import Sequence
 
 
 class BnexpError(Exception):
-    """The base: its text is for users, and `exit_code` for the shell."""
+    """The base of all errors: its text is for users, and `exit_code` is for the shell."""
 
     exit_code = 1
 
 
 class RunError(BnexpError):
-    """A run failed, or a check did not hold."""
+    """A run failed: its loss is not finite, or its process was killed again and again."""
 
 
 class ConfigError(BnexpError):
-    """A config or a command line that cannot be used.
+    """A config or a command line cannot be used.
 
     Args:
-        mistakes: one line each, as ``file:line:column: what; what to do``.
+        mistakes: one line each, as `file:line:column: what; what to do`.
     """
 
     exit_code = 2
@@ -39,17 +39,18 @@ class ConfigError(BnexpError):
         super().__init__("\n".join(self.mistakes))
 
     def __reduce__(self) -> tuple[type["ConfigError"], tuple[list[str]]]:
+        # Pickling, on the way from a worker process, would hand over the joined text alone.
         return type(self), (self.mistakes,)
 
 
 class DataError(BnexpError):
-    """A data set is missing, damaged, or could not be downloaded."""
+    """A data set is missing or damaged, or could not be downloaded."""
 
     exit_code = 3
 
 
 class StorageError(BnexpError):
-    """Files or storage: disk full, no permission, not a run of bnexp."""
+    """Files cannot be read or written: disk full, no permission, not an experiment."""
 
     exit_code = 4
 
@@ -63,6 +64,6 @@ class DamagedError(StorageError):
 
 
 class InterruptedRun(BnexpError):
-    """Stopped by a signal, after a clean checkpoint."""
+    """The run was stopped by a signal, after a clean checkpoint."""
 
     exit_code = 130

@@ -190,16 +190,119 @@ def test_plot_refuses_what_is_not_there(trained, bnexp, words, code, text):
     assert bnexp("plot", folder, *words) == (code, "", f"bnexp: {text}\n")
 
 
-def test_plot_draws_a_heat_map_of_a_measure(trained, bnexp):
-    """Of any that compare has; another is refused with a suggestion."""
+def test_compare_draws_a_heat_map_of_a_measure(trained, bnexp):
+    """The picture goes to the experiment's figures, and its path alone to stdout."""
     folder, _ = trained
-    code, out, _ = bnexp("plot", folder, "--measure", "train_loss")
-    assert (code, out) == (0, f"{folder / 'figures' / 'grid_train_loss.png'}\n")
-    code, _, err = bnexp("plot", folder, "--measure", "trainloss")
-    assert (code, err) == (
-        2,
-        "bnexp: --measure trainloss: no such measure; did you mean 'train_loss'?\n",
-    )
+    path = folder / "figures" / "heatmap_train_loss.png"
+    assert bnexp("compare", folder, "--heatmap", "train_loss") == (0, f"{path}\n", "")
+    assert path.stat().st_size > 1000
+
+
+def test_a_heat_map_of_an_unknown_measure_is_refused_with_a_suggestion(trained, bnexp):
+    """The nearest measure of the comparison is named."""
+    folder, _ = trained
+    code, out, err = bnexp("compare", folder, "--heatmap", "trainloss")
+    assert (code, out) == (2, "")
+    assert "trainloss: no such measure; did you mean 'train_loss'?" in err
+
+
+def test_compare_has_one_form_at_a_time(trained, bnexp):
+    """Two forms in one call are refused."""
+    folder, _ = trained
+    code, out, err = bnexp("compare", folder, "--json", "--heatmap", "train_loss")
+    assert (code, out) == (2, "")
+    assert err == "bnexp: --json, --csv, --markdown, --heatmap: give one of them\n"
+
+
+def test_plot_draws_the_minibatches_where_there_is_no_probe(bnexp, tmp_path, monkeypatch):
+    """The command that `train` names next draws what was recorded."""
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.yaml").write_text(CONFIG.replace("probe_every: 10", "probe_every: null"))
+    assert bnexp("train", "--config", "tiny.yaml", "seeds=1")[0] == 0
+    path = Path("results/tiny/figures/fig1.png")
+    path.unlink()
+    assert bnexp("plot", "results/tiny") == (0, f"{path}\n", "")
+    assert path.is_file()
+
+
+def test_runs_of_a_folder_that_is_not_there_is_exit_4(bnexp, tmp_path):
+    """The error says how such a folder comes to be."""
+    folder = tmp_path / "nowhere"
+    code, out, err = bnexp("runs", folder)
+    assert (code, out) == (4, "")
+    assert err == f"bnexp: {folder}: no such folder; `bnexp train` makes one, as results/NAME\n"
+
+
+def test_runs_of_an_empty_folder_says_that_there_are_none(bnexp, tmp_path):
+    """This is no error, and stdout stays empty."""
+    code, out, err = bnexp("runs", tmp_path)
+    assert (code, out) == (0, "")
+    assert err.startswith(f"{tmp_path}: no runs here; ")
+
+
+def test_a_config_is_understood_with_and_without_its_option(bnexp):
+    """`bnexp train fig1 KEY=VALUE` is `bnexp train --config fig1 KEY=VALUE`."""
+    with_option = bnexp("train", "--config", "fig1", "train.steps=7", "--dry-run")
+    assert bnexp("train", "fig1", "train.steps=7", "--dry-run") == with_option
+    assert with_option[0] == 0
+    assert "  steps: 7\n" in with_option[1]
+
+
+def test_train_without_a_config_says_how_to_name_one(bnexp):
+    """It is a mistake of usage."""
+    code, out, err = bnexp("train")
+    assert (code, out) == (2, "")
+    assert err == "bnexp: train: which config? `bnexp train --config quickstart` is a start\n"
+
+
+@pytest.mark.parametrize("words", [[], ["train"], ["plot"], ["compare"], ["configs"]])
+def test_h_is_help(bnexp, words):
+    """It prints what --help prints."""
+    short = bnexp(*words, "-h")
+    assert short == bnexp(*words, "--help")
+    assert short[0] == 0
+    assert "Usage: bnexp" in short[1]
+
+
+def piped(words, reader):
+    """Exit code, what the reader got, and stderr of bnexp in a pipe whose other end closes."""
+    command = [sys.executable, "-m", "bnexp", *map(str, words)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        got = reader(process.stdout)
+        process.stdout.close()
+        err = process.stderr.read()
+    return process.returncode, got, err
+
+
+@pytest.mark.parametrize("words", [["configs"], ["--help"], ["--version"], ["validate", "fig1"]])
+def test_a_pipe_that_is_closed_at_once_is_no_error(words):
+    """As in `bnexp configs | true`: exit 0 and not a word, although the text was only buffered."""
+    assert piped(words, lambda _: None) == (0, None, b"")
+
+
+def test_a_pipe_that_is_closed_after_a_line_is_no_error():
+    """As in `bnexp verify | head -1`: the command ends when it prints the next lines."""
+    code, line, err = piped(["verify"], lambda stdout: stdout.readline())
+    assert line.startswith(b"holds   1  ")
+    assert (code, err) == (0, b"")
+
+
+def test_a_mistake_keeps_its_exit_code_where_nobody_reads_its_text():
+    """As in `bnexp validate nope 2>&1 | true`."""
+    command = [sys.executable, "-m", "bnexp", "validate", "nope"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        process.stdout.close()
+    assert process.returncode == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_short_output_that_finds_no_room_is_one_line_and_exit_4():
+    """Also where it was only buffered when the command ended."""
+    command = [sys.executable, "-m", "bnexp", "configs"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 4
+    assert done.stderr == "bnexp: standard output: No space left on device\n"
 
 
 def test_a_folder_without_an_experiment_is_exit_4(bnexp, tmp_path):
@@ -247,16 +350,34 @@ def test_compare_gives_the_paired_table_in_each_form(trained, bnexp):
     assert "did you mean 'batchnorm'?" in err
 
 
-def test_configs_and_validate(bnexp, tmp_path):
-    """Every packaged config is listed, and valid; an invalid one is exit 2."""
-    _, out, _ = bnexp("configs")
-    names = [line.split()[0] for line in out.splitlines()]
-    assert {"quickstart", "fig1", "bias", "gamma"} <= set(names)
+def test_configs_lists_each_config_with_whole_sentences(bnexp):
+    """Where a sentence of the header goes over lines, all of it is shown."""
+    code, out, _ = bnexp("configs")
+    assert code == 0
+    listed = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert list(listed) == sorted(path.stem for path in (ROOT / "configs").glob("*.yaml"))
+    assert all(text.endswith(".") for text in listed.values())
+    assert listed["fig1"].endswith("without and with batch norm.")
+
+
+def test_every_packaged_config_is_valid(bnexp):
+    """`validate` takes several names at once, and says how much each would train."""
+    names = [path.stem for path in (ROOT / "configs").glob("*.yaml")]
     code, out, _ = bnexp("validate", *names)
     assert code == 0
     assert out.count(": valid;") == len(names)
-    (tmp_path / "bad.yaml").write_text("name: 3\n")
-    assert bnexp("validate", "fig1", tmp_path / "bad.yaml")[0] == 2
+    assert "quickstart: valid; 2 variants, 3 seeds\n" in out
+
+
+def test_validate_finds_what_the_data_set_forbids(bnexp, tmp_path):
+    """A probe larger than the test set is exit 2, with its place."""
+    path = tmp_path / "bad.yaml"
+    path.write_text(CONFIG.replace("probe_size: 50", "probe_size: 500"))
+    code, out, err = bnexp("validate", "fig1", path)
+    assert code == 2
+    assert "fig1: valid;" in out
+    problem = "digits has 360 test examples; choose at most that many"
+    assert err == f"bnexp: {path}:6:35: record.probe_size: {problem}\n"
 
 
 def test_help_imports_neither_torch_nor_matplotlib_nor_numpy():
@@ -276,7 +397,7 @@ def test_help_imports_neither_torch_nor_matplotlib_nor_numpy():
 @pytest.mark.parametrize("config", sorted(p.stem for p in (ROOT / "configs").glob("*.yaml")))
 def test_every_shipped_config_trains_for_a_few_steps(config, tmp_path, monkeypatch):
     """On digits in place of MNIST, with few steps and units; the figures are drawn too."""
-    from bnexp.config.experiment import dump, load
+    from bnexp.config import dump, load
     from bnexp.data import datasets as data
     from bnexp.figures import fitting as present
     from bnexp.training import run as train

@@ -7,7 +7,6 @@ training a small network.
 import gzip
 import importlib.util
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,7 @@ def load(config: DataConfig) -> Dataset:
     Raises:
         DataError, StorageError: as in `idx.load` and `read_digits`.
     """
-    arrays: Sequence[NDArray[Any]]
+    arrays: list[NDArray[Any]]
     if config.name == "digits":
         peak, (images, labels) = 16, read_digits()
         # The images stand in the order in which people wrote them. So the last 360 are the test
@@ -58,7 +57,7 @@ def load(config: DataConfig) -> Dataset:
         n = DATASET_SIZES["digits"].train
         arrays = [images[:n], labels[:n], images[n:], labels[n:]]
     else:
-        peak, arrays = 255, idx.load(config.name, config.root)
+        peak, arrays = 255, [*idx.load(config.name, config.root)]
         _check_sizes(config.name, len(arrays[0]), len(arrays[2]))
     train_images, train_labels, test_images, test_labels = arrays
     return Dataset(

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import ParamSpec
 
 import numpy as np
-import torch  # noqa: TID253
+import torch
 from numpy.typing import NDArray
 
 from bnexp.analysis.measures import interval

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch  # noqa: TID253
+import torch
 from numpy.typing import NDArray
-from torch import nn  # noqa: TID253
+from torch import nn
 
 from bnexp.analysis.measures import interval
 from bnexp.config import ModelConfig

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-import torch  # noqa: TID253
+import torch
 
 from bnexp.verify.check import Finding, check, found, largest
 from bnexp.verify.implementations import EPS, BatchNorm, for_each_implementation, layer

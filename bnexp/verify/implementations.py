@@ -10,8 +10,8 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
-import torch  # noqa: TID253
-from torch import nn  # noqa: TID253
+import torch
+from torch import nn
 
 from bnexp.networks.engine import numba_available
 from bnexp.verify.check import Finding, Verdict

@@ -5,8 +5,8 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-import torch  # noqa: TID253
-from torch import nn  # noqa: TID253
+import torch
+from torch import nn
 
 from bnexp.data.datasets import Dataset
 from bnexp.verify.bias import SINGLE

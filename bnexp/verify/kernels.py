@@ -8,9 +8,9 @@ backward pass for its gradients. This module needs Numba.
 from typing import Any
 
 import numpy as np
-import torch  # noqa: TID253
+import torch
 from numpy.typing import NDArray
-from torch import nn  # noqa: TID253
+from torch import nn
 
 from bnexp.networks.kernels import batch_norm as kernels
 from bnexp.networks.kernels.compiler import entry

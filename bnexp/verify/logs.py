@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch  # noqa: TID253
-from torch import nn  # noqa: TID253
+import torch
+from torch import nn
 
 from bnexp.analysis.results import PercentileLog, VariantResults
 from bnexp.data.datasets import Dataset

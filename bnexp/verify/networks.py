@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch  # noqa: TID253
-from torch import nn  # noqa: TID253
-from torch.nn import functional as F  # noqa: N812, TID253
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
 
 from bnexp.config import DataConfig, ModelConfig, TrainConfig
 from bnexp.data import datasets

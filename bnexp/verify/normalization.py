@@ -6,8 +6,8 @@ the mean and the biased variance of the minibatch; in evaluation mode they are t
 
 from collections.abc import Callable, Iterable
 
-import torch  # noqa: TID253
-from torch import nn  # noqa: TID253
+import torch
+from torch import nn
 
 from bnexp.config import ModelConfig, Settings, TrainConfig
 from bnexp.config.constraints import conflicts

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-import torch  # noqa: TID253
+import torch
 
 from bnexp.data.datasets import Dataset
 from bnexp.verify.check import Finding, check, found
