@@ -25,10 +25,9 @@ from bnexp.networks.kernels import step as kernels
 from bnexp.networks.kernels.compiler import description
 from bnexp.networks.kernels.examples import examples_of, most_entries
 from bnexp.networks.kernels.layout import (
-    Parameters,
-    aligned,
     layers_of,
     options_of,
+    parameters_for,
     work_for,
 )
 from bnexp.networks.kernels.packing import Packing
@@ -60,20 +59,8 @@ class KernelsEngine:
         initial, trained = initial_state_dict(model, features, classes, seed)
         self._layers, total = layers_of(layer_sizes(model, features, classes))
         self._options = options_of(model, train, dtype)
-        units = int(self._layers.width.sum())
-        memory = bool(self._options.adam or self._options.momentum)
-        self._parameters = Parameters(
-            aligned(total, dtype),
-            aligned(total, dtype),
-            aligned(total * memory, dtype),
-            aligned(total * self._options.adam, dtype),
-            aligned(units, dtype),
-            aligned(units, dtype),
-        )
+        self._parameters = parameters_for(self._layers, total, self._options, dtype)
         self._packing = Packing(self._layers, self._parameters, [*initial], trained)
-        # Gamma is 1 and everything else 0 where the state_dict says nothing.
-        for start, number in zip(self._layers.gamma, self._layers.units, strict=True):
-            self._parameters.vector[start : start + number] = 1
         self._packing.load(initial)
 
         self._train, self._test = examples_of(dataset)
@@ -93,7 +80,14 @@ class KernelsEngine:
         self._everything = np.arange(len(dataset.test_y))
         dense = not self._test.sparse
         chunk = min(CHUNK, len(dataset.test_y))
-        self._test_work = work_for(self._layers, chunk, dtype, dense=dense, backward=False)
+        self._test_work = work_for(
+            self._layers,
+            chunk,
+            dtype,
+            dense=dense,
+            entries=most_entries(self._test, chunk),
+            backward=False,
+        )
         if record.probe_every is not None:
             probe = Percentiles(record.percentiles, record.probe_size)
             self._probe_selection = selection_of(probe)
@@ -102,6 +96,7 @@ class KernelsEngine:
                 record.probe_size,
                 dtype,
                 dense=dense,
+                entries=most_entries(self._test, record.probe_size),
                 sorting=sorting_size(record.probe_size),
                 backward=False,
             )

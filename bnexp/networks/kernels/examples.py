@@ -20,10 +20,9 @@ def examples_of(dataset: DatasetArrays) -> tuple[Examples, Examples]:
     sparse = len(values) < SPARSE * dataset.train_x.size
     if not sparse:
         return _dense(dataset.train_x, dataset.train_y), _dense(dataset.test_x, dataset.test_y)
-    nothing = np.empty((0, 0), np.float32)
     return (
-        Examples(sparse, nothing, pointers, columns, values, _labels(dataset.train_y)),
-        Examples(sparse, nothing, *_nonzero(dataset.test_x), _labels(dataset.test_y)),
+        sparse_examples(pointers, columns, values, dataset.train_y),
+        sparse_examples(*_nonzero(dataset.test_x), dataset.test_y),
     )
 
 
@@ -42,6 +41,12 @@ def _nonzero(dense: Array) -> tuple[Array, Array, Array]:
     columns, values = np.empty(pointers[-1], np.int32), np.empty(pointers[-1], np.float32)
     keep_nonzero(dense, columns, values)
     return pointers, columns, values
+
+
+def sparse_examples(pointers: Array, columns: Array, values: Array, y: Array) -> Examples:
+    """Examples as their nonzero features; see `layout.Examples`."""
+    nothing = np.empty((0, 0), np.float32)
+    return Examples(True, nothing, pointers, columns, values, _labels(y))
 
 
 def _dense(x: Array, y: Array) -> Examples:

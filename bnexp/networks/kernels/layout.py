@@ -91,7 +91,10 @@ class Work(NamedTuple):
     inv_std: Array  # 1 / sqrt(var + eps) of the statistics in use
     inputs: Array  # (capacity * features,): dense examples in the network's dtype
     transposed: Array  # the weights of one layer, transposed
-    ends: Array  # int64 (features + 1,): as in `sparse.by_feature`, as are the next two
+    ends: Array  # int64 (capacity,): the sparse examples of a batch, as in `sparse.pack`
+    columns: Array
+    values: Array
+    feature_ends: Array  # int64 (features + 1,): the same by feature, as in `sparse.by_feature`
     members: Array
     member_values: Array
     sorting: Array  # where percentiles are sorted
@@ -136,6 +139,30 @@ def options_of(model: ModelConfig, train: TrainConfig, dtype: np.dtype[Any]) -> 
     )
 
 
+def parameters_for(layers: Layers, total: int, options: Options, dtype: np.dtype[Any]) -> Parameters:
+    """Gamma at 1, all else at 0, and the memory that the optimizer needs.
+
+    Args:
+        layers: of the network.
+        total: the length of the vector, from `layers_of`.
+        options: see there.
+        dtype: of the network.
+    """
+    units = int(layers.width.sum())
+    memory = bool(options.adam or options.momentum)
+    parameters = Parameters(
+        aligned(total, dtype),
+        aligned(total, dtype),
+        aligned(total * memory, dtype),
+        aligned(total * options.adam, dtype),
+        aligned(units, dtype),
+        aligned(units, dtype),
+    )
+    for start, number in zip(layers.gamma, layers.units, strict=True):
+        parameters.vector[start : start + number] = 1
+    return parameters
+
+
 def work_for(  # noqa: PLR0913  (each decides the size of an array)
     layers: Layers,
     capacity: int,
@@ -153,7 +180,7 @@ def work_for(  # noqa: PLR0913  (each decides the size of an array)
         capacity: examples.
         dtype: of the network.
         dense: whether the examples are dense.
-        entries: the most nonzero features that a batch can have; only for a backward pass.
+        entries: the most nonzero features that a batch can have; 0 for dense examples.
         sorting: elements that `selection` needs.
         backward: whether there will be a backward pass.
     """
@@ -166,8 +193,11 @@ def work_for(  # noqa: PLR0913  (each decides the size of an array)
         *(aligned(total, dtype) for _ in range(3)),
         aligned(capacity * features * dense, dtype),
         aligned(block * backward, dtype),
-        np.zeros(features + 1, np.int64),
+        np.zeros(capacity, np.int64),
         np.zeros(entries, np.int32),
         np.zeros(entries, dtype),
+        np.zeros(features + 1, np.int64),
+        np.zeros(entries * backward, np.int32),
+        np.zeros(entries * backward, dtype),
         aligned(sorting, dtype),
     )

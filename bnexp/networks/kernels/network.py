@@ -17,7 +17,7 @@ from bnexp.networks.kernels.batch_norm import (
 from bnexp.networks.kernels.compiler import kernel
 from bnexp.networks.kernels.layout import Examples, Layers, Options, Parameters, Work
 from bnexp.networks.kernels.linear import add_column_sums, add_product, fill, transpose
-from bnexp.networks.kernels.sparse import add_sparse_product, by_feature, set_sparse_gradient
+from bnexp.networks.kernels.sparse import add_sparse_product, by_feature, pack, set_gradient_row
 
 Array = NDArray[Any]
 
@@ -86,7 +86,8 @@ def forward(  # noqa: PLR0913, PLR0917  (the network, where it works, on what, a
         if n > 0:
             add_product(matrix(work.activation, work, layers, n - 1, m), w, x)
         elif examples.sparse:
-            add_sparse_product(examples, index, w, x)
+            pack(examples, index, work)
+            add_sparse_product(m, work, w, x)
         else:
             gather(examples, index, work)
             add_product(dense_inputs(work, layers, m), w, x)
@@ -151,7 +152,7 @@ def backward(  # noqa: PLR0913, PLR0917  (as in `forward`)
             d_below[:] = 0
             add_product(d, w_t, d_below)
         elif examples.sparse:
-            by_feature(examples, index, work)
+            by_feature(m, work)
         else:
             d_weights = weights(gradient, layers, 0)
             d_weights[:] = 0
@@ -163,7 +164,7 @@ def finish_sparse_gradient(layers: Layers, parameters: Parameters, work: Work, m
     """The whole gradient of sparse first weights, where an optimizer needs every row of it."""
     d, gradient = matrix(work.delta, work, layers, 0, m), weights(parameters.gradient, layers, 0)
     for p in range(gradient.shape[0]):
-        set_sparse_gradient(work, p, d, gradient)
+        set_gradient_row(work, p, d, gradient, p)
 
 
 @kernel
@@ -172,15 +173,16 @@ def update_used_rows(
 ) -> None:
     """Plain SGD on sparse first weights: w_p -= lr g_p, for the features that occur.
 
-    The other rows have no gradient, and plain SGD leaves them as they are.
+    The other rows have no gradient, and plain SGD leaves them as they are. Row 0 of the gradient,
+    which nobody reads afterwards, holds one row at a time, so that it stays in the nearest cache.
     """
     d, gradient = matrix(work.delta, work, layers, 0, m), weights(parameters.gradient, layers, 0)
     w, start = weights(parameters.vector, layers, 0), 0
     for p in range(gradient.shape[0]):
-        end = work.ends[p]
+        end = work.feature_ends[p]
         if end > start:
-            set_sparse_gradient(work, p, d, gradient)
-            optimizers.sgd(w[p], gradient[p], w[p], options)
+            set_gradient_row(work, p, d, gradient, 0)
+            optimizers.sgd(w[p], gradient[0], w[p], options)
         start = end
 
 

@@ -8,10 +8,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bnexp.networks.kernels.compiler import entry, fma, kernel
+from bnexp.networks.kernels.compiler import entry, kernel
 from bnexp.networks.kernels.layout import Examples, Work
+from bnexp.networks.kernels.tiles import BYTES, WIDE, gather_tile
 
 Array = NDArray[Any]
+
+wide, middle, narrow = gather_tile(WIDE), gather_tile(2), gather_tile(1)
 
 
 @entry
@@ -38,89 +41,83 @@ def keep_nonzero(dense: Array, columns: Array, values: Array) -> None:
 
 
 @kernel
-def add_sparse_product(examples: Examples, index: Array, w: Array, z: Array) -> None:
-    """z_b += sum over the nonzero features p of example index[b] of x_bp w_p."""
-    columns, values, width = examples.columns, examples.values, z.shape[1]
-    number = z.dtype.type
+def pack(examples: Examples, index: Array, work: Work) -> None:
+    """Copy the nonzero features of a minibatch side by side, in the network's dtype.
+
+    The examples lie far apart in memory. A copying loop waits for many of them at a time, where the
+    sums of `add_sparse_product` would wait for each.
+    """
+    ends, columns, values = work.ends, work.columns, work.values
+    number = values.dtype.type
+    place = 0
     for b in range(index.size):
-        e, end = examples.pointers[index[b]], examples.pointers[index[b] + 1]
-        while e + 8 <= end:
-            p0, p1, p2, p3 = columns[e], columns[e + 1], columns[e + 2], columns[e + 3]
-            p4, p5, p6, p7 = columns[e + 4], columns[e + 5], columns[e + 6], columns[e + 7]
-            x0, x1, x2 = number(values[e]), number(values[e + 1]), number(values[e + 2])
-            x3, x4, x5 = number(values[e + 3]), number(values[e + 4]), number(values[e + 5])
-            x6, x7 = number(values[e + 6]), number(values[e + 7])
-            for j in range(width):
-                s = fma(x0, w[p0, j], z[b, j])
-                s = fma(x1, w[p1, j], s)
-                s = fma(x2, w[p2, j], s)
-                s = fma(x3, w[p3, j], s)
-                s = fma(x4, w[p4, j], s)
-                s = fma(x5, w[p5, j], s)
-                s = fma(x6, w[p6, j], s)
-                z[b, j] = fma(x7, w[p7, j], s)
-            e += 8
-        while e < end:
-            p0, x0 = columns[e], number(values[e])
-            for j in range(width):
-                z[b, j] = fma(x0, w[p0, j], z[b, j])
-            e += 1
+        first, end = examples.pointers[index[b]], examples.pointers[index[b] + 1]
+        row, numbers = examples.columns[first:end], examples.values[first:end]
+        packed, here = columns[place : place + row.size], values[place : place + row.size]
+        for e in range(row.size):
+            packed[e] = row[e]
+            here[e] = number(numbers[e])
+        place += row.size
+        ends[b] = place
 
 
 @kernel
-def by_feature(examples: Examples, index: Array, work: Work) -> None:
-    """Turn a minibatch around: which of its examples have a feature that is not 0.
+def add_sum(  # noqa: PLR0913, PLR0917  (the terms, and where the sum goes)
+    x: Array, index: Array, first: int, end: int, b: Array, c: Array, i: int
+) -> None:
+    """c_i += sum over e of x_e b_(index_e), for e from `first` to `end`, in this order."""
+    columns, lanes, j = c.shape[1], BYTES // c.itemsize, 0
+    while j + WIDE * lanes <= columns:
+        wide(x, index, first, end, b, c, i, j)
+        j += WIDE * lanes
+    if j + 2 * lanes <= columns:
+        middle(x, index, first, end, b, c, i, j)
+        j += 2 * lanes
+    while j < columns:
+        narrow(x, index, first, end, b, c, i, j)
+        j += lanes
 
-    Feature p has the entries ends[p - 1] .. ends[p] of `members` (places in the minibatch, in
-    ascending order) and `member_values`; those of feature 0 begin at 0. This is a counting sort.
+
+@kernel
+def add_sparse_product(m: int, work: Work, w: Array, z: Array) -> None:
+    """z_b += sum over the nonzero features p of example b of x_bp w_p, for m packed examples."""
+    first = 0
+    for b in range(m):
+        add_sum(work.values, work.columns, first, work.ends[b], w, z, b)
+        first = work.ends[b]
+
+
+@kernel
+def by_feature(m: int, work: Work) -> None:
+    """Turn a packed minibatch around: which of its examples have a feature that is not 0.
+
+    Feature p has the entries feature_ends[p - 1] .. feature_ends[p] of `members`, the places in the
+    minibatch in ascending order, and of `member_values`. Those of feature 0 begin at 0. This is a
+    counting sort.
     """
-    ends, members, values = work.ends, work.members, work.member_values
+    ends, members, values = work.feature_ends, work.members, work.member_values
+    entries = work.ends[m - 1]
     ends[:] = 0
-    for b in range(index.size):
-        for e in range(examples.pointers[index[b]], examples.pointers[index[b] + 1]):
-            ends[examples.columns[e] + 1] += 1
+    for e in range(entries):
+        ends[work.columns[e] + 1] += 1
     for p in range(1, ends.size):
         ends[p] += ends[p - 1]
     # Here feature p begins at ends[p]. Each entry that is filled in moves it on, to its end.
-    number = values.dtype.type
-    for b in range(index.size):
-        for e in range(examples.pointers[index[b]], examples.pointers[index[b] + 1]):
-            p = examples.columns[e]
-            members[ends[p]] = b
-            values[ends[p]] = number(examples.values[e])
-            ends[p] += 1
+    first = 0
+    for b in range(m):
+        for e in range(first, work.ends[b]):
+            p = work.columns[e]
+            place = ends[p]
+            members[place] = b
+            values[place] = work.values[e]
+            ends[p] = place + 1
+        first = work.ends[b]
 
 
 @kernel
-def set_sparse_gradient(work: Work, p: int, d: Array, g: Array) -> None:
-    """g_p = sum over the examples b with feature p of x_bp d_b, one row of the gradient."""
-    members, values, width = work.members, work.member_values, d.shape[1]
-    e = work.ends[p - 1] if p else 0
-    end = work.ends[p]
-    for j in range(width):
-        g[p, j] = 0
-    while e + 8 <= end:
-        b0, b1, b2, b3 = members[e], members[e + 1], members[e + 2], members[e + 3]
-        b4, b5, b6, b7 = members[e + 4], members[e + 5], members[e + 6], members[e + 7]
-        x0, x1, x2, x3 = values[e], values[e + 1], values[e + 2], values[e + 3]
-        x4, x5, x6, x7 = values[e + 4], values[e + 5], values[e + 6], values[e + 7]
-        for j in range(width):
-            s = fma(x0, d[b0, j], g[p, j])
-            s = fma(x1, d[b1, j], s)
-            s = fma(x2, d[b2, j], s)
-            s = fma(x3, d[b3, j], s)
-            s = fma(x4, d[b4, j], s)
-            s = fma(x5, d[b5, j], s)
-            s = fma(x6, d[b6, j], s)
-            g[p, j] = fma(x7, d[b7, j], s)
-        e += 8
-    while e + 2 <= end:
-        b0, b1, x0, x1 = members[e], members[e + 1], values[e], values[e + 1]
-        for j in range(width):
-            g[p, j] = fma(x1, d[b1, j], fma(x0, d[b0, j], g[p, j]))
-        e += 2
-    while e < end:
-        b0, x0 = members[e], values[e]
-        for j in range(width):
-            g[p, j] = fma(x0, d[b0, j], g[p, j])
-        e += 1
+def set_gradient_row(work: Work, p: int, d: Array, g: Array, i: int) -> None:
+    """g_i = sum over the examples b with feature p of x_bp d_b: row p of the gradient."""
+    for j in range(g.shape[1]):
+        g[i, j] = 0
+    first = work.feature_ends[p - 1] if p > 0 else 0
+    add_sum(work.member_values, work.members, first, work.feature_ends[p], d, g, i)

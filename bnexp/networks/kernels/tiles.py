@@ -1,0 +1,154 @@
+"""The innermost sums of all products, held in vector registers.
+
+Both the dense and the sparse products are sums of rows, c_i += sum_k x_k b_k. The fastest way is to
+keep a tile of c in registers while all k pass by: one load and one multiplication for each
+(register, k), and nothing else. The compiler does not find this form from loops, because it
+vectorises inner loops alone and must expect that c and b overlap. So the tiles are written in
+LLVM's own language, with vectors as values. They are the only code here that is.
+
+Every element of c is a sum in the order of k, whatever the tile's size and the processor's vectors.
+So neither changes a bit of the result.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+# Bytes of a vector, and how many vectors wide a tile is. AVX-512 has 32 registers of 64 bytes, and
+# a tile of 4 rows and 4 vectors takes 16 of them. Others have 16 or 32 of at most 32 bytes.
+_LARGE = bool(binding.get_host_cpu_features().get("avx512f", False))
+BYTES, WIDE = (64, 4) if _LARGE else (32, 2)
+ROWS = 4
+
+
+class _Tile:
+    """Builds the code of a tile of c: loads it, leaves a loop over k to the caller, stores it."""
+
+    def __init__(self, context: Any, builder: Any, matrices: Any, vectors: int) -> None:  # noqa: ANN401
+        """Take the types and values of the arrays in `matrices`."""
+        self.builder, self.vectors = builder, vectors
+        self.arrays = [context.make_array(kind)(context, builder, value) for kind, value in matrices]
+        element = context.get_value_type(matrices[-1][0].dtype)
+        self.lanes = BYTES // (8 if str(element) == "double" else 4)
+        self.vector = ir.VectorType(element, self.lanes)
+        bits = 8 * BYTES // self.lanes
+        kind = ir.FunctionType(self.vector, [self.vector] * 3)
+        name = f"llvm.fma.v{self.lanes}f{bits}"  # rounded once, as in `compiler.fma`
+        self.fma = cgutils.get_or_insert_function(builder.module, kind, name)
+
+    def address(self, array: int, *index: Any) -> Any:  # noqa: ANN401
+        """Of an element of an array."""
+        data = self.arrays[array]
+        strides = cgutils.unpack_tuple(self.builder, data.strides, len(index))
+        offset = ir.Constant(ir.IntType(64), 0)
+        for place, stride in zip(index, strides, strict=True):
+            offset = self.builder.add(offset, self.builder.mul(place, stride))
+        first = self.builder.bitcast(data.data, ir.IntType(8).as_pointer())
+        return self.builder.bitcast(self.builder.gep(first, [offset]), data.data.type)
+
+    def number(self, array: int, *index: Any) -> Any:  # noqa: ANN401
+        """An element of an array."""
+        return self.builder.load(self.address(array, *index))
+
+    def spread(self, number: Any) -> Any:  # noqa: ANN401
+        """A vector of copies of a number."""
+        zero = ir.Constant(ir.IntType(32), 0)
+        one = self.builder.insert_element(ir.Constant(self.vector, ir.Undefined), number, zero)
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(one, ir.Constant(self.vector, ir.Undefined), mask)
+
+    def pointers(self, array: int, row: Any, column: Any) -> list[Any]:  # noqa: ANN401
+        """Where the vectors of a row of the tile are."""
+        address = self.address(array, row, column)
+        first = self.builder.bitcast(address, self.vector.as_pointer())
+        count = range(self.vectors)
+        return [self.builder.gep(first, [ir.Constant(ir.IntType(64), v)]) for v in count]
+
+    def load(self, pointer: Any) -> Any:  # noqa: ANN401
+        """A vector; its address is a multiple of an element's size, at least."""
+        load = self.builder.load(pointer)
+        load.align = BYTES // self.lanes
+        return load
+
+    def store(self, vector: Any, pointer: Any) -> None:  # noqa: ANN401
+        """Write a vector."""
+        self.builder.store(vector, pointer).align = BYTES // self.lanes
+
+
+def product_tile(rows: int, vectors: int) -> Callable[..., None]:
+    """A function (a, i, b, c, j, depth): c_rj += sum over k < depth of a_rk b_kj.
+
+    r runs over `rows` rows from i on, and j over `vectors` vectors from j on.
+    """
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401
+        a, i, b, c, j, depth = arguments
+        kinds = signature.args
+        tile = _Tile(context, builder, [(kinds[0], a), (kinds[2], b), (kinds[3], c)], vectors)
+        rows_of = [builder.add(i, ir.Constant(i.type, r)) for r in range(rows)]
+        places = [p for row in rows_of for p in tile.pointers(2, row, j)]
+        # LLVM turns variables that are only loaded and stored into registers.
+        sums = [cgutils.alloca_once_value(builder, tile.load(place)) for place in places]
+        with cgutils.for_range(builder, depth) as loop:
+            k = loop.index
+            ys = [tile.load(p) for p in tile.pointers(1, k, j)]
+            for r, row in enumerate(rows_of):
+                x = tile.spread(tile.number(0, row, k))
+                for y, s in zip(ys, sums[r * vectors : (r + 1) * vectors], strict=True):
+                    builder.store(builder.call(tile.fma, [x, y, builder.load(s)]), s)
+        for s, place in zip(sums, places, strict=True):
+            tile.store(builder.load(s), place)
+        return context.get_dummy_value()
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def tile(_typing: Any, a: Any, i: Any, b: Any, c: Any, j: Any, depth: Any) -> Any:  # noqa: ANN401
+        return types.void(a, types.intp, b, c, types.intp, types.intp), build
+
+    function: Callable[..., None] = tile
+    return function
+
+
+def gather_tile(vectors: int) -> Callable[..., None]:
+    """A function (x, index, first, end, b, c, i, j): c_ij += sum over e of x_e b_(index_e) j.
+
+    e runs from `first` to `end`, and j over `vectors` vectors from j on.
+    """
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401
+        x, index, first, end, b, c, i, j = arguments
+        kinds = signature.args
+        matrices = [(kinds[0], x), (kinds[1], index), (kinds[4], b), (kinds[5], c)]
+        tile = _Tile(context, builder, matrices, vectors)
+        places = tile.pointers(3, i, j)
+        sums = [cgutils.alloca_once_value(builder, tile.load(place)) for place in places]
+        with cgutils.for_range(builder, builder.sub(end, first)) as loop:
+            e = builder.add(loop.index, first)
+            row = builder.sext(tile.number(1, e), ir.IntType(64))
+            value = tile.spread(tile.number(0, e))
+            for p, s in zip(tile.pointers(2, row, j), sums, strict=True):
+                builder.store(builder.call(tile.fma, [value, tile.load(p), builder.load(s)]), s)
+        for s, place in zip(sums, places, strict=True):
+            tile.store(builder.load(s), place)
+        return context.get_dummy_value()
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def tile(  # noqa: PLR0913, PLR0917  (see above)
+        _typing: Any,  # noqa: ANN401
+        x: Any,  # noqa: ANN401
+        index: Any,  # noqa: ANN401
+        first: Any,  # noqa: ANN401, ARG001
+        end: Any,  # noqa: ANN401, ARG001
+        b: Any,  # noqa: ANN401
+        c: Any,  # noqa: ANN401
+        i: Any,  # noqa: ANN401, ARG001
+        j: Any,  # noqa: ANN401, ARG001
+    ) -> Any:  # noqa: ANN401
+        integer = types.intp
+        return types.void(x, index, integer, integer, b, c, integer, integer), build
+
+    function: Callable[..., None] = tile
+    return function
