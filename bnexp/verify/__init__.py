@@ -1,6 +1,11 @@
 """The checks of what is said about batch normalization, one module a subject.
 
-`check` says what a check is; `suite` lists the checks in their reading order. Each check is a
-function whose docstring begins with the claim and goes on with its derivation. Begin reading in
-`suite`.
+`check` says what a check and its verdict are, and `suite` lists all checks in their order. The
+subjects are `normalization`, `gradients`, `inference` (running statistics and evaluation mode),
+`bias`, `gamma` and `seeds`; for an experiment `logs` (do they agree with the trained networks?),
+`trained` and `claims` (the paper's). Each check is a function whose docstring begins with the claim
+and goes on with its derivation. It takes the implementation under test as an argument: a batch norm
+(`implementations`, where `kernels` makes bnexp's compiled one look like torch's), or a function
+that builds networks (`networks`). This room may import every room but the CLI and the report.
+Begin reading in `suite`.
 """

@@ -82,7 +82,8 @@ def check(
 ) -> Callable[[Callable[P, Finding]], Callable[P, Check]]:
     """Make a check of a function that measures.
 
-    The first line of the function's docstring is the claim. What follows it is the derivation.
+    The first line of the function's docstring is the claim, as a sentence. What follows is its
+    derivation, in formulas and whole sentences that need nothing of the code to be understood.
     """
 
     def decorate(measure: Callable[P, Finding]) -> Callable[P, Check]:

@@ -12,7 +12,6 @@ from torch import nn
 from bnexp.analysis.measures import interval
 from bnexp.config import ModelConfig
 from bnexp.verify.check import Finding, check, found, largest, over_seeds
-from bnexp.verify.implementations import tensors
 from bnexp.verify.networks import (
     NORMED,
     SGD,
@@ -26,6 +25,7 @@ from bnexp.verify.networks import (
     minibatches,
     norms,
     on_digits,
+    tensors,
     train,
 )
 

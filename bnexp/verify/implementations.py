@@ -8,7 +8,7 @@ mistake in it, and the check must fail.
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -20,31 +20,11 @@ BatchNorm = type[nn.BatchNorm1d]
 EPS, MOMENTUM = 1e-5, 0.1
 
 
-class NormTensors(NamedTuple):
-    """What a batch norm holds for each unit (units,): the tensors themselves, not copies."""
-
-    gamma: torch.Tensor
-    beta: torch.Tensor
-    mean: torch.Tensor  # running
-    var: torch.Tensor  # running
-
-
 class OfImplementations(Protocol):
     """Measures each of these implementations; `None` stands for all that are installed."""
 
     def __call__(self, norms: Mapping[str, BatchNorm] | None = None) -> Finding:
         """Measure."""
-
-
-def tensors(norm: nn.Module) -> NormTensors:
-    """The parameters and running statistics of a batch norm."""
-    if (
-        not isinstance(norm, nn.BatchNorm1d)
-        or norm.running_mean is None
-        or norm.running_var is None
-    ):
-        raise TypeError(f"{norm} is no batch norm with running statistics")
-    return NormTensors(norm.weight, norm.bias, norm.running_mean, norm.running_var)
 
 
 def implementations() -> dict[str, BatchNorm]:
@@ -73,11 +53,9 @@ def for_each_implementation(measure: Callable[[BatchNorm], Finding]) -> OfImplem
     return run
 
 
-def layer(
-    norm: BatchNorm, gamma: torch.Tensor, beta: torch.Tensor, eps: float = EPS
-) -> nn.BatchNorm1d:
+def layer(norm: BatchNorm, gamma: torch.Tensor, beta: torch.Tensor) -> nn.BatchNorm1d:
     """A layer of float64 with these gamma and beta (units,), in training mode."""
-    made = norm(len(gamma), eps=eps, momentum=MOMENTUM, dtype=torch.float64)
+    made = norm(len(gamma), eps=EPS, momentum=MOMENTUM, dtype=torch.float64)
     with torch.no_grad():
         made.weight.copy_(gamma)
         made.bias.copy_(beta)

@@ -16,7 +16,6 @@ from bnexp.verify.implementations import (
     BatchNorm,
     for_each_implementation,
     layer,
-    tensors,
 )
 from bnexp.verify.networks import (
     NORMED,
@@ -26,6 +25,7 @@ from bnexp.verify.networks import (
     initial_network,
     minibatches,
     norms,
+    tensors,
     train,
 )
 from bnexp.verify.normalization import inputs

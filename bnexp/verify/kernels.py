@@ -14,7 +14,7 @@ from torch import nn
 
 from bnexp.networks.kernels import batch_norm as kernels
 from bnexp.networks.kernels.compiler import entry
-from bnexp.verify.implementations import tensors
+from bnexp.verify.networks import tensors
 
 Array = NDArray[np.floating]
 

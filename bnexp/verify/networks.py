@@ -9,18 +9,16 @@ import functools
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
 
 from bnexp.config import DataConfig, ModelConfig, TrainConfig
 from bnexp.data import datasets
 from bnexp.data.datasets import Dataset
 from bnexp.data.streams import batch_order
 from bnexp.networks.mlp import initial_state_dict, mlp
-from bnexp.verify.implementations import NormTensors, tensors
 
 # From a model, its number of features and of classes, and a seed: the network before training.
 Build = Callable[[ModelConfig, int, int, int], nn.Sequential]
@@ -30,6 +28,15 @@ Minibatch = tuple[torch.Tensor, torch.Tensor]  # x (m, features) and the labels 
 NORMED = ModelConfig((16, 16), weight_std=None, norm="batch", bias=False)
 BIASED = replace(NORMED, bias=True, bias_std=1.0)
 SGD = TrainConfig(steps=1000, lr=0.1, dtype="float64")
+
+
+class NormTensors(NamedTuple):
+    """What a batch norm holds for each unit (units,): the tensors themselves, not copies."""
+
+    gamma: torch.Tensor
+    beta: torch.Tensor
+    mean: torch.Tensor  # running
+    var: torch.Tensor  # running
 
 
 @functools.cache
@@ -58,6 +65,17 @@ def linear_layers(network: nn.Sequential) -> list[nn.Linear]:
     return [module for module in network if isinstance(module, nn.Linear)]
 
 
+def tensors(norm: nn.Module) -> NormTensors:
+    """The parameters and running statistics of a batch norm."""
+    if (
+        not isinstance(norm, nn.BatchNorm1d)
+        or norm.running_mean is None
+        or norm.running_var is None
+    ):
+        raise TypeError(f"{norm} is no batch norm with running statistics")
+    return NormTensors(norm.weight, norm.bias, norm.running_mean, norm.running_var)
+
+
 def norms(network: nn.Sequential) -> list[NormTensors]:
     """What the batch norms of the hidden layers hold, from the input on."""
     return [tensors(module) for module in network if isinstance(module, nn.BatchNorm1d)]
@@ -79,16 +97,16 @@ def preactivations(network: nn.Sequential, x: torch.Tensor) -> list[torch.Tensor
 
 def minibatches(dataset: Dataset, size: int, seed: int, dtype: torch.dtype) -> Iterator[Minibatch]:
     """The minibatches of a seed from step 0 on, without end, in the order of `bnexp train`."""
-    x, labels = torch.as_tensor(dataset.train_x).to(dtype), torch.as_tensor(dataset.train_y)
+    x, labels = torch.as_tensor(dataset.train_x), torch.as_tensor(dataset.train_y)
     for epoch in itertools.count():
         for chosen in torch.as_tensor(batch_order(len(x), size, seed, epoch)):
-            yield x[chosen], labels[chosen]
+            yield x[chosen].to(dtype), labels[chosen]
 
 
 def cross_entropy(network: nn.Sequential, minibatch: Minibatch) -> torch.Tensor:
     """The mean cross-entropy of a minibatch."""
     x, labels = minibatch
-    return F.cross_entropy(network(x), labels)
+    return nn.functional.cross_entropy(network(x), labels)
 
 
 @dataclass(frozen=True)
