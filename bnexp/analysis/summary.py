@@ -171,7 +171,7 @@ def _percentile_gap(run: VariantResults | None, base: VariantResults | None) -> 
     only_bias = set(varied([settings, base.settings])) <= {"model.bias", "model.bias_std"}
     if settings["model.norm"] == "none" or not only_bias or run.probe.seeds != base.probe.seeds:
         return None
-    return float(np.abs(run.probe.values - base.probe.values).max())
+    return float(np.abs(run.probe.values[:] - base.probe.values[:]).max())
 
 
 def _labelled(

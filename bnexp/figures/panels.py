@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from bnexp.analysis import measures as analysis
 from bnexp.analysis import paper
-from bnexp.analysis.results import ExperimentResults, PercentileLog, VariantResults
+from bnexp.analysis.results import ExperimentResults, PercentileLog, Rows, VariantResults
 from bnexp.errors import ConfigError, StorageError
 from bnexp.figures import drawing
 from bnexp.figures.drawing import GREY, Array, decimate, looks
@@ -52,7 +52,7 @@ def percentile_log(run: VariantResults, source: str | None) -> PercentileLog:
     if source == "probe" and run.probe is None:
         raise ConfigError("--source probe: record.probe_every is null; draw --source batch")
     log = run.minibatch if source == "batch" or run.probe is None else run.probe
-    if not len(log.steps):
+    if log is None or not len(log.steps):
         raise StorageError(f"{run.path}: no percentiles to draw yet; train it first")
     return log
 
@@ -99,16 +99,13 @@ def _units(run: VariantResults, log: PercentileLog, layer: int | None) -> slice:
     return units
 
 
-def _read_unit(values: Array, seed: int, column: int) -> Array:
+def _read_unit(values: Rows, seed: int, column: int) -> Array:
     """The percentiles `(rows, Q)` of one unit of a log.
 
-    A log on the disk is mapped anew for each part, so that what was read does not stay in memory.
+    They are read in parts, so that a log of many steps never lies in memory as a whole.
     """
-    parts, path = [], getattr(values, "filename", None)
-    for first in range(0, len(values), 2048):
-        log = np.load(path, mmap_mode="r") if path else values
-        parts.append(np.array(log[first : first + 2048, seed, :, column]))
-    return np.concatenate(parts)[: len(values)]
+    starts = range(0, len(values), 2048)
+    return np.concatenate([values[i : i + 2048, seed, :, column] for i in starts])
 
 
 def _all_units(log: PercentileLog, units: slice) -> Curves:

@@ -107,20 +107,19 @@ def paths(norm, rng, rows, seeds, units):
     return (middle + wide * Z[:, None] + noise * wide).astype(np.float32)
 
 
-def experiment_of(variants, runs, name="fig1"):
-    """An experiment's files with these runs."""
-    seeds = next(iter(runs.values())).metrics.seeds if runs else (0,)
-    settings = {variant.name: flatten(variant.settings) for variant in variants}
-    return ExperimentResults(Path("results") / name, name, seeds, settings, runs)
+def experiment_of(variants, name="fig1"):
+    """An experiment with these results of variants, by name."""
+    seeds = next(iter(variants.values())).metrics.seeds if variants else (0,)
+    settings = {label: each.settings for label, each in variants.items()}
+    return ExperimentResults(Path("results") / name, name, seeds, settings, variants)
 
 
 def fig1(rows=1001, seeds=5, hidden=(100, 100, 100), data="mnist", batch_rows=None):
     """The paper's experiment in miniature or whole, with made-up curves."""
     rng = np.random.default_rng(0)
-    runs, variants = {}, []
+    runs = {}
     for name, norm in (("baseline", "none"), ("batchnorm", "batch")):
         variant = Variant(name, {"model.norm": norm}, settings(norm, hidden=hidden, data=data))
-        variants.append(variant)
         t = np.linspace(0, 50, 101)[:, None] * 1000
         pace = (3000, 700)[norm == "batch"] * rng.uniform(0.9, 1.1, seeds)
         top = (0.969, 0.98)[norm == "batch"] + 0.001 * rng.standard_normal(seeds)
@@ -133,4 +132,4 @@ def fig1(rows=1001, seeds=5, hidden=(100, 100, 100), data="mnist", batch_rows=No
             values += (0.16, 0.1)[norm == "batch"] * rng.standard_normal(values.shape, np.float32)
             batch = percentile_log(values, 50_000 // batch_rows, hidden)
         runs[name] = run(variant, accuracy, probe, batch)
-    return experiment_of(variants, runs)
+    return experiment_of(runs)

@@ -7,6 +7,7 @@ import pytest
 from helpers.synthetic import fig1, other, settings
 
 from bnexp.analysis.paper import distance, paper_net, paper_panel
+from bnexp.config import flatten
 
 
 def test_the_digitised_curves_are_read_as_they_stand_in_the_file():
@@ -21,9 +22,9 @@ def test_the_digitised_curves_are_read_as_they_stand_in_the_file():
 
 def test_only_the_settings_the_paper_states_are_the_papers():
     """What the paper leaves open may be anything."""
-    assert paper_panel(settings("none")) == "b"
-    assert paper_panel(settings("batch")) == "c"
-    assert paper_panel(settings("none", weight_std=0.2)) == "b"  # left open by the paper
+    assert paper_panel(flatten(settings("none"))) == "b"
+    assert paper_panel(flatten(settings("batch"))) == "c"
+    assert paper_panel(flatten(settings("none", weight_std=0.2))) == "b"  # left open by the paper
 
 
 @pytest.mark.parametrize(
@@ -43,13 +44,13 @@ def test_what_the_paper_states_otherwise_is_not_the_papers(change):
     near = settings("batch")
     for section, keys in change.items():
         near = replace(near, **{section: replace(getattr(near, section), **keys)})
-    assert paper_panel(near) is None
+    assert paper_panel(flatten(near)) is None
 
 
 @pytest.fixture(scope="module")
 def runs():
     """The paper's two networks, with made-up curves."""
-    return fig1(rows=3, seeds=2).runs
+    return fig1(rows=3, seeds=2).variants
 
 
 def measured(run, steps, accuracy):
@@ -96,4 +97,4 @@ def test_the_distance_of_the_end_is_to_the_papers_last_percentiles_wherever_they
 def test_there_is_no_distance_without_a_probe_or_to_another_experiment(runs):
     """Nothing is compared with curves of something else."""
     assert distance(runs["batchnorm"], None) is None
-    assert distance(fig1(rows=3, seeds=2, data="digits").runs["batchnorm"], END) is None
+    assert distance(fig1(rows=3, seeds=2, data="digits").variants["batchnorm"], END) is None

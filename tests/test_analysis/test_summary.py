@@ -10,7 +10,7 @@ from helpers.synthetic import experiment_of, fig1, other, settings
 from scipy import stats
 
 from bnexp.analysis.summary import compare, measures, summarize, varied
-from bnexp.config.experiment import Variant
+from bnexp.config import flatten
 from bnexp.errors import ConfigError
 
 HIDDEN = (4, 3, 6)
@@ -82,7 +82,7 @@ def test_the_paper_is_compared_only_with_finished_runs_of_its_settings(files):
     assert distance["baseline"]["panel"] == "b"
     assert len(distance["batchnorm"]["end_percentiles"]) == 3
     baseline = whole.variants["baseline"]
-    whole.variants["baseline"] = other(baseline, status={"state": "running"})
+    whole.variants["baseline"] = other(baseline, state="running")
     assert list(summarize(whole)["paper"]) == ["batchnorm"]
 
 
@@ -130,7 +130,7 @@ def test_without_a_common_seed_there_is_no_difference(files):
 
 def test_unfinished_and_missing_runs_are_named_and_not_compared(files):
     """On the row itself, and as a baseline."""
-    unfinished = other(files.variants["baseline"], status={"state": "running", "step": 12_000})
+    unfinished = other(files.variants["baseline"], state="running", step=12_000)
     rows = compare([replace(files, variants={"baseline": unfinished})])
     assert rows[0]["notes"] == ["running (step 12,000)"]
     assert rows[1]["state"] == "not started"
@@ -144,8 +144,7 @@ def test_unfinished_and_missing_runs_are_named_and_not_compared(files):
 def test_experiments_of_other_data_say_so(files):
     """Their labels hold the experiment, their difference a warning."""
     digits = fig1(rows=101, seeds=4, hidden=HIDDEN, data="digits")
-    experiment = replace(digits.experiment, name="digits")
-    rows = compare([files, replace(digits, experiment=experiment)], baseline="fig1/batchnorm")
+    rows = compare([files, replace(digits, name="digits")], baseline="fig1/batchnorm")
     assert [row["label"] for row in rows] == [
         "fig1/baseline", "fig1/batchnorm", "digits/baseline", "digits/batchnorm",
     ]  # fmt: skip
@@ -177,7 +176,8 @@ def test_a_run_that_has_no_row_yet_is_summarized_without_numbers(files):
         run,
         metrics=replace(run.metrics, seeds=(), **empty),
         probe=replace(run.probe, steps=run.probe.steps[:0], values=run.probe.values[:0]),
-        status={"state": "running", "step": 0},
+        state="running",
+        step=0,
     )
     summary = summarize(replace(files, variants=files.variants | {"baseline": began}))
     assert summary["variants"]["baseline"]["measures"] == {}
@@ -196,19 +196,19 @@ def test_where_the_data_lie_is_no_difference():
     """The learning rate is one."""
     a = settings()
     b = replace(a, data=replace(a.data, root="elsewhere"), train=replace(a.train, lr=0.2))
-    assert varied([a, b]) == ["train.lr"]
+    assert varied([flatten(a), flatten(b)]) == ["train.lr"]
 
 
 def test_normalized_nets_are_paired_with_the_plain_net_of_the_same_grid_cell():
     """And with no other; equal nets settle sooner half the time."""
-    base = fig1(rows=21, seeds=2, hidden=HIDDEN).runs["baseline"]
+    base = fig1(rows=21, seeds=2, hidden=HIDDEN).variants["baseline"]
     runs = {}
     for std in (0.05, 1.0):
         for norm in ("none", "batch"):
-            variant = Variant(f"{norm}_{std}", {}, settings(norm, hidden=HIDDEN, weight_std=std))
-            runs[variant.name] = replace(base, variant=variant)
-            vars(runs[variant.name]).update(metrics=base.metrics, probe=base.probe)
-    pairs = summarize(experiment_of([run.variant for run in runs.values()], runs))["comparisons"]
+            name = f"{norm}_{std}"
+            changed = flatten(settings(norm, hidden=HIDDEN, weight_std=std))
+            runs[name] = other(base, name=name, settings=changed)
+    pairs = summarize(experiment_of(runs))["comparisons"]
     assert [(pair["norm"], pair["plain"]) for pair in pairs] == [
         ("batch_0.05", "none_0.05"),
         ("batch_1.0", "none_1.0"),
@@ -221,7 +221,7 @@ def test_a_diverged_run_has_no_numbers_where_it_is_not_finite(files):
     run = files.variants["baseline"]
     values = run.probe.values.copy()
     values[60:], values[80:] = np.inf, np.nan
-    diverged = other(run, probe=replace(run.probe, values=values), status={"state": "failed"})
+    diverged = other(run, probe=replace(run.probe, values=values), state="failed")
     summary = summarize(replace(files, variants=files.variants | {"baseline": diverged}))
     found = summary["variants"]["baseline"]["measures"]
     assert found["settle_0.2"]["per_seed"] == [None] * 4
@@ -237,9 +237,8 @@ def grid_of(files, keys):
         model = replace(settings("batch", hidden=HIDDEN).model, **changes)
         changed = replace(settings("batch", hidden=HIDDEN), model=model)
         name = ",".join(f"{key}={value}" for key, value in changes.items())
-        variant = Variant(name, {f"model.{k}": v for k, v in changes.items()}, changed)
-        runs[name] = other(logs[index % len(logs)], variant=variant)
-    return experiment_of([run.variant for run in runs.values()], runs)
+        runs[name] = other(logs[index % len(logs)], name=name, settings=flatten(changed))
+    return experiment_of(runs)
 
 
 def test_each_variant_of_a_grid_is_compared_with_its_counterpart(files):
@@ -267,9 +266,10 @@ def test_nets_that_differ_in_a_useless_bias_have_their_largest_percentile_gap(fi
     """It is that of the logs; nets that differ in more have none."""
     run = files.variants["batchnorm"]
     bias = grid_of(files, [{"bias": False}, {"bias": True, "bias_std": 1.0}])
-    first, second = bias.variants.values()
-    values = run.probe.values + np.float32(0.125)
-    vars(first)["probe"], vars(second)["probe"] = run.probe, replace(run.probe, values=values)
+    first, second = bias.variants
+    moved = replace(run.probe, values=run.probe.values + np.float32(0.125))
+    bias.variants[first] = other(bias.variants[first], probe=run.probe)
+    bias.variants[second] = other(bias.variants[second], probe=moved)
     assert [row["percentile_gap"] for row in compare([bias])] == [
         None,
         pytest.approx(0.125, rel=1e-4),

@@ -9,7 +9,7 @@ from helpers.synthetic import experiment_of, fig1, other, settings
 
 from bnexp.analysis.summary import compare
 from bnexp.config import experiment as config
-from bnexp.config.experiment import Experiment, Variant
+from bnexp.config import flatten
 from bnexp.errors import StorageError
 from bnexp.figures.comparison import comparison_kind, draw_bias, draw_gamma, draw_grid
 
@@ -18,12 +18,12 @@ HIDDEN = (4, 3, 6)
 
 def runs_of(variants, names=("batchnorm",)):
     """A run of made-up curves for each variant `{name: settings}`, in turn those of `names`."""
-    made = fig1(rows=101, seeds=3, hidden=HIDDEN).runs
+    made = fig1(rows=101, seeds=3, hidden=HIDDEN).variants
     runs = {}
     for i, (name, each) in enumerate(variants.items()):
         run = made[names[i % len(names)]]
-        runs[name] = other(run, variant=Variant(name, {}, each))
-    return experiment_of([run.variant for run in runs.values()], runs)
+        runs[name] = other(run, name=name, settings=flatten(each))
+    return experiment_of(runs)
 
 
 @pytest.fixture
@@ -91,16 +91,16 @@ def grid():
 )
 def test_the_settings_that_differ_choose_the_figure(name, kind):
     """For the packaged configs."""
-    assert comparison_kind(config.load(name)) == kind
+    variants = config.load(name).variants
+    assert comparison_kind([flatten(each.settings) for each in variants]) == kind
 
 
 def test_one_variant_or_an_incomplete_grid_has_no_figure_of_its_own(grid):
     """Neither has anything to lay side by side."""
-    variants = grid.experiment.variants
-    assert comparison_kind(grid.experiment) == "grid"
-    for part in (variants[:1], variants[:-1]):
-        experiment = Experiment("part", (0,), variants[0].settings, part)
-        assert comparison_kind(experiment) is None
+    settings = [*grid.settings.values()]
+    assert comparison_kind(settings) == "grid"
+    for part in (settings[:1], settings[:-1]):
+        assert comparison_kind(part) is None
 
 
 def test_the_bias_figure_shows_the_largest_difference_and_the_norms(bias):

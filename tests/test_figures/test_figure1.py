@@ -29,8 +29,8 @@ def many(files, n):
     runs = {}
     for i, run in zip(range(n), itertools.cycle(files.variants.values())):
         name = f"activation=leaky_relu,gamma={i}" if n > 4 else f"variant_{i}"
-        runs[name] = other(run, variant=replace(run.variant, name=name))
-    return experiment_of([run.variant for run in runs.values()], runs)
+        runs[name] = other(run, name=name)
+    return experiment_of(runs)
 
 
 @pytest.mark.parametrize("unit", ["typical", "all"])
@@ -129,7 +129,7 @@ def test_the_caption_says_whose_percentiles_of_what_they_are(files):
     ):
         assert words in caption
     assert "noise of minibatches" in said(figures.draw(files, source="batch", unit="all"))
-    running = other(files.variants["baseline"], status={"state": "running", "step": 700})
+    running = other(files.variants["baseline"], state="running", step=700)
     part = replace(files, variants={"baseline": running})
     assert "Not finished: baseline, at step 700." in said(figures.draw(part))
 
@@ -264,7 +264,7 @@ def test_a_diverged_run_is_drawn_as_far_as_it_is_finite(files, unit):
     run = files.variants["baseline"]
     values = run.probe.values.copy()
     values[60:], values[80:] = np.inf, np.nan
-    diverged = other(run, probe=replace(run.probe, values=values), status={"state": "failed"})
+    diverged = other(run, probe=replace(run.probe, values=values), state="failed")
     figure = figures.draw(
         replace(files, variants=files.variants | {"baseline": diverged}), unit=unit
     )

@@ -18,11 +18,11 @@ HIDDEN = (4, 3, 6)
 def files():
     """Two nets of three hidden layers; the second alone recorded the shift, at 41 steps."""
     files = fig1(rows=101, seeds=3, hidden=HIDDEN)
-    values = np.random.default_rng(0).uniform(0.01, 1, (2, 41, 3, 3))
+    values = np.random.default_rng(0).uniform(0.01, 1, (3, 41, 3, 3))
     shift = GradientShift(np.arange(0, 2050, 50), (0, 1, 2), (2, 3, 4), *values)
     runs = {
-        "baseline": other(files.variants["baseline"], ics=None),
-        "batchnorm": other(files.variants["batchnorm"], ics=shift),
+        "baseline": other(files.variants["baseline"], gradient_shift=None),
+        "batchnorm": other(files.variants["batchnorm"], gradient_shift=shift),
     }
     return replace(files, variants=runs)
 
@@ -33,10 +33,13 @@ def test_the_figure_has_the_percentiles_and_the_median_shift_of_each_layer(files
     percentiles, distance, cosine = figure.axes
     run = files.variants["batchnorm"]
     assert len(percentiles.lines) == 3
-    for axes, values in ((distance, run.ics.distance), (cosine, run.ics.cosine)):
+    for axes, values in (
+        (distance, run.gradient_shift.distance),
+        (cosine, run.gradient_shift.cosine),
+    ):
         assert [line.get_label() for line in axes.lines] == ["2", "3", "4"]
         for layer, line in enumerate(axes.lines):
-            assert np.array_equal(line.get_xdata(), run.ics.steps)
+            assert np.array_equal(line.get_xdata(), run.gradient_shift.steps)
             assert np.array_equal(line.get_ydata(), np.median(values[:, layer], axis=1))
     assert distance.get_yscale() == "log"
     assert overlaps(figure) == []
