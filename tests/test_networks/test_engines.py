@@ -25,7 +25,7 @@ from bnexp.recording.percentiles import Percentiles
 both = pytest.mark.parametrize("engine", ["kernels", "torch"])
 
 
-@pytest.mark.parametrize("case", models(), ids=label)
+@pytest.mark.parametrize("case", [*models()], ids=label)
 def test_the_engines_agree_after_200_steps(case):
     """Weights, optimizer memory, percentiles and metrics agree to 1e-10 in float64."""
     made = settings(**case)
@@ -60,7 +60,7 @@ def test_training_equals_a_plain_pytorch_loop(engine, norm, case):
 
 
 @both
-@pytest.mark.parametrize("case", models(), ids=label)
+@pytest.mark.parametrize("case", [*models()], ids=label)
 def test_the_gradient_of_one_step_is_that_of_autograd(engine, case):
     """One step of plain SGD with a learning rate of 1 moves each parameter by its gradient."""
     made = settings(**{**case, "train": {"lr": 1.0}})
