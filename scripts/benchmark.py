@@ -276,7 +276,7 @@ def products(count: int, *, norm: bool, evaluation: bool = False) -> float:  # n
     return seconds_per_step(steps(), count)
 
 
-def engine(count: int, *, norm: bool, name: str, record: str, seeds: int = 1) -> float:
+def engine(count: int, *, norm: bool, name: Any, record: str, seeds: int = 1) -> float:
     """An engine of bnexp, a block of 500 steps at a time; per network where it stacks several."""
     from bnexp.config import Settings
     from bnexp.data import datasets

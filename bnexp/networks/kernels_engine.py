@@ -25,13 +25,14 @@ from bnexp.networks.kernels import step as kernels
 from bnexp.networks.kernels.compiler import description
 from bnexp.networks.kernels.examples import examples_of, most_entries
 from bnexp.networks.kernels.layout import (
+    Work,
     layers_of,
     options_of,
     parameters_for,
     work_for,
 )
 from bnexp.networks.kernels.packing import Packing
-from bnexp.networks.kernels.selection import selection_of, sorting_size
+from bnexp.networks.kernels.selection import Selection, selection_of, sorting_size
 from bnexp.networks.mlp import initial_state_dict, layer_sizes
 from bnexp.recording.percentiles import Percentiles
 
@@ -174,35 +175,32 @@ class KernelsEngine:
         )
         return failed
 
+    def _observe(
+        self,
+        work: Work,
+        index: NDArray[np.int64],
+        selection: Selection,
+        out: NDArray[np.float32],
+        results: NDArray[np.float64],
+    ) -> None:
+        """Record the probe if `out` has room for it, else evaluate."""
+        network = self._layers, self._options, self._parameters
+        kernels.observe(*network, work, self._test, index, out.size > 0, selection, out, results)
+
     def _record_probe(self, rows: Rows) -> None:
         """Put a row of the probe, and one of gamma and beta, into `rows`."""
         _, q, units = rows.probe.shape
         rows.probe = np.empty((1, q, units), np.float32)
-        kernels.probe(
-            self._layers,
-            self._options,
-            self._parameters,
-            self._probe_work,
-            self._test,
-            self._everything[: probe_examples(self.settings)],
-            self._probe_selection,
-            rows.probe[0],
-        )
+        index = self._everything[: probe_examples(self.settings)]
+        self._observe(self._probe_work, index, self._probe_selection, rows.probe[0], np.empty(2))
         if self._options.norm:
             rows.norm_parameters = self._packing.norm_parameters()[np.newaxis]
 
     def _metrics(self) -> MetricsRow:
         """A row of metrics, still without the norm of the gradient."""
         results = np.empty(2)
-        kernels.evaluate(
-            self._layers,
-            self._options,
-            self._parameters,
-            self._test_work,
-            self._test,
-            self._everything,
-            results,
-        )
+        nothing = np.empty((0, 0), np.float32)
+        self._observe(self._test_work, self._everything, self._selection, nothing, results)
         correct, loss = (results / len(self._everything)).tolist()
         total, count = self._losses.tolist()
         train_loss = total / count if count else math.nan

@@ -49,6 +49,9 @@ class StackedBatchNorm(nn.Module):
         config: whether gamma and beta are learned, eps, and the momentum.
     """
 
+    running_mean: Tensor
+    running_var: Tensor
+
     def __init__(
         self,
         gammas: Sequence[Tensor],
@@ -106,10 +109,17 @@ class StackedMLP(nn.Module):
             name = linear_name(number, self.depth)
             linears.append(StackedLinear(of(f"{name}.weight"), of(f"{name}.bias")))
             if config.norm == "batch" and number < self.depth:
-                keys = ("weight", "bias", "running_mean", "running_var")
-                norms.append(StackedBatchNorm(*(of(f"norm{number}.{k}") for k in keys), config))
+                gammas, betas, means, variances = (
+                    of(f"norm{number}.{key}")
+                    for key in ("weight", "bias", "running_mean", "running_var")
+                )
+                norms.append(StackedBatchNorm(gammas, betas, means, variances, config))
         self.linears, self.norms = nn.ModuleList(linears), nn.ModuleList(norms)
         self.activation = activation_module(config.activation)
+
+    def linear_layers(self) -> list[StackedLinear]:
+        """The linear layers, from the first hidden layer to the output."""
+        return [each for each in self.linears if isinstance(each, StackedLinear)]
 
     def forward(
         self, x: Tensor, *, batch_statistics: bool = True, track: bool = False

@@ -49,7 +49,7 @@ class TorchEngine:
     def __init__(
         self, settings: Settings, dataset: DatasetArrays, seeds: Sequence[int], device: str
     ) -> None:
-        model, train, record = settings.model, settings.train, settings.record
+        model, train = settings.model, settings.train
         self.settings, self.seeds, self.step = settings, tuple(seeds), 0
         self.device, self._dtype = torch.device(device), getattr(torch, train.dtype)
         self.description = describe(self.device)
@@ -83,7 +83,8 @@ class TorchEngine:
 
     def advance(self, steps: int) -> list[Rows]:
         """Make so many updates; what they recorded, for each run."""
-        end, losses = self.step + steps, []
+        end = self.step + steps
+        losses: list[Tensor] = []
         while self.step < end:
             first = self.step
             order = np.stack([each.block(first, end) for each in self._minibatches], 1)
@@ -112,7 +113,7 @@ class TorchEngine:
         losses = cross_entropy(logits, y).mean(1)
         self.optimizer.zero_grad(set_to_none=True)
         # The runs share nothing, so the gradient of the sum holds the gradient of each.
-        losses.sum().backward()
+        torch.autograd.backward(losses.sum())
         if evaluated:
             norms = self._bias_norms([bias.grad for bias in self._biases()])
             rows = [
@@ -180,7 +181,7 @@ class TorchEngine:
 
     def _biases(self) -> list[Tensor]:
         """The biases of the hidden layers."""
-        hidden = self.network.linears[:-1]
+        hidden = self.network.linear_layers()[:-1]
         return [linear.bias for linear in hidden if linear.bias is not None]
 
     def _bias_norms(self, biases: Sequence[Tensor | None]) -> list[float]:
@@ -193,8 +194,8 @@ class TorchEngine:
 
     def _update_and_shift(self, x: Tensor, y: Tensor) -> list[list[GradientShiftRow]]:
         """Make the update, and compute the shift that it causes; see `gradient_shift`."""
-        parameters, linears = [*self.network.named_parameters()], self.network.linears
-        before = [host(linear.weight.grad) for linear in linears]
+        parameters, linears = [*self.network.named_parameters()], self.network.linear_layers()
+        before = [host(each.weight.grad) for each in linears if each.weight.grad is not None]
         old = {name: p.detach().clone() for name, p in parameters}
         self.optimizer.step()
         new = {name: p.detach().clone() for name, p in parameters}
@@ -211,7 +212,11 @@ class TorchEngine:
             for name, p in parameters:
                 p.copy_(new[name])
         return [
-            gradient_shift(self.step, [g[run] for g in before], lambda n, r=run: after[n][r])
+            gradient_shift(
+                self.step,
+                [gradient[run] for gradient in before],
+                {layer: gradient[run] for layer, gradient in after.items()}.__getitem__,
+            )
             for run in range(len(self.seeds))
         ]
 

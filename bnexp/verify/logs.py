@@ -69,8 +69,10 @@ def first_rows(
     computed again from the seeds alone.
     """
     size, dtype = int(variant.settings["train.batch_size"]), torch.float64
-    first = [next(minibatches(dataset, size, seed, dtype))[0] for seed in variant.minibatch.seeds]
-    distances = [off(variant.minibatch, 0, networks, first)]
+    distances = []
+    if variant.minibatch is not None:
+        first = [next(minibatches(dataset, size, seed, dtype))[0] for seed in variant.seeds]
+        distances.append(off(variant.minibatch, 0, networks, first))
     if variant.probe is not None:
         x = torch.as_tensor(dataset.test_x[: variant.probe.examples]).to(dtype)
         distances.append(off(variant.probe, 0, networks, [x] * len(networks)))

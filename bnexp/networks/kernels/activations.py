@@ -1,4 +1,4 @@
-"""The nonlinearities, each from its pre-activation z, and the gradient of each from its output a."""
+"""The nonlinearities, each from its pre-activation z, and their gradients from the output a."""
 
 from typing import Any
 

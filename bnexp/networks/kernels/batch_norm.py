@@ -42,7 +42,7 @@ def subtract(x: Array, mean: Array) -> None:
 
 
 @kernel
-def normalize(x: Array, var: Array, eps: Any, inv_std: Array) -> None:  # noqa: ANN401
+def normalize(x: Array, var: Array, eps: Any, inv_std: Array) -> None:
     """x-hat = (x - mean) / sqrt(var + eps), in place of x - mean."""
     one = x.dtype.type(1)
     for j in range(x.shape[1]):
@@ -61,7 +61,7 @@ def scale_and_shift(x_hat: Array, gamma: Array, beta: Array, y: Array) -> None:
 
 
 @kernel
-def batch_norm_backward(  # noqa: PLR0913, PLR0917  (the quantities of section 3)
+def batch_norm_backward(
     d: Array, x_hat: Array, gamma: Array, inv_std: Array, d_gamma: Array, d_beta: Array
 ) -> None:
     """In d, from dL/dy to dL/dx; the gradients of gamma and beta.
@@ -86,12 +86,12 @@ def batch_norm_backward(  # noqa: PLR0913, PLR0917  (the quantities of section 3
 
 
 @kernel
-def move_running(  # noqa: PLR0913, PLR0917  (both statistics, old and new)
+def move_running(
     mean: Array,
     var: Array,
     examples: int,
-    keep: Any,  # noqa: ANN401  (a number of the network's dtype, as is the next)
-    take: Any,  # noqa: ANN401
+    keep: Any,
+    take: Any,
     running_mean: Array,
     running_var: Array,
 ) -> None:

@@ -16,8 +16,8 @@ from numba.extending import intrinsic
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# `fastmath` stays off. With it, the compiler may reorder a sum, and a process that had just compiled
-# a kernel gave other bits than one that loaded it from the cache. The error model is NumPy's:
+# `fastmath` stays off. With it, the compiler may reorder a sum, and a process that had just
+# compiled a kernel gave other bits than one that loaded it from the cache. The error model is NumPy's:
 # 1 / 0 is infinite, where Python's raises an exception and keeps the loop from being vectorised.
 OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy"}
 
@@ -66,7 +66,7 @@ def entry(function: Function) -> Function:
     return compiled  # type: ignore[no-any-return]
 
 
-def is_cached(function: Any, *arguments: Any) -> bool:  # noqa: ANN401  (any kernel, any arguments)
+def is_cached(function: Any, *arguments: Any) -> bool:
     """Whether an `entry` can be called with such arguments without compiling it."""
     signature = tuple(numba.typeof(argument) for argument in arguments)
     if signature in function.overloads:
@@ -79,32 +79,32 @@ def is_cached(function: Any, *arguments: Any) -> bool:  # noqa: ANN401  (any ker
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def fma(_typing: Any, a: Any, _b: Any, _c: Any) -> Any:  # noqa: ANN401
+def fma(_typing: Any, a: Any, _b: Any, _c: Any) -> Any:
     """a * b + c, rounded once: the fused multiply-add of IEEE 754.
 
     Processors have one instruction for it. The compiler may not use it for `a * b + c`, which is
     rounded twice, unless it is asked for by name. Its result is the same on every machine.
     """
 
-    def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:  # noqa: ANN401
+    def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
         return builder.fma(*values)
 
     return a(a, a, a), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def bits_of(_typing: Any, x: Any) -> Any:  # noqa: ANN401
+def bits_of(_typing: Any, x: Any) -> Any:
     """The bits of a floating-point number, as an integer of the same size."""
     integer = types.int32 if x == types.float32 else types.int64
     return integer(x), _bitcast
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def number_of(_typing: Any, bits: Any) -> Any:  # noqa: ANN401
+def number_of(_typing: Any, bits: Any) -> Any:
     """The floating-point number with these bits."""
     number = types.float32 if bits == types.int32 else types.float64
     return number(bits), _bitcast
 
 
-def _bitcast(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ANN401
+def _bitcast(context: Any, builder: Any, signature: Any, values: Any) -> Any:
     return builder.bitcast(values[0], context.get_value_type(signature.return_type))

@@ -77,10 +77,10 @@ def exp(x: float) -> float:
 
 
 @overload(exp)
-def _exp(x: Any) -> Any:  # noqa: ANN401  (Numba compares the annotations)
+def _exp(x: Any) -> Any:
     parts = _parts_32 if x == types.float32 else _parts_64
 
-    def compiled(x: Any) -> Any:  # noqa: ANN401
+    def compiled(x: Any) -> Any:
         scale, rest = parts(x)
         return fma(scale, rest, scale)
 
@@ -93,10 +93,10 @@ def tanh(x: float) -> float:
 
 
 @overload(tanh)
-def _tanh(x: Any) -> Any:  # noqa: ANN401
+def _tanh(x: Any) -> Any:
     parts, one = (_parts_32, ONE_32) if x == types.float32 else (_parts_64, ONE_64)
 
-    def compiled(x: Any) -> Any:  # noqa: ANN401
+    def compiled(x: Any) -> Any:
         scale, rest = parts(x + x)
         t = fma(scale, rest, scale - one)
         return t / (t + (one + one))

@@ -60,7 +60,7 @@ def gather(examples: Examples, index: Array, work: Work) -> None:
 
 
 @kernel
-def forward(  # noqa: PLR0913, PLR0917  (the network, where it works, on what, and how)
+def forward(
     layers: Layers,
     options: Options,
     parameters: Parameters,
@@ -107,7 +107,7 @@ def forward(  # noqa: PLR0913, PLR0917  (the network, where it works, on what, a
 
 
 @kernel
-def backward(  # noqa: PLR0913, PLR0917  (as in `forward`)
+def backward(
     layers: Layers,
     options: Options,
     parameters: Parameters,
@@ -199,7 +199,7 @@ def update_part(options: Options, parameters: Parameters, start: int, size: int,
 
 
 @kernel
-def update(  # noqa: PLR0913, PLR0917  (as in `forward`)
+def update(
     layers: Layers,
     options: Options,
     parameters: Parameters,

@@ -33,7 +33,7 @@ def sgd(p: Array, g: Array, momentum_buffer: Array, options: Options) -> None:
 
 
 @kernel
-def adam(  # noqa: PLR0913, PLR0917  (the quantities of the algorithm)
+def adam(
     p: Array, g: Array, exp_avg: Array, exp_avg_sq: Array, options: Options, step: int
 ) -> None:
     """Kingma & Ba (2015), Algorithm 1, for the update `step`, counted from 1.

@@ -107,7 +107,7 @@ def interpolate(low: Array, high: Array, fraction: float, missing: Array, out: A
 
 
 @kernel
-def record(  # noqa: PLR0913, PLR0917  (source, method, scratch and destination)
+def record(
     z: Array, units: int, selection: Selection, sorting: Array, out: Array, first: int
 ) -> None:
     """out[:, first : first + units] = percentiles over the rows of z (examples, width), float32.

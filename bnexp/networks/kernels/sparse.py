@@ -62,9 +62,7 @@ def pack(examples: Examples, index: Array, work: Work) -> None:
 
 
 @kernel
-def add_sum(  # noqa: PLR0913, PLR0917  (the terms, and where the sum goes)
-    x: Array, index: Array, first: int, end: int, b: Array, c: Array, i: int
-) -> None:
+def add_sum(x: Array, index: Array, first: int, end: int, b: Array, c: Array, i: int) -> None:
     """c_i += sum over e of x_e b_(index_e), for e from `first` to `end`, in this order."""
     columns, lanes, j = c.shape[1], BYTES // c.itemsize, 0
     while j + WIDE * lanes <= columns:

@@ -1,4 +1,4 @@
-"""The functions that Python calls: train for a block of steps, record the probe, evaluate."""
+"""The functions that Python calls: train for a block of steps, or look at the network."""
 
 import math
 from typing import Any
@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 
 @entry
-def train(  # noqa: PLR0913, PLR0917  (the network, the data, the steps, and what is recorded)
+def train(
     layers: Layers,
     options: Options,
     parameters: Parameters,
@@ -91,52 +91,52 @@ def train(  # noqa: PLR0913, PLR0917  (the network, the data, the steps, and wha
 
 
 @entry
-def probe(  # noqa: PLR0913, PLR0917  (as in `train`)
+def observe(
     layers: Layers,
     options: Options,
     parameters: Parameters,
     work: Work,
     examples: Examples,
     index: Array,
+    training: bool,  # noqa: FBT001
     selection: Selection,
     out: Array,
-) -> None:
-    """out (Q, units of all hidden layers) = the percentiles over the examples `index`.
-
-    The batch norm uses the statistics of these examples and leaves the running ones alone.
-    """
-    hidden, first = layers.units.size - 1, 0
-    forward(layers, options, parameters, work, examples, index, hidden, True)
-    for n in range(hidden):
-        z = matrix(work.preactivation, work, layers, n, index.size)
-        record(z, layers.units[n], selection, work.sorting, out, first)
-        first += layers.units[n]
-
-
-@entry
-def evaluate(  # noqa: PLR0913, PLR0917  (as in `train`)
-    layers: Layers,
-    options: Options,
-    parameters: Parameters,
-    work: Work,
-    examples: Examples,
-    index: Array,
     results: Array,
 ) -> None:
-    """Results = the number of correct predictions and the sum of the losses, float64 (2,).
+    """Look at the network without changing it: record the probe, or evaluate.
 
-    The batch norm uses the running statistics. The examples are worked on as many at a time as
-    `work` has room for.
+    It is one function for both because the forward pass would else be compiled twice.
+
+    Args:
+        layers: of the network, as are the next two.
+        options: see there.
+        parameters: see there.
+        work: for the probe, its capacity is the number of examples.
+        examples: the test set.
+        index: which of the examples.
+        training: batch norm uses the statistics of the examples, and `out` is computed; false: it
+            uses the running statistics, and `results` are computed.
+        selection: the percentiles.
+        out: float32 (Q, units of all hidden layers): the percentiles over the examples.
+        results: float64 (2,): the number of correct predictions, and the sum of the losses.
     """
     last = layers.units.size - 1
     classes = layers.units[last]
     results[:] = 0
-    for first in range(0, index.size, work.capacity):
-        chunk = index[first : first + work.capacity]
-        forward(layers, options, parameters, work, examples, chunk, last + 1, False)
-        logits = matrix(work.preactivation, work, layers, last, chunk.size)
-        softmax = matrix(work.activation, work, layers, last, chunk.size)
-        for i in range(chunk.size):
-            label = examples.labels[chunk[i]]
-            results[0] += predicted(logits, i, classes) == label
-            results[1] += cross_entropy(logits, i, label, classes, softmax)
+    for start in range(0, index.size, work.capacity):
+        chunk = index[start : start + work.capacity]
+        m = chunk.size
+        depth = last if training else last + 1
+        forward(layers, options, parameters, work, examples, chunk, depth, training)
+        first = 0
+        for n in range(last if training else 0):
+            z = matrix(work.preactivation, work, layers, n, m)
+            record(z, layers.units[n], selection, work.sorting, out, first)
+            first += layers.units[n]
+        if not training:
+            logits = matrix(work.preactivation, work, layers, last, m)
+            softmax = matrix(work.activation, work, layers, last, m)
+            for i in range(m):
+                label = examples.labels[chunk[i]]
+                results[0] += predicted(logits, i, classes) == label
+                results[1] += cross_entropy(logits, i, label, classes, softmax)

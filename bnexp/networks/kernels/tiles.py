@@ -28,7 +28,7 @@ ROWS = 4
 class _Tile:
     """Builds the code of a tile of c: loads it, leaves a loop over k to the caller, stores it."""
 
-    def __init__(self, context: Any, builder: Any, matrices: Any, vectors: int) -> None:  # noqa: ANN401
+    def __init__(self, context: Any, builder: Any, matrices: Any, vectors: int) -> None:
         """Take the types and values of the arrays in `matrices`."""
         self.builder, self.vectors = builder, vectors
         self.arrays = [
@@ -42,7 +42,7 @@ class _Tile:
         name = f"llvm.fma.v{self.lanes}f{bits}"  # rounded once, as in `compiler.fma`
         self.fma = cgutils.get_or_insert_function(builder.module, kind, name)
 
-    def address(self, array: int, *index: Any) -> Any:  # noqa: ANN401
+    def address(self, array: int, *index: Any) -> Any:
         """Of an element of an array."""
         data = self.arrays[array]
         strides = cgutils.unpack_tuple(self.builder, data.strides, len(index))
@@ -52,31 +52,31 @@ class _Tile:
         first = self.builder.bitcast(data.data, ir.IntType(8).as_pointer())
         return self.builder.bitcast(self.builder.gep(first, [offset]), data.data.type)
 
-    def number(self, array: int, *index: Any) -> Any:  # noqa: ANN401
+    def number(self, array: int, *index: Any) -> Any:
         """An element of an array."""
         return self.builder.load(self.address(array, *index))
 
-    def spread(self, number: Any) -> Any:  # noqa: ANN401
+    def spread(self, number: Any) -> Any:
         """A vector of copies of a number."""
         zero = ir.Constant(ir.IntType(32), 0)
         one = self.builder.insert_element(ir.Constant(self.vector, ir.Undefined), number, zero)
         mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(one, ir.Constant(self.vector, ir.Undefined), mask)
 
-    def pointers(self, array: int, row: Any, column: Any) -> list[Any]:  # noqa: ANN401
+    def pointers(self, array: int, row: Any, column: Any) -> list[Any]:
         """Where the vectors of a row of the tile are."""
         address = self.address(array, row, column)
         first = self.builder.bitcast(address, self.vector.as_pointer())
         count = range(self.vectors)
         return [self.builder.gep(first, [ir.Constant(ir.IntType(64), v)]) for v in count]
 
-    def load(self, pointer: Any) -> Any:  # noqa: ANN401
+    def load(self, pointer: Any) -> Any:
         """A vector; its address is a multiple of an element's size, at least."""
         load = self.builder.load(pointer)
         load.align = BYTES // self.lanes
         return load
 
-    def store(self, vector: Any, pointer: Any) -> None:  # noqa: ANN401
+    def store(self, vector: Any, pointer: Any) -> None:
         """Write a vector."""
         self.builder.store(vector, pointer).align = BYTES // self.lanes
 
@@ -87,7 +87,7 @@ def product_tile(rows: int, vectors: int) -> Callable[..., None]:
     r runs over `rows` rows from i on, and j over `vectors` vectors from j on.
     """
 
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         a, i, b, c, j, depth = arguments
         kinds = signature.args
         tile = _Tile(context, builder, [(kinds[0], a), (kinds[2], b), (kinds[3], c)], vectors)
@@ -107,7 +107,7 @@ def product_tile(rows: int, vectors: int) -> Callable[..., None]:
         return context.get_dummy_value()
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def tile(_typing: Any, a: Any, i: Any, b: Any, c: Any, j: Any, depth: Any) -> Any:  # noqa: ANN401
+    def tile(_typing: Any, a: Any, i: Any, b: Any, c: Any, j: Any, depth: Any) -> Any:
         return types.void(a, types.intp, b, c, types.intp, types.intp), build
 
     function: Callable[..., None] = tile
@@ -120,7 +120,7 @@ def gather_tile(vectors: int) -> Callable[..., None]:
     e runs from `first` to `end`, and j over `vectors` vectors from j on.
     """
 
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         x, index, first, end, b, c, i, j = arguments
         kinds = signature.args
         matrices = [(kinds[0], x), (kinds[1], index), (kinds[4], b), (kinds[5], c)]
@@ -138,17 +138,17 @@ def gather_tile(vectors: int) -> Callable[..., None]:
         return context.get_dummy_value()
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def tile(  # noqa: PLR0913, PLR0917  (see above)
-        _typing: Any,  # noqa: ANN401
-        x: Any,  # noqa: ANN401
-        index: Any,  # noqa: ANN401
-        first: Any,  # noqa: ANN401, ARG001
-        end: Any,  # noqa: ANN401, ARG001
-        b: Any,  # noqa: ANN401
-        c: Any,  # noqa: ANN401
-        i: Any,  # noqa: ANN401, ARG001
-        j: Any,  # noqa: ANN401, ARG001
-    ) -> Any:  # noqa: ANN401
+    def tile(
+        _typing: Any,
+        x: Any,
+        index: Any,
+        first: Any,
+        end: Any,
+        b: Any,
+        c: Any,
+        i: Any,
+        j: Any,
+    ) -> Any:
         integer = types.intp
         return types.void(x, index, integer, integer, b, c, integer, integer), build
 

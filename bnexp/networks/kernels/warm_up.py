@@ -56,7 +56,6 @@ def _calls(name: str) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
     return [
         (sparse.count_nonzero, (x, pointers.copy())),
         (sparse.keep_nonzero, (x, columns, values)),
-        (step.probe, (*network, index, selection, out[0])),
         (step.train, (*network, order, 0, True, selection, 1, recorded, out, np.zeros(2))),
-        (step.evaluate, (*network, index, np.zeros(2))),
+        (step.observe, (*network, index, True, selection, out[0], np.zeros(2))),
     ]

@@ -1,0 +1,142 @@
+"""Small runs on the digits data set, and a plain PyTorch training loop to compare them with."""
+
+from dataclasses import replace
+from functools import cache
+from itertools import cycle, product
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from bnexp import data
+from bnexp.config import DataConfig, ModelConfig, RecordConfig, Settings, TrainConfig
+from bnexp.networks.kernels_engine import KernelsEngine
+from bnexp.networks.mlp import initial_state_dict, mlp
+from bnexp.networks.torch_engine import TorchEngine
+
+ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "identity")
+OPTIMIZERS = (
+    {"optimizer": "sgd", "lr": 0.1},
+    {"optimizer": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3},
+    {"optimizer": "adam", "lr": 0.01, "weight_decay": 1e-3},
+)
+
+
+@cache
+def digits(binarize=True):
+    """The digits data set as NumPy arrays; 44 % of its pixels are nonzero when binarised."""
+    loaded = data.load(DataConfig("digits", "unused", binarize))
+    names = ("train_x", "train_y", "test_x", "test_y")
+    arrays = {name: np.asarray(getattr(loaded, name)) for name in names}
+    return SimpleNamespace(classes=loaded.classes, **arrays)
+
+
+def sparse_digits():
+    """The digits with three quarters of the pixels blanked, so that the kernels go sparse."""
+    dense = digits()
+    mask = (np.arange(64) % 4 == 0).astype(np.float32)
+    train_x, test_x = dense.train_x * mask, dense.test_x * mask
+    return SimpleNamespace(**{**vars(dense), "train_x": train_x, "test_x": test_x})
+
+
+def settings(**changes):
+    """Two hidden layers with everything recorded; `changes` as `section={key: value}`."""
+    made = Settings(
+        DataConfig("digits", "unused"),
+        ModelConfig((9, 7), norm="batch", bias=False, weight_std=0.3, bias_std=0.1),
+        TrainConfig(steps=200, batch_size=20, lr=0.1, device="cpu", dtype="float64"),
+        RecordConfig(layers="all", probe_size=50, probe_every=10, evaluate_every=7),
+    )
+    for section, keys in changes.items():
+        made = replace(made, **{section: replace(getattr(made, section), **keys)})
+    return made
+
+
+def models():
+    """Every activation, norm, bias, gamma and beta, each with one of the optimizers in turn."""
+    optimizers = cycle(OPTIMIZERS)
+    for activation, norm, bias, gamma, beta in product(
+        ACTIVATIONS, ("none", "batch"), *[(True, False)] * 3
+    ):
+        if norm == "none" and not (gamma and beta):
+            continue
+        optimizer = next(optimizers)
+        if activation == "identity" and norm == "batch" and optimizer["optimizer"] == "adam":
+            # The next batch norm subtracts beta again, so its gradient is rounding noise, which
+            # Adam divides by its own size.
+            optimizer = OPTIMIZERS[1]
+        yield {
+            "model": {
+                "activation": activation,
+                "norm": norm,
+                "bias": bias,
+                "gamma": gamma,
+                "beta": beta,
+            },
+            "train": optimizer,
+        }
+
+
+def label(case):
+    """A case as the name of a test."""
+    if not isinstance(case, dict):
+        return None
+    return "-".join(str(value) for keys in case.values() for value in keys.values())
+
+
+def make(name, made, dataset=None, seeds=(0,)):
+    """An engine by name."""
+    dataset = digits() if dataset is None else dataset
+    if name == "kernels":
+        (seed,) = seeds
+        return KernelsEngine(made, dataset, seed)
+    return TorchEngine(made, dataset, seeds, "cpu")
+
+
+def plain(made, seed=0):
+    """The network before training as a plain Sequential, with what is fixed marked so."""
+    network = mlp(made.model, 64, 10).to(getattr(torch, made.train.dtype))
+    state, trained = initial_state_dict(made.model, 64, 10, seed)
+    network.load_state_dict({key: torch.from_numpy(np.asarray(v)) for key, v in state.items()})
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name in trained)
+    return network
+
+
+def minibatch(made, step, seed=0):
+    """The examples and labels of a step."""
+    dataset = digits()
+    per_epoch = len(dataset.train_y) // made.train.batch_size
+    size = made.train.batch_size
+    order = data.batch_order(len(dataset.train_y), size, seed, step // per_epoch)
+    index = np.asarray(order)[step % per_epoch]
+    x = torch.from_numpy(dataset.train_x[index]).to(getattr(torch, made.train.dtype))
+    return x, torch.from_numpy(dataset.train_y[index])
+
+
+def train_plainly(made, steps):
+    """The loop of a PyTorch tutorial."""
+    network, train = plain(made), made.train
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    if train.optimizer == "adam":
+        optimizer = torch.optim.Adam(parameters, train.lr, weight_decay=train.weight_decay)
+    else:
+        optimizer = torch.optim.SGD(
+            parameters, train.lr, train.momentum, weight_decay=train.weight_decay
+        )
+    for step in range(steps):
+        x, y = minibatch(made, step)
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(x), y).backward()
+        optimizer.step()
+    return {key: value.numpy() for key, value in network.state_dict().items()}
+
+
+def assert_same_bits(a, b):
+    """Two lists of Rows, or of states, are equal bit for bit."""
+    assert len(a) == len(b)
+    for one, other in zip(a, b, strict=True):
+        one, other = (x if isinstance(x, dict) else vars(x) for x in (one, other))
+        assert one.keys() == other.keys()
+        for key, value in one.items():
+            np.testing.assert_array_equal(value, other[key], err_msg=key)
