@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cases import (
+from helpers.cases import (
     OPTIMIZERS,
     assert_same_bits,
     digits,
@@ -153,11 +153,11 @@ def test_percentiles_are_those_of_numpy_on_the_plain_network(engine, norm):
     dataset, q = digits(), made.record.percentiles
     probe = torch.from_numpy(dataset.test_x[:50]).double()
     for x, measured in ((minibatch(made, 0)[0], rows.batch[0]), (probe, rows.probe[0])):
-        seen = []
+        seen, values = [], x
         for name, module in network.named_children():
             if name.startswith("activation"):
-                seen.append(x.detach().numpy())
-            x = module(x)
+                seen.append(values.detach().numpy())
+            values = module(values)
         expected = np.percentile(np.concatenate(seen, 1), q, axis=0)
         np.testing.assert_allclose(measured, expected, rtol=1e-6, atol=1e-9)
 

@@ -159,7 +159,7 @@ def test_a_missing_data_set_is_told_before_a_worker_is_started(small_experiment,
         train_experiment(replace(experiment, variants=variants), tmp_path / "x", 1, Listener())
 
 
-def test_code_in_the_working_directory_is_not_run_by_the_workers(small_experiment, tmp_path):
+def test_code_in_the_working_directory_is_not_run_by_the_workers(tmp_path):
     """A file `socket.py` there stands in for Python's own where the folder is on the path."""
     (tmp_path / "socket.py").write_text("raise SystemExit('the working directory was imported')")
     (tmp_path / "small.yaml").write_text(

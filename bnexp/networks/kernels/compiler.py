@@ -17,7 +17,8 @@ from numba.extending import intrinsic
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # `fastmath` stays off. With it, the compiler may reorder a sum, and a process that had just
-# compiled a kernel gave other bits than one that loaded it from the cache. The error model is NumPy's:
+# compiled a kernel gave other bits than one that loaded it from the cache. The error model is
+# NumPy's:
 # 1 / 0 is infinite, where Python's raises an exception and keeps the loop from being vectorised.
 OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy"}
 
@@ -63,7 +64,7 @@ def entry(function: Function) -> Function:
         compiled = numba.njit(**OPTIONS)(function)
     else:
         compiled._cache._cache_file._source_stamp = _SOURCES  # noqa: SLF001  (no public way)
-    return compiled  # type: ignore[no-any-return]
+    return compiled
 
 
 def is_cached(function: Any, *arguments: Any) -> bool:
@@ -78,7 +79,7 @@ def is_cached(function: Any, *arguments: Any) -> bool:
         return False
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def fma(_typing: Any, a: Any, _b: Any, _c: Any) -> Any:
     """a * b + c, rounded once: the fused multiply-add of IEEE 754.
 
@@ -92,14 +93,14 @@ def fma(_typing: Any, a: Any, _b: Any, _c: Any) -> Any:
     return a(a, a, a), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def bits_of(_typing: Any, x: Any) -> Any:
     """The bits of a floating-point number, as an integer of the same size."""
     integer = types.int32 if x == types.float32 else types.int64
     return integer(x), _bitcast
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def number_of(_typing: Any, bits: Any) -> Any:
     """The floating-point number with these bits."""
     number = types.float32 if bits == types.int32 else types.float64

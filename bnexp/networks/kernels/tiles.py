@@ -106,7 +106,7 @@ def product_tile(rows: int, vectors: int) -> Callable[..., None]:
             tile.store(builder.load(s), place)
         return context.get_dummy_value()
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def tile(_typing: Any, a: Any, i: Any, b: Any, c: Any, j: Any, depth: Any) -> Any:
         return types.void(a, types.intp, b, c, types.intp, types.intp), build
 
@@ -137,7 +137,7 @@ def gather_tile(vectors: int) -> Callable[..., None]:
             tile.store(builder.load(s), place)
         return context.get_dummy_value()
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def tile(
         _typing: Any,
         x: Any,

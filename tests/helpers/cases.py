@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from bnexp import data
 from bnexp.config import DataConfig, ModelConfig, RecordConfig, Settings, TrainConfig
+from bnexp.data import datasets, streams
 from bnexp.networks.kernels_engine import KernelsEngine
 from bnexp.networks.mlp import initial_state_dict, mlp
 from bnexp.networks.torch_engine import TorchEngine
@@ -23,9 +23,9 @@ OPTIMIZERS = (
 
 
 @cache
-def digits(binarize=True):
+def digits(*, binarize=True):
     """The digits data set as NumPy arrays; 44 % of its pixels are nonzero when binarised."""
-    loaded = data.load(DataConfig("digits", "unused", binarize))
+    loaded = datasets.load(DataConfig("digits", "unused", binarize))
     names = ("train_x", "train_y", "test_x", "test_y")
     arrays = {name: np.asarray(getattr(loaded, name)) for name in names}
     return SimpleNamespace(classes=loaded.classes, **arrays)
@@ -108,8 +108,8 @@ def minibatch(made, step, seed=0):
     dataset = digits()
     per_epoch = len(dataset.train_y) // made.train.batch_size
     size = made.train.batch_size
-    order = data.batch_order(len(dataset.train_y), size, seed, step // per_epoch)
-    index = np.asarray(order)[step % per_epoch]
+    order = streams.batch_order(len(dataset.train_y), size, seed, step // per_epoch)
+    index = order[step % per_epoch]
     x = torch.from_numpy(dataset.train_x[index]).to(getattr(torch, made.train.dtype))
     return x, torch.from_numpy(dataset.train_y[index])
 
@@ -136,7 +136,7 @@ def assert_same_bits(a, b):
     """Two lists of Rows, or of states, are equal bit for bit."""
     assert len(a) == len(b)
     for one, other in zip(a, b, strict=True):
-        one, other = (x if isinstance(x, dict) else vars(x) for x in (one, other))
-        assert one.keys() == other.keys()
-        for key, value in one.items():
-            np.testing.assert_array_equal(value, other[key], err_msg=key)
+        first, second = (x if isinstance(x, dict) else vars(x) for x in (one, other))
+        assert first.keys() == second.keys()
+        for key, value in first.items():
+            np.testing.assert_array_equal(value, second[key], err_msg=key)
