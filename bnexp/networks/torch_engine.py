@@ -184,7 +184,9 @@ class TorchEngine:
 
     def _bias_norms(self, biases: Sequence[Tensor | None]) -> list[float]:
         """The Euclidean norm of these arrays (R, 1, U), together, for each run; NaN of none."""
-        squares = [np.square(host(b).astype(np.float64)).sum((1, 2)) for b in biases if b is not None]
+        squares = [
+            np.square(host(b).astype(np.float64)).sum((1, 2)) for b in biases if b is not None
+        ]
         norms: list[float] = np.sqrt(sum(squares, np.zeros(len(self.seeds)))).tolist()
         return norms if squares else [math.nan] * len(self.seeds)
 

@@ -139,7 +139,9 @@ def options_of(model: ModelConfig, train: TrainConfig, dtype: np.dtype[Any]) -> 
     )
 
 
-def parameters_for(layers: Layers, total: int, options: Options, dtype: np.dtype[Any]) -> Parameters:
+def parameters_for(
+    layers: Layers, total: int, options: Options, dtype: np.dtype[Any]
+) -> Parameters:
     """Gamma at 1, all else at 0, and the memory that the optimizer needs.
 
     Args:

@@ -187,9 +187,7 @@ def update_used_rows(
 
 
 @kernel
-def update_part(
-    options: Options, parameters: Parameters, start: int, size: int, step: int
-) -> None:
+def update_part(options: Options, parameters: Parameters, start: int, size: int, step: int) -> None:
     """One optimizer step on the parameters start .. start + size."""
     end = start + size
     p, g = parameters.vector[start:end], parameters.gradient[start:end]

@@ -75,7 +75,9 @@ class Packing:
         """Gamma and beta (2, units of all hidden layers)."""
         hidden = range(len(self.layers.units) - 1)
         rows = [
-            np.concatenate([self.parameters.vector[at[n] : at[n] + self.layers.units[n]] for n in hidden])
+            np.concatenate(
+                [self.parameters.vector[at[n] : at[n] + self.layers.units[n]] for n in hidden]
+            )
             for at in (self.layers.gamma, self.layers.beta)
         ]
         return np.stack(rows).astype(np.float32)

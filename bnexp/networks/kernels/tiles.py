@@ -31,7 +31,9 @@ class _Tile:
     def __init__(self, context: Any, builder: Any, matrices: Any, vectors: int) -> None:  # noqa: ANN401
         """Take the types and values of the arrays in `matrices`."""
         self.builder, self.vectors = builder, vectors
-        self.arrays = [context.make_array(kind)(context, builder, value) for kind, value in matrices]
+        self.arrays = [
+            context.make_array(kind)(context, builder, value) for kind, value in matrices
+        ]
         element = context.get_value_type(matrices[-1][0].dtype)
         self.lanes = BYTES // (8 if str(element) == "double" else 4)
         self.vector = ir.VectorType(element, self.lanes)

@@ -47,7 +47,11 @@ def _calls(name: str) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
     entries, sorting = most_entries(examples, batch), sorting_size(batch)
     work = work_for(layers, batch, dtype, dense=False, entries=entries, sorting=sorting)
     network = layers, options, parameters, work, examples
-    index, order, out = np.arange(batch), np.arange(batch)[np.newaxis], np.empty((1, 1, 1), np.float32)
+    index, order, out = (
+        np.arange(batch),
+        np.arange(batch)[np.newaxis],
+        np.empty((1, 1, 1), np.float32),
+    )
     recorded = np.zeros(1, np.int64)
     return [
         (sparse.count_nonzero, (x, pointers.copy())),
