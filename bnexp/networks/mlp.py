@@ -1,6 +1,7 @@
 """The network of a `model` section: a plain `torch.nn.Sequential`, and its initial parameters."""
 
 from collections import OrderedDict
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -42,12 +43,12 @@ def mlp(config: ModelConfig, features: int, classes: int) -> nn.Sequential:
     """
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     sizes = layer_sizes(config, features, classes)
-    for number, (inputs, units) in enumerate(zip(sizes[:-2], sizes[1:-1], strict=True), 1):
+    for number, (inputs, units) in enumerate(pairwise(sizes[:-1]), 1):
         modules[f"linear{number}"] = nn.Linear(inputs, units, bias=config.bias)
         if config.norm == "batch":
             modules[f"norm{number}"] = nn.BatchNorm1d(units, config.norm_eps, config.norm_momentum)
         modules[f"activation{number}"] = activation_module(config.activation)
-    modules["output"] = nn.Linear(*sizes[-2:])
+    modules["output"] = nn.Linear(sizes[-2], sizes[-1])
     return nn.Sequential(modules)
 
 
@@ -77,7 +78,7 @@ def initial_state_dict(
     trained: list[str] = []
     sizes = layer_sizes(config, features, classes)
     depth = len(sizes) - 1
-    for number, (inputs, units) in enumerate(zip(sizes, sizes[1:], strict=False), 1):
+    for number, (inputs, units) in enumerate(pairwise(sizes), 1):
         name = linear_name(number, depth)
         std = inputs**-0.5 if config.weight_std is None else config.weight_std
         drawn = _gaussian(seed, f"layers.{number}.weight", (inputs, units)) * std

@@ -61,6 +61,8 @@ class StackedBatchNorm(nn.Module):
         self.eps, self.momentum = config.norm_eps, config.norm_momentum
         self.gamma = nn.Parameter(torch.stack([*gammas]), requires_grad=config.gamma)
         self.beta = nn.Parameter(torch.stack([*betas]), requires_grad=config.beta)
+        self.running_mean: Tensor
+        self.running_var: Tensor
         self.register_buffer("running_mean", torch.stack([*means]))
         self.register_buffer("running_var", torch.stack([*variances]))
 
@@ -106,9 +108,13 @@ class StackedMLP(nn.Module):
             name = linear_name(number, self.depth)
             linears.append(StackedLinear(of(f"{name}.weight"), of(f"{name}.bias")))
             if config.norm == "batch" and number < self.depth:
-                keys = ("weight", "bias", "running_mean", "running_var")
-                norms.append(StackedBatchNorm(*(of(f"norm{number}.{k}") for k in keys), config))
+                norm = f"norm{number}"
+                gammas, betas = of(f"{norm}.weight"), of(f"{norm}.bias")
+                means, variances = of(f"{norm}.running_mean"), of(f"{norm}.running_var")
+                norms.append(StackedBatchNorm(gammas, betas, means, variances, config))
         self.linears, self.norms = nn.ModuleList(linears), nn.ModuleList(norms)
+        self.weights = [linear.weight for linear in linears]
+        self.biases = [linear.bias for linear in linears[:-1] if linear.bias is not None]
         self.activation = activation_module(config.activation)
 
     def forward(

@@ -23,7 +23,7 @@ OPTIMIZERS = (
 
 
 @cache
-def digits(binarize=True):
+def digits(*, binarize=True):
     """The digits data set as NumPy arrays; 44 % of its pixels are nonzero when binarised."""
     loaded = data.load(DataConfig("digits", "unused", binarize))
     names = ("train_x", "train_y", "test_x", "test_y")
@@ -135,8 +135,8 @@ def train_plainly(made, steps):
 def assert_same_bits(a, b):
     """Two lists of Rows, or of states, are equal bit for bit."""
     assert len(a) == len(b)
-    for one, other in zip(a, b, strict=True):
-        one, other = (x if isinstance(x, dict) else vars(x) for x in (one, other))
+    for pair in zip(a, b, strict=True):
+        one, other = (x if isinstance(x, dict) else vars(x) for x in pair)
         assert one.keys() == other.keys()
         for key, value in one.items():
             np.testing.assert_array_equal(value, other[key], err_msg=key)

@@ -152,8 +152,8 @@ def test_percentiles_are_those_of_numpy_on_the_plain_network(engine, norm):
     network = plain(made).train()
     dataset, q = digits(), made.record.percentiles
     probe = torch.from_numpy(dataset.test_x[:50]).double()
-    for x, measured in ((minibatch(made, 0)[0], rows.batch[0]), (probe, rows.probe[0])):
-        seen = []
+    for inputs, measured in ((minibatch(made, 0)[0], rows.batch[0]), (probe, rows.probe[0])):
+        x, seen = inputs, []
         for name, module in network.named_children():
             if name.startswith("activation"):
                 seen.append(x.detach().numpy())
@@ -194,7 +194,7 @@ def test_a_run_that_diverges_says_at_which_step(engine):
     (rows,) = trained.advance(50)
     (again,) = trained.advance(10)
     words = rows.failure.split()
-    assert words[:-1] == "the loss is not finite at step".split()
+    assert words[:-1] == ["the", "loss", "is", "not", "finite", "at", "step"]
     step = int(words[-1])
     assert 0 < step < 50
     assert len(rows.batch) == len(rows.probe) == len(rows.metrics) == step
@@ -253,8 +253,8 @@ def test_sparse_examples_agree(case, binarize):
     """The sparse products of the kernels against torch, for binary and for grey pixels."""
     dataset = sparse_digits()
     if not binarize:
-        dataset.train_x = dataset.train_x * digits(False).train_x
-        dataset.test_x = dataset.test_x * digits(False).test_x
+        dataset.train_x = dataset.train_x * digits(binarize=False).train_x
+        dataset.test_x = dataset.test_x * digits(binarize=False).test_x
     made = settings(train=case)
     engines = [make(name, made, dataset) for name in ("kernels", "torch")]
     for engine in engines:

@@ -1,4 +1,4 @@
-"""The nonlinearities, each from its pre-activation z, and the gradient of each from its output a."""
+"""The nonlinearities, from the pre-activation z, and their gradients, from the output a."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def activate(kind: int, z: Array, a: Array) -> None:
             a[j] = tanh(z[j])
     elif kind == RELU:  # max(z, 0), where a NaN stays one
         for j in range(z.size):
-            a[j] = zero if z[j] < zero else z[j]
+            a[j] = max(z[j], zero)
     elif kind == LEAKY_RELU:  # max(z, z / 100)
         for j in range(z.size):
             a[j] = slope * z[j] if z[j] < zero else z[j]

@@ -16,8 +16,8 @@ from numba.extending import intrinsic
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# `fastmath` stays off. With it, the compiler may reorder a sum, and a process that had just compiled
-# a kernel gave other bits than one that loaded it from the cache. The error model is NumPy's:
+# `fastmath` stays off. With it, the compiler may reorder a sum, and a process that had just
+# compiled a kernel gave other bits than one that loaded it from the cache. The error model is NumPy's:
 # 1 / 0 is infinite, where Python's raises an exception and keeps the loop from being vectorised.
 OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy"}
 
@@ -68,7 +68,8 @@ def entry(function: Function) -> Function:
 
 def is_cached(function: Any, *arguments: Any) -> bool:  # noqa: ANN401  (any kernel, any arguments)
     """Whether an `entry` can be called with such arguments without compiling it."""
-    signature = tuple(numba.typeof(argument) for argument in arguments)
+    typeof: Callable[[Any], Any] = numba.typeof
+    signature = tuple(map(typeof, arguments))
     if signature in function.overloads:
         return True
     try:
@@ -78,7 +79,17 @@ def is_cached(function: Any, *arguments: Any) -> bool:  # noqa: ANN401  (any ker
         return False
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+def instruction(build: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that compiled code calls, and that LLVM's own language defines.
+
+    `build` takes a typing context and the types of the arguments. It returns the signature, and a
+    function that writes the code. It is Numba's `intrinsic`, with the type of a plain function.
+    """
+    made: Callable[..., Any] = intrinsic(build)
+    return made
+
+
+@instruction
 def fma(_typing: Any, a: Any, _b: Any, _c: Any) -> Any:  # noqa: ANN401
     """a * b + c, rounded once: the fused multiply-add of IEEE 754.
 
@@ -92,14 +103,14 @@ def fma(_typing: Any, a: Any, _b: Any, _c: Any) -> Any:  # noqa: ANN401
     return a(a, a, a), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@instruction
 def bits_of(_typing: Any, x: Any) -> Any:  # noqa: ANN401
     """The bits of a floating-point number, as an integer of the same size."""
     integer = types.int32 if x == types.float32 else types.int64
     return integer(x), _bitcast
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@instruction
 def number_of(_typing: Any, bits: Any) -> Any:  # noqa: ANN401
     """The floating-point number with these bits."""
     number = types.float32 if bits == types.int32 else types.float64

@@ -31,8 +31,8 @@ ONE_32, ONE_64 = np.float32(1), np.float64(1)
 @kernel
 def _parts_32(x: np.float32) -> tuple[np.float32, np.float32]:
     """2^n and e^r - 1, with x = n log 2 + r."""
-    x = LOW_32 if x < LOW_32 else x  # a NaN stays one: it is neither below nor above
-    x = HIGH_32 if x > HIGH_32 else x
+    x = max(x, LOW_32)  # a NaN stays one: it is neither below nor above
+    x = min(x, HIGH_32)
     shifted = fma(x, LOG2E_32, ROUND_32)
     n = shifted - ROUND_32
     r = fma(n, -LOG2_LOW_32, fma(n, -LOG2_HIGH_32, x))
@@ -50,8 +50,8 @@ def _parts_32(x: np.float32) -> tuple[np.float32, np.float32]:
 @kernel
 def _parts_64(x: np.float64) -> tuple[np.float64, np.float64]:
     """The same in float64, whose exponent stands in the bits from 52 on, counted from -1023."""
-    x = LOW_64 if x < LOW_64 else x
-    x = HIGH_64 if x > HIGH_64 else x
+    x = max(x, LOW_64)
+    x = min(x, HIGH_64)
     shifted = fma(x, LOG2E_64, ROUND_64)
     n = shifted - ROUND_64
     r = fma(n, -LOG2_LOW_64, fma(n, -LOG2_HIGH_64, x))
@@ -131,4 +131,6 @@ def log(x: np.float64) -> np.float64:
     t = fma(t, q, 1 / 3)
     t = fma(t * q, s, s)
     # x - x is 0, and NaN where x is infinite or NaN: their bits are no number's.
-    return fma(np.float64(n), LOG2_HIGH_64, 2.0 * t + np.float64(n) * LOG2_LOW_64) + (x - x)
+    whole = np.float64(n)
+    result: np.float64 = fma(whole, LOG2_HIGH_64, 2.0 * t + whole * LOG2_LOW_64) + (x - x)
+    return result

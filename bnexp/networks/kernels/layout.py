@@ -10,6 +10,7 @@ width), bias (width), gamma (width), beta (width). All four have their place in 
 that a network does not have stay at 0, or at 1 for gamma, and no optimizer touches them.
 """
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -111,7 +112,7 @@ def layers_of(sizes: tuple[int, ...]) -> tuple[Layers, int]:
     """The places of a network of these sizes (features, hidden..., classes), and their total."""
     columns: list[list[int]] = []
     place = start = 0
-    for inputs, units in zip(sizes, sizes[1:], strict=False):
+    for inputs, units in pairwise(sizes):
         width = -(-units // LANES) * LANES
         bias = place + inputs * width
         columns.append([inputs, units, width, place, bias, bias + width, bias + 2 * width, start])
@@ -188,18 +189,23 @@ def work_for(  # noqa: PLR0913  (each decides the size of an array)
     """
     features, total = int(layers.inputs[0]), int(layers.width.sum())
     block = int((layers.inputs[1:] + LANES).max(initial=0) * layers.units[1:].max(initial=0))
+    matrices = capacity * total
     return Work(
-        capacity,
-        *(aligned(capacity * total, dtype) for _ in range(3)),
-        aligned(capacity * total * backward, dtype),
-        *(aligned(total, dtype) for _ in range(3)),
-        aligned(capacity * features * dense, dtype),
-        aligned(block * backward, dtype),
-        np.zeros(capacity, np.int64),
-        np.zeros(entries, np.int32),
-        np.zeros(entries, dtype),
-        np.zeros(features + 1, np.int64),
-        np.zeros(entries * backward, np.int32),
-        np.zeros(entries * backward, dtype),
-        aligned(sorting, dtype),
+        capacity=capacity,
+        normalized=aligned(matrices, dtype),
+        preactivation=aligned(matrices, dtype),
+        activation=aligned(matrices, dtype),
+        delta=aligned(matrices * backward, dtype),
+        mean=aligned(total, dtype),
+        var=aligned(total, dtype),
+        inv_std=aligned(total, dtype),
+        inputs=aligned(capacity * features * dense, dtype),
+        transposed=aligned(block * backward, dtype),
+        ends=np.zeros(capacity, np.int64),
+        columns=np.zeros(entries, np.int32),
+        values=np.zeros(entries, dtype),
+        feature_ends=np.zeros(features + 1, np.int64),
+        members=np.zeros(entries * backward, np.int32),
+        member_values=np.zeros(entries * backward, dtype),
+        sorting=aligned(sorting, dtype),
     )

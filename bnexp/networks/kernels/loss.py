@@ -21,8 +21,7 @@ def cross_entropy(logits: Array, i: int, label: int, classes: int, softmax: Arra
     """
     largest = logits[i, 0]
     for c in range(1, classes):
-        if logits[i, c] > largest:
-            largest = logits[i, c]
+        largest = max(largest, logits[i, c])
     for c in range(logits.shape[1]):  # with the padding: whole vectors
         softmax[i, c] = exp(logits[i, c] - largest)
     total = softmax[i, 0]

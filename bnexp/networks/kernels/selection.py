@@ -54,8 +54,8 @@ def sort_for(x: Array, exchanges: Array) -> None:
         i, j = exchanges[e, 0], exchanges[e, 1]
         for u in range(x.shape[1]):
             a, b = x[i, u], x[j, u]
-            x[i, u] = b if b < a else a
-            x[j, u] = a if b < a else b
+            x[i, u] = min(a, b)
+            x[j, u] = max(b, a)
 
 
 @kernel
@@ -73,8 +73,8 @@ def sort_all(x: Array) -> None:
                 if i & p == r:
                     for u in range(x.shape[1]):  # an exchange of i and i + d, as in `sort_for`
                         a, b = x[i, u], x[i + d, u]
-                        x[i, u] = b if b < a else a
-                        x[i + d, u] = a if b < a else b
+                        x[i, u] = min(a, b)
+                        x[i + d, u] = max(b, a)
             d, q, r = q - p, q // 2, p
         p //= 2
 
@@ -88,7 +88,7 @@ def copy(z: Array, left: int, x: Array, missing: Array) -> None:
         for u in range(x.shape[1]):
             x[i, u] = row[u]
             # A NaN is not equal to itself.
-            missing[u] = row[u] if row[u] != row[u] else missing[u]  # noqa: PLR0124
+            missing[u] = row[u] if row[u] != row[u] else missing[u]
 
 
 @kernel
