@@ -113,8 +113,6 @@ class StackedMLP(nn.Module):
                 means, variances = of(f"{norm}.running_mean"), of(f"{norm}.running_var")
                 norms.append(StackedBatchNorm(gammas, betas, means, variances, config))
         self.linears, self.norms = nn.ModuleList(linears), nn.ModuleList(norms)
-        self.weights = [linear.weight for linear in linears]
-        self.biases = [linear.bias for linear in linears[:-1] if linear.bias is not None]
         self.activation = activation_module(config.activation)
 
     def forward(
@@ -133,6 +131,17 @@ class StackedMLP(nn.Module):
             pre_activations.append(z)
             x = self.activation(z)
         return self.linears[-1](x), pre_activations
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """The weights (R, in, out) of all layers."""
+        return [linear.weight for linear in self.linears if isinstance(linear, StackedLinear)]
+
+    @property
+    def biases(self) -> list[Tensor]:
+        """The biases (R, 1, out) of the hidden layers, where they have some."""
+        hidden = [linear for linear in self.linears[:-1] if isinstance(linear, StackedLinear)]
+        return [linear.bias for linear in hidden if linear.bias is not None]
 
     def views(self, arrays: dict[str, Tensor], run: int) -> dict[str, Tensor]:
         """The part of a run, under the keys and in the layout of `mlp`.

@@ -17,8 +17,9 @@ from numba.extending import intrinsic
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # `fastmath` stays off. With it, the compiler may reorder a sum, and a process that had just
-# compiled a kernel gave other bits than one that loaded it from the cache. The error model is NumPy's:
-# 1 / 0 is infinite, where Python's raises an exception and keeps the loop from being vectorised.
+# compiled a kernel gave other bits than one that loaded it from the cache. The error model is
+# NumPy's: 1 / 0 is infinite, where Python's raises an exception and so keeps a loop from being
+# vectorised.
 OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy"}
 
 

@@ -112,8 +112,7 @@ def product_tile(rows: int, vectors: int) -> Callable[..., None]:
         return context.get_dummy_value()
 
     @instruction
-    def tile(_typing: Any, *kinds: Any) -> Any:  # noqa: ANN401
-        a, _, b, c, _, _ = kinds
+    def tile(_typing: Any, a: Any, _i: Any, b: Any, c: Any, _j: Any, _depth: Any) -> Any:  # noqa: ANN401
         return types.void(a, types.intp, b, c, types.intp, types.intp), build
 
     return tile
@@ -143,8 +142,17 @@ def gather_tile(vectors: int) -> Callable[..., None]:
         return context.get_dummy_value()
 
     @instruction
-    def tile(_typing: Any, *kinds: Any) -> Any:  # noqa: ANN401
-        x, index, _, _, b, c, _, _ = kinds
+    def tile(
+        _typing: Any,  # noqa: ANN401
+        x: Any,  # noqa: ANN401
+        index: Any,  # noqa: ANN401
+        _first: Any,  # noqa: ANN401
+        _end: Any,  # noqa: ANN401
+        b: Any,  # noqa: ANN401
+        c: Any,  # noqa: ANN401
+        _i: Any,  # noqa: ANN401
+        _j: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
         integer = types.intp
         return types.void(x, index, integer, integer, b, c, integer, integer), build
 
