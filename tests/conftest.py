@@ -1,6 +1,11 @@
 """What several test modules share: small experiments on digits."""
 
+import os
 from dataclasses import replace
+
+# One thread in each test process: several would only wait for each other on networks this small.
+for library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 import pytest
 from helpers.experiments import small_settings

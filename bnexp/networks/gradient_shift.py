@@ -4,9 +4,7 @@ For layer i, let G be the gradient of its weights at the old parameters, and G' 
 layers before i, and only they, have made their update, both on the same minibatch. How far the
 update of the layers before has moved the gradient is
 
-    distance = ||G - G'||,
-    relative_distance = ||G - G'|| / ||G||,
-    cosine = <G, G'> / ||G|| ||G'||.
+    distance = ||G - G'||, relative_distance = ||G - G'|| / ||G||, cosine = <G, G'> / ||G|| ||G'||.
 
 Layer 1 has no layer before it, so its shift is 0 and is not recorded. The definition says nothing
 of the running statistics of batch norm: the gradients are those of training mode, and computing

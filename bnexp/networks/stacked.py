@@ -49,9 +49,6 @@ class StackedBatchNorm(nn.Module):
         config: whether gamma and beta are learned, eps, and the momentum.
     """
 
-    running_mean: Tensor
-    running_var: Tensor
-
     def __init__(
         self,
         gammas: Sequence[Tensor],
@@ -64,6 +61,8 @@ class StackedBatchNorm(nn.Module):
         self.eps, self.momentum = config.norm_eps, config.norm_momentum
         self.gamma = nn.Parameter(torch.stack([*gammas]), requires_grad=config.gamma)
         self.beta = nn.Parameter(torch.stack([*betas]), requires_grad=config.beta)
+        self.running_mean: Tensor
+        self.running_var: Tensor
         self.register_buffer("running_mean", torch.stack([*means]))
         self.register_buffer("running_var", torch.stack([*variances]))
 
@@ -109,17 +108,12 @@ class StackedMLP(nn.Module):
             name = linear_name(number, self.depth)
             linears.append(StackedLinear(of(f"{name}.weight"), of(f"{name}.bias")))
             if config.norm == "batch" and number < self.depth:
-                gammas, betas, means, variances = (
-                    of(f"norm{number}.{key}")
-                    for key in ("weight", "bias", "running_mean", "running_var")
-                )
+                norm = f"norm{number}"
+                gammas, betas = of(f"{norm}.weight"), of(f"{norm}.bias")
+                means, variances = of(f"{norm}.running_mean"), of(f"{norm}.running_var")
                 norms.append(StackedBatchNorm(gammas, betas, means, variances, config))
         self.linears, self.norms = nn.ModuleList(linears), nn.ModuleList(norms)
         self.activation = activation_module(config.activation)
-
-    def linear_layers(self) -> list[StackedLinear]:
-        """The linear layers, from the first hidden layer to the output."""
-        return [each for each in self.linears if isinstance(each, StackedLinear)]
 
     def forward(
         self, x: Tensor, *, batch_statistics: bool = True, track: bool = False
@@ -137,6 +131,17 @@ class StackedMLP(nn.Module):
             pre_activations.append(z)
             x = self.activation(z)
         return self.linears[-1](x), pre_activations
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """The weights (R, in, out) of all layers."""
+        return [linear.weight for linear in self.linears if isinstance(linear, StackedLinear)]
+
+    @property
+    def biases(self) -> list[Tensor]:
+        """The biases (R, 1, out) of the hidden layers, where they have some."""
+        hidden = [linear for linear in self.linears[:-1] if isinstance(linear, StackedLinear)]
+        return [linear.bias for linear in hidden if linear.bias is not None]
 
     def views(self, arrays: dict[str, Tensor], run: int) -> dict[str, Tensor]:
         """The part of a run, under the keys and in the layout of `mlp`.

@@ -6,7 +6,8 @@ optimizers.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -115,7 +116,7 @@ class TorchEngine:
         # The runs share nothing, so the gradient of the sum holds the gradient of each.
         torch.autograd.backward(losses.sum())
         if evaluated:
-            norms = self._bias_norms([bias.grad for bias in self._biases()])
+            norms = self._bias_norms([bias.grad for bias in self.network.biases])
             rows = [
                 row._replace(bias_gradient_norm=n) for row, n in zip(metrics, norms, strict=True)
             ]
@@ -168,7 +169,7 @@ class TorchEngine:
         columns = zip(
             (host(correct) / examples).tolist(),
             (losses / examples).tolist(),
-            self._bias_norms(self._biases()),
+            self._bias_norms(self.network.biases),
             self._losses.tolist(),
             strict=True,
         )
@@ -178,11 +179,6 @@ class TorchEngine:
             )
             for accuracy, loss, norm, (total, count) in columns
         ]
-
-    def _biases(self) -> list[Tensor]:
-        """The biases of the hidden layers."""
-        hidden = self.network.linear_layers()[:-1]
-        return [linear.bias for linear in hidden if linear.bias is not None]
 
     def _bias_norms(self, biases: Sequence[Tensor | None]) -> list[float]:
         """The Euclidean norm of these arrays (R, 1, U), together, for each run; NaN of none."""
@@ -194,29 +190,25 @@ class TorchEngine:
 
     def _update_and_shift(self, x: Tensor, y: Tensor) -> list[list[GradientShiftRow]]:
         """Make the update, and compute the shift that it causes; see `gradient_shift`."""
-        parameters, linears = [*self.network.named_parameters()], self.network.linear_layers()
-        before = [host(each.weight.grad) for each in linears if each.weight.grad is not None]
+        parameters, weights = [*self.network.named_parameters()], self.network.weights
+        before = [host(weight.grad) for weight in weights if weight.grad is not None]
         old = {name: p.detach().clone() for name, p in parameters}
         self.optimizer.step()
         new = {name: p.detach().clone() for name, p in parameters}
         after = {}
-        for layer in range(2, len(linears) + 1):
+        for layer in range(2, len(weights) + 1):
             with torch.no_grad():
                 for name, p in parameters:
                     updated = int(name.split(".")[1]) + 1 < layer
                     p.copy_((new if updated else old)[name])
             logits, _ = self.network(x)
             loss = cross_entropy(logits, y).mean(1).sum()
-            after[layer] = host(torch.autograd.grad(loss, linears[layer - 1].weight)[0])
+            after[layer] = host(torch.autograd.grad(loss, weights[layer - 1])[0])
         with torch.no_grad():
             for name, p in parameters:
                 p.copy_(new[name])
         return [
-            gradient_shift(
-                self.step,
-                [gradient[run] for gradient in before],
-                {layer: gradient[run] for layer, gradient in after.items()}.__getitem__,
-            )
+            gradient_shift(self.step, [g[run] for g in before], partial(_of_run, after, run))
             for run in range(len(self.seeds))
         ]
 
@@ -283,6 +275,12 @@ class TorchEngine:
             {key: host(view) for key, view in self.network.views(arrays, run).items()} | counters
             for run in range(len(self.seeds))
         ]
+
+
+def _of_run(gradients: Mapping[int, NDArray[Any]], run: int, layer: int) -> NDArray[Any]:
+    """The gradient of a layer of one run."""
+    gradient: NDArray[Any] = gradients[layer][run]
+    return gradient
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ class Percentiles:
 
     def select_torch(self, values: "torch.Tensor") -> "torch.Tensor":
         """The same as `select` for a tensor, on its own device."""
-        import torch  # noqa: PLC0415  (the rest of this module works without torch)
+        import torch
 
         columns = values.detach().transpose(-1, -2).contiguous()
         rows = torch.from_numpy(self.rows).to(values.device)

@@ -135,8 +135,8 @@ def train_plainly(made, steps):
 def assert_same_bits(a, b):
     """Two lists of Rows, or of states, are equal bit for bit."""
     assert len(a) == len(b)
-    for one, other in zip(a, b, strict=True):
-        first, second = (x if isinstance(x, dict) else vars(x) for x in (one, other))
-        assert first.keys() == second.keys()
-        for key, value in first.items():
-            np.testing.assert_array_equal(value, second[key], err_msg=key)
+    for pair in zip(a, b, strict=True):
+        one, other = (x if isinstance(x, dict) else vars(x) for x in pair)
+        assert one.keys() == other.keys()
+        for key, value in one.items():
+            np.testing.assert_array_equal(value, other[key], err_msg=key)

@@ -152,12 +152,12 @@ def test_percentiles_are_those_of_numpy_on_the_plain_network(engine, norm):
     network = plain(made).train()
     dataset, q = digits(), made.record.percentiles
     probe = torch.from_numpy(dataset.test_x[:50]).double()
-    for x, measured in ((minibatch(made, 0)[0], rows.batch[0]), (probe, rows.probe[0])):
-        seen, values = [], x
+    for inputs, measured in ((minibatch(made, 0)[0], rows.batch[0]), (probe, rows.probe[0])):
+        x, seen = inputs, []
         for name, module in network.named_children():
             if name.startswith("activation"):
-                seen.append(values.detach().numpy())
-            values = module(values)
+                seen.append(x.detach().numpy())
+            x = module(x)
         expected = np.percentile(np.concatenate(seen, 1), q, axis=0)
         np.testing.assert_allclose(measured, expected, rtol=1e-6, atol=1e-9)
 
@@ -253,8 +253,8 @@ def test_sparse_examples_agree(case, binarize):
     """The sparse products of the kernels against torch, for binary and for grey pixels."""
     dataset = sparse_digits()
     if not binarize:
-        dataset.train_x = dataset.train_x * digits(False).train_x
-        dataset.test_x = dataset.test_x * digits(False).test_x
+        dataset.train_x = dataset.train_x * digits(binarize=False).train_x
+        dataset.test_x = dataset.test_x * digits(binarize=False).test_x
     made = settings(train=case)
     engines = [make(name, made, dataset) for name in ("kernels", "torch")]
     for engine in engines:

@@ -1,4 +1,4 @@
-"""The nonlinearities, each from its pre-activation z, and their gradients from the output a."""
+"""The nonlinearities, from the pre-activation z, and their gradients, from the output a."""
 
 from typing import Any
 

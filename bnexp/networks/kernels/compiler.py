@@ -18,8 +18,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 # `fastmath` stays off. With it, the compiler may reorder a sum, and a process that had just
 # compiled a kernel gave other bits than one that loaded it from the cache. The error model is
-# NumPy's:
-# 1 / 0 is infinite, where Python's raises an exception and keeps the loop from being vectorised.
+# NumPy's: 1 / 0 is infinite, where Python's raises an exception and so keeps a loop from being
+# vectorised.
 OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy"}
 
 
@@ -69,7 +69,8 @@ def entry(function: Function) -> Function:
 
 def is_cached(function: Any, *arguments: Any) -> bool:
     """Whether an `entry` can be called with such arguments without compiling it."""
-    signature = tuple(numba.typeof(argument) for argument in arguments)
+    typeof: Callable[[Any], Any] = numba.typeof
+    signature = tuple(map(typeof, arguments))
     if signature in function.overloads:
         return True
     try:
@@ -79,7 +80,17 @@ def is_cached(function: Any, *arguments: Any) -> bool:
         return False
 
 
-@intrinsic
+def instruction(build: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that compiled code calls, and that LLVM's own language defines.
+
+    `build` takes a typing context and the types of the arguments. It returns the signature, and a
+    function that writes the code. It is Numba's `intrinsic`, with the type of a plain function.
+    """
+    made: Callable[..., Any] = intrinsic(build)
+    return made
+
+
+@instruction
 def fma(_typing: Any, a: Any, _b: Any, _c: Any) -> Any:
     """a * b + c, rounded once: the fused multiply-add of IEEE 754.
 
@@ -93,14 +104,14 @@ def fma(_typing: Any, a: Any, _b: Any, _c: Any) -> Any:
     return a(a, a, a), generate
 
 
-@intrinsic
+@instruction
 def bits_of(_typing: Any, x: Any) -> Any:
     """The bits of a floating-point number, as an integer of the same size."""
     integer = types.int32 if x == types.float32 else types.int64
     return integer(x), _bitcast
 
 
-@intrinsic
+@instruction
 def number_of(_typing: Any, bits: Any) -> Any:
     """The floating-point number with these bits."""
     number = types.float32 if bits == types.int32 else types.float64

@@ -131,4 +131,6 @@ def log(x: np.float64) -> np.float64:
     t = fma(t, q, 1 / 3)
     t = fma(t * q, s, s)
     # x - x is 0, and NaN where x is infinite or NaN: their bits are no number's.
-    return fma(np.float64(n), LOG2_HIGH_64, 2.0 * t + np.float64(n) * LOG2_LOW_64) + (x - x)
+    whole = np.float64(n)
+    result: np.float64 = fma(whole, LOG2_HIGH_64, 2.0 * t + whole * LOG2_LOW_64) + (x - x)
+    return result

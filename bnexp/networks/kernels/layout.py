@@ -189,12 +189,13 @@ def work_for(
     """
     features, total = int(layers.inputs[0]), int(layers.width.sum())
     block = int((layers.inputs[1:] + LANES).max(initial=0) * layers.units[1:].max(initial=0))
+    matrices = capacity * total
     return Work(
-        capacity,
-        normalized=aligned(capacity * total, dtype),
-        preactivation=aligned(capacity * total, dtype),
-        activation=aligned(capacity * total, dtype),
-        delta=aligned(capacity * total * backward, dtype),
+        capacity=capacity,
+        normalized=aligned(matrices, dtype),
+        preactivation=aligned(matrices, dtype),
+        activation=aligned(matrices, dtype),
+        delta=aligned(matrices * backward, dtype),
         mean=aligned(total, dtype),
         var=aligned(total, dtype),
         inv_std=aligned(total, dtype),

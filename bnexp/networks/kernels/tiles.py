@@ -16,13 +16,18 @@ from typing import Any
 from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+
+from bnexp.networks.kernels.compiler import instruction
 
 # Bytes of a vector, and how many vectors wide a tile is. AVX-512 has 32 registers of 64 bytes, and
 # a tile of 4 rows and 4 vectors takes 16 of them. Others have 16 or 32 of at most 32 bytes.
 _LARGE = bool(binding.get_host_cpu_features().get("avx512f", False))
 BYTES, WIDE = (64, 4) if _LARGE else (32, 2)
 ROWS = 4
+# Numba's helpers have no types.
+unpack: Callable[..., Any] = cgutils.unpack_tuple
+variable: Callable[..., Any] = cgutils.alloca_once_value
+declare: Callable[..., Any] = cgutils.get_or_insert_function
 
 
 class _Tile:
@@ -40,12 +45,12 @@ class _Tile:
         bits = 8 * BYTES // self.lanes
         kind = ir.FunctionType(self.vector, [self.vector] * 3)
         name = f"llvm.fma.v{self.lanes}f{bits}"  # rounded once, as in `compiler.fma`
-        self.fma = cgutils.get_or_insert_function(builder.module, kind, name)
+        self.fma = declare(builder.module, kind, name)
 
     def address(self, array: int, *index: Any) -> Any:
         """Of an element of an array."""
         data = self.arrays[array]
-        strides = cgutils.unpack_tuple(self.builder, data.strides, len(index))
+        strides = unpack(self.builder, data.strides, len(index))
         offset = ir.Constant(ir.IntType(64), 0)
         for place, stride in zip(index, strides, strict=True):
             offset = self.builder.add(offset, self.builder.mul(place, stride))
@@ -94,7 +99,7 @@ def product_tile(rows: int, vectors: int) -> Callable[..., None]:
         rows_of = [builder.add(i, ir.Constant(i.type, r)) for r in range(rows)]
         places = [p for row in rows_of for p in tile.pointers(2, row, j)]
         # LLVM turns variables that are only loaded and stored into registers.
-        sums = [cgutils.alloca_once_value(builder, tile.load(place)) for place in places]
+        sums = [variable(builder, tile.load(place)) for place in places]
         with cgutils.for_range(builder, depth) as loop:
             k = loop.index
             ys = [tile.load(p) for p in tile.pointers(1, k, j)]
@@ -106,12 +111,11 @@ def product_tile(rows: int, vectors: int) -> Callable[..., None]:
             tile.store(builder.load(s), place)
         return context.get_dummy_value()
 
-    @intrinsic
-    def tile(_typing: Any, a: Any, i: Any, b: Any, c: Any, j: Any, depth: Any) -> Any:
+    @instruction
+    def tile(_typing: Any, a: Any, _i: Any, b: Any, c: Any, _j: Any, _depth: Any) -> Any:
         return types.void(a, types.intp, b, c, types.intp, types.intp), build
 
-    function: Callable[..., None] = tile
-    return function
+    return tile
 
 
 def gather_tile(vectors: int) -> Callable[..., None]:
@@ -126,7 +130,7 @@ def gather_tile(vectors: int) -> Callable[..., None]:
         matrices = [(kinds[0], x), (kinds[1], index), (kinds[4], b), (kinds[5], c)]
         tile = _Tile(context, builder, matrices, vectors)
         places = tile.pointers(3, i, j)
-        sums = [cgutils.alloca_once_value(builder, tile.load(place)) for place in places]
+        sums = [variable(builder, tile.load(place)) for place in places]
         with cgutils.for_range(builder, builder.sub(end, first)) as loop:
             e = builder.add(loop.index, first)
             row = builder.sext(tile.number(1, e), ir.IntType(64))
@@ -137,20 +141,19 @@ def gather_tile(vectors: int) -> Callable[..., None]:
             tile.store(builder.load(s), place)
         return context.get_dummy_value()
 
-    @intrinsic
+    @instruction
     def tile(
         _typing: Any,
         x: Any,
         index: Any,
-        first: Any,
-        end: Any,
+        _first: Any,
+        _end: Any,
         b: Any,
         c: Any,
-        i: Any,
-        j: Any,
+        _i: Any,
+        _j: Any,
     ) -> Any:
         integer = types.intp
         return types.void(x, index, integer, integer, b, c, integer, integer), build
 
-    function: Callable[..., None] = tile
-    return function
+    return tile
