@@ -90,9 +90,10 @@ def bias_drift(build: Build = initial_network) -> Finding:
     small the noise is. The running mean of the layer holds sum k (1 - k)^(n - i) b_i of the biases
     so far. It is measured here as the difference to the running mean of a net without the bias.
     """
-    unbiased = replace(NORMED, bias=True)
-    by_sgd, by_adam = (train(build, unbiased, config).network for config in (SINGLE, ADAM))
-    without = train(build, NORMED, ADAM).network
+    shallow = replace(NORMED, hidden=(16,))
+    biased = replace(shallow, bias=True)
+    by_sgd, by_adam = (train(build, biased, config).network for config in (SINGLE, ADAM))
+    without = train(build, shallow, ADAM).network
     small, large = largest(first_bias(by_sgd)), largest(first_bias(by_adam))
     absorbed = norms(by_adam)[0].mean - norms(without)[0].mean
     left = largest(first_bias(by_adam) - absorbed)

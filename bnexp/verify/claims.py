@@ -5,7 +5,7 @@ seed. Where there is no interval, because there is one seed, the claim is not te
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +45,8 @@ def faster(norm: Mapping[str, PerSeed], plain: Mapping[str, PerSeed]) -> Finding
     """
     verdicts, texts = [], []
     for level in measures.ACCURACIES:
-        ours, theirs = (steps[f"steps_to_{100 * level:g}"] for steps in (norm, plain))
-        reached = [bool(np.isfinite(steps).all()) for steps in (ours, theirs)]
+        ours, theirs = (found[f"steps_to_{100 * level:g}"] for found in (norm, plain))
+        reached = [bool(np.isfinite(each).all()) for each in (ours, theirs)]
         if not any(reached):
             continue
         if all(reached):
@@ -56,9 +56,8 @@ def faster(norm: Mapping[str, PerSeed], plain: Mapping[str, PerSeed]) -> Finding
             verdicts.append(gap.high < 0)
         else:
             verdicts.append(reached[0])
-        texts.append(
-            f"{level:.0%}: {over_seeds(ours, ',.0f')}, without {over_seeds(theirs, ',.0f')}"
-        )
+        steps = [over_seeds(each, ",.0f") for each in (ours, theirs)]
+        texts.append(f"{level:.0%}: {steps[0]} with BN, {steps[1]} without")
     if not verdicts:
         return not_tested("neither network gets to 90 % with every seed")
     return found(all(verdicts), "; ".join(texts))
@@ -191,20 +190,24 @@ def gamma(with_gamma: VariantResults, without: VariantResults) -> Finding:
     return found(holds, text) if holds or fails else not_tested(f"{text}: too few seeds to decide")
 
 
+def _per_seed(measures: Mapping[str, Mapping[str, Sequence[float | None]]]) -> dict[str, PerSeed]:
+    """The values per seed of each measure of a summary; NaN for what a seed does not have."""
+    return {name: np.array(found["per_seed"], np.float64) for name, found in measures.items()}
+
+
 def checks(experiment: ExperimentResults) -> Iterator[Check]:
     """The claims for each network with BN and its plain counterpart, and for gamma on and off."""
     content = summary.summarize(experiment)
     for pair in content["comparisons"]:
-        first, second = (experiment.variants[pair[role]] for role in ("norm", "plain"))
-        norm, plain = summary.measures(first), summary.measures(second)
-        probabilities = {key: found["per_seed"] for key, found in pair["sooner"].items()}
-        about = f"{first.name}, {second.name}"
+        first, second = pair["norm"], pair["plain"]
+        norm, plain = (_per_seed(content["variants"][name]["measures"]) for name in (first, second))
+        about = f"{first}, {second}"
         yield faster(norm, plain).about(about)
         yield higher(norm["test_accuracy"], plain["test_accuracy"]).about(about)
-        yield sooner({key: np.array(p) for key, p in probabilities.items()}).about(about)
+        yield sooner(_per_seed(pair["sooner"])).about(about)
         yield changes(plain).about(about)
         yield flat(norm, plain).about(about)
-        yield wider(first.probe).about(about)
+        yield wider(experiment.variants[first].probe).about(about)
     for name, distance in content["paper"].items():
         yield near_paper(distance["accuracy"], distance["end_percentiles"]).about(name)
     for full, bare in itertools.permutations(experiment.variants.values(), 2):

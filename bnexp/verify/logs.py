@@ -8,7 +8,7 @@ from torch import nn
 
 from bnexp.analysis.results import PercentileLog, VariantResults
 from bnexp.data.datasets import Dataset
-from bnexp.verify.check import Finding, check, found, largest
+from bnexp.verify.check import Finding, check, found, largest, not_tested
 from bnexp.verify.networks import accuracy, minibatches, preactivations
 
 
@@ -68,12 +68,13 @@ def first_rows(
     A seed decides the network that training begins with and its first minibatch, so row 0 can be
     computed again from the seeds alone.
     """
-    size, dtype = int(variant.settings["train.batch_size"]), torch.float64
-    distances = []
-    if variant.minibatch is not None:
-        first = [next(minibatches(dataset, size, seed, dtype))[0] for seed in variant.seeds]
-        distances.append(off(variant.minibatch, 0, networks, first))
+    size, dtype, distances = int(variant.settings["train.batch_size"]), torch.float64, []
+    if (log := variant.minibatch) is not None:
+        first = [next(minibatches(dataset, size, seed, dtype))[0] for seed in log.seeds]
+        distances.append(off(log, 0, networks, first))
     if variant.probe is not None:
         x = torch.as_tensor(dataset.test_x[: variant.probe.examples]).to(dtype)
         distances.append(off(variant.probe, 0, networks, [x] * len(networks)))
+    if not distances:
+        return not_tested("no percentiles were recorded")
     return found(largest(*distances) <= 1e-3, f"to {largest(*distances):.0e}")

@@ -197,6 +197,13 @@ def test_a_variant_without_a_probe_is_checked_by_the_rest_of_its_files(make):
     assert found[18].measured.startswith("no probe")
 
 
+def test_first_rows_are_not_tested_where_no_percentiles_were_recorded(make):
+    """There is nothing that could disagree."""
+    variant = make("baseline")
+    variant.probe = variant.minibatch = None
+    assert by_number(variant)[19].verdict is Verdict.NOT_TESTED
+
+
 def test_parameters_of_another_config_are_refused(changed):
     """The error names the file, the parameter and the way out."""
     variant = changed("relu", lambda k, v: v[:, :3] if k == "linear1.weight" else v)
