@@ -11,15 +11,19 @@ import shutil
 import signal
 import sys
 import textwrap
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bnexp import __version__
 from bnexp.errors import BnexpError, ConfigError, InterruptedRun, StorageError
 from bnexp.terminal import Progress, say
+
+if TYPE_CHECKING:
+    from bnexp.analysis.results import ExperimentResults
 
 app = typer.Typer(
     help="See what batch normalization does: train networks with and without it, record how the "
@@ -192,14 +196,26 @@ def _present(folder: Path) -> None:
     from bnexp.figures import fitting
 
     experiment = results.read_experiment(folder)
-    if not any(len(variant.metrics.steps) for variant in experiment.variants.values()):
-        return
-    summary, figures = fitting.present(experiment)
-    print(tables.render(summary))
-    for path in figures:
-        print(f"figure: {path}")
-    several = len(experiment.variants) > 1
-    say(f"next: bnexp {'compare' if several else 'plot'} {folder}")
+    with _told(experiment):
+        if not any(len(variant.metrics.steps) for variant in experiment.variants.values()):
+            return
+        summary, figures = fitting.present(experiment)
+        print(tables.render(summary))
+        for path in figures:
+            print(f"figure: {path}")
+        several = len(experiment.variants) > 1
+        say(f"next: bnexp {'compare' if several else 'plot'} {folder}")
+
+
+@contextmanager
+def _told(*experiments: "ExperimentResults") -> Iterator[None]:
+    """Say which variants cannot be read and why; show the others; then exit with 4."""
+    problems = [text for each in experiments for text in each.problems.values()]
+    for text in problems:
+        say(f"bnexp: {text}")
+    yield
+    if problems:
+        raise SystemExit(StorageError.exit_code)
 
 
 @app.command(epilog="Example: bnexp plot results/fig1 --source batch --unit 7 --format png,pdf")
@@ -237,7 +253,7 @@ def plot(
     from bnexp.files import experiment_folder, locks
 
     found = results.read_experiment(experiment)
-    with locks.storage_errors(experiment):
+    with _told(found), locks.storage_errors(experiment):
         figure = figure1.draw(found, source=source, layer=layer, unit=unit)
         path = experiment / experiment_folder.FIGURES / figure1.file_name(source, layer, unit)
         for written in figure1.save(figure, path, formats.split(",")):
@@ -280,19 +296,26 @@ def compare(
     chosen = [name for name, wanted in forms.items() if wanted] or ["text"]
     if len(chosen) > 1:
         raise ConfigError("--json, --csv, --markdown, --heatmap: give one of them")
-    comparison = summary.compare([results.read_experiment(path) for path in experiments], baseline)
-    if not heatmap:
-        print(tables.comparison(comparison, chosen[0]))
-        return
+    found = [results.read_experiment(path) for path in experiments]
+    with _told(*found):
+        comparison = summary.compare(found, baseline)
+        if heatmap:
+            _draw_heatmap(comparison, heatmap, experiments[0])
+        else:
+            print(tables.comparison(comparison, chosen[0]))
+
+
+def _draw_heatmap(comparison: list[dict[str, Any]], measure: str, folder: Path) -> None:
+    """Draw one measure of a grid, and print the picture's path."""
     from bnexp.figures import drawing
     from bnexp.figures.comparison import draw_grid
     from bnexp.files import experiment_folder, locks
 
-    folder = experiments[0]
     with locks.storage_errors(folder):
-        figure = draw_grid(comparison, heatmap)
-        for path in drawing.save(figure, folder / experiment_folder.FIGURES / f"heatmap_{heatmap}"):
-            print(path)
+        figure = draw_grid(comparison, measure)
+        path = folder / experiment_folder.FIGURES / f"heatmap_{measure}"
+        for written in drawing.save(figure, path):
+            print(written)
 
 
 @app.command()

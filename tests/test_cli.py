@@ -411,3 +411,26 @@ def test_every_shipped_config_trains_for_a_few_steps(config, tmp_path, monkeypat
     _, figures = present.present(reader.read_experiment(tmp_path))
     assert all(path.stat().st_size > 1000 for path in figures)
     assert len(figures) >= 1
+
+
+def test_one_damaged_run_does_not_hide_the_other_variants(trained, bnexp, tmp_path):
+    """It is told by its name, and the rest is compared and drawn."""
+    folder = tmp_path / "tiny"
+    shutil.copytree(trained[0], folder)
+    damaged = run_folder(folder, "baseline", 1) / STATUS
+    damaged.write_text("{")
+    for command in ("compare", "plot"):
+        code, out, err = bnexp(command, folder)
+        assert code == 4
+        assert err.startswith(f"bnexp: {damaged}: damaged")
+        assert "batchnorm" in out or "fig1.png" in out
+
+
+def test_numbers_that_are_not_finite_make_no_warning(bnexp, tmp_path):
+    """A learning rate that makes everything explode, and a probe with a single row."""
+    words = ["train", "--config", "quickstart", "train.lr=1e6", "train.steps=30", "seeds=2"]
+    code, _, err = bnexp(*words, "--out", tmp_path / "out")
+    assert code in {0, 1}
+    assert "Warning" not in err
+    code, _, err = bnexp("compare", tmp_path / "out")
+    assert (code, "Warning" in err) == (0, False)

@@ -39,7 +39,12 @@ class Interval:
 
 
 def interval(values: Array) -> Interval:
-    """Mean of values `(seeds,)`, one or more, with its 95 % t-interval."""
+    """Mean of values `(seeds,)`, one or more, with its 95 % t-interval.
+
+    All three are NaN where a seed has no finite value: it never got there, or it diverged.
+    """
+    if not np.isfinite(values).all():
+        return Interval(float("nan"), float("nan"), float("nan"))
     n, mean = len(values), float(np.mean(values, dtype=np.float64))
     if n == 1:
         return Interval(mean, float("nan"), float("nan"))

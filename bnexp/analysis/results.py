@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bnexp.analysis.records import GradientShift, Metrics, PercentileLog
+from bnexp.analysis.stacking import StackedRows
 from bnexp.config import Value, flatten
 from bnexp.errors import BnexpError, DamagedError, StorageError
 from bnexp.files.atomic import ANEW, RETRAIN, Extent, reading
@@ -32,139 +33,6 @@ from bnexp.files.run_folder import (
     read_axes,
 )
 from bnexp.files.status import STATUS, Status, read_status
-
-
-class StackedRows:
-    """The logs of several seeds as one array (rows, seeds, ...), read from the disk in parts.
-
-    It is indexed like an array by rows, then seeds (a number or a slice), then the rest. Only what
-    is asked for is read, and nothing of it stays mapped in memory.
-
-    Args:
-        logs: the rows (rows, ...) of each seed, memory-mapped; as many are used as all have.
-    """
-
-    def __init__(self, logs: Sequence[NDArray[np.float32]]) -> None:
-        self._logs = [_Remapped(log) for log in logs]
-        self.shape = (min(map(len, logs)), len(logs), *logs[0].shape[1:])
-        self.dtype = logs[0].dtype
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return len(self.shape)
-
-    def __len__(self) -> int:
-        return int(self.shape[0])
-
-    def __getitem__(self, key: Any) -> NDArray[np.float32]:  # noqa: ANN401  (what NumPy takes)
-        keys = list(key) if isinstance(key, tuple) else [key]
-        if Ellipsis in keys:
-            at = keys.index(Ellipsis)
-            keys[at : at + 1] = [slice(None)] * (self.ndim - len(keys) + 1)
-        rows, seeds, *rest = [*keys, slice(None)][: max(len(keys), 2)]
-        if isinstance(rows, slice):
-            rows = slice(*rows.indices(len(self)))
-            rows = slice(rows.start, rows.stop if rows.stop >= 0 else None, rows.step)
-        elif isinstance(rows, int | np.integer):
-            rows = range(len(self))[rows]
-        chosen = self._logs[seeds]
-        if not isinstance(chosen, list):
-            return np.asarray(chosen.read((rows, *rest)))
-        parts = [log.read((rows, *rest)) for log in chosen]
-        return np.stack(parts, axis=0 if isinstance(rows, int) else 1)
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:  # noqa: ANN401
-        whole = self[:]
-        return whole if dtype is None else whole.astype(dtype, copy=bool(copy))
-
-
-Rows = StackedRows | NDArray[np.float32]
-"""Rows that are indexed like an array: read from files, or in memory."""
-
-
-class _Remapped:
-    """A memory-mapped array that is mapped anew for each part, so that it takes no memory."""
-
-    def __init__(self, array: NDArray[np.float32]) -> None:
-        self._array: NDArray[np.float32] | None = array
-        if isinstance(array, np.memmap):
-            self._again = (array.filename, array.dtype, "r", array.offset, array.shape)
-            self._array = None
-
-    def read(self, key: Any) -> NDArray[np.float32]:  # noqa: ANN401
-        if self._array is not None:
-            return np.array(self._array[key])
-        return np.array(np.memmap(*self._again)[key])  # type: ignore[call-overload]
-
-
-@dataclass(frozen=True)
-class PercentileLog:
-    """The percentiles that the runs of a variant recorded over one kind of examples.
-
-    Attributes:
-        steps: (rows,).
-        values: (rows, seeds, percentiles, units) float32, read when it is indexed.
-        percentiles: in [0, 100], ascending.
-        seeds: the second axis.
-        layer: (units,): the layer of each unit, counted from 1.
-        unit: (units,): its index in the layer, counted from 0.
-        examples: how many the percentiles are over.
-        population: which ones, in words.
-    """
-
-    steps: NDArray[np.int64]
-    values: Rows
-    percentiles: tuple[float, ...]
-    seeds: tuple[int, ...]
-    layer: NDArray[np.int64]
-    unit: NDArray[np.int64]
-    examples: int
-    population: str
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """The metrics of a variant's runs, each (rows, seeds); NaN where there is no value.
-
-    Attributes:
-        steps: (rows,).
-        seeds: the second axis.
-        train_loss: mean cross-entropy of the minibatches since the row before.
-        test_accuracy: in evaluation mode.
-        test_loss: mean cross-entropy, in evaluation mode.
-        bias_norm: Euclidean norm of all biases of hidden layers.
-        bias_gradient_norm: that of their gradient at this step.
-    """
-
-    steps: NDArray[np.int64]
-    seeds: tuple[int, ...]
-    train_loss: NDArray[np.float64]
-    test_accuracy: NDArray[np.float64]
-    test_loss: NDArray[np.float64]
-    bias_norm: NDArray[np.float64]
-    bias_gradient_norm: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class GradientShift:
-    """Gradient internal covariate shift (Santurkar et al. 2018, Definition 2.1).
-
-    Attributes:
-        steps: (rows,).
-        seeds: the last axis.
-        layers: the middle axis, from layer 2 to the output layer.
-        distance: (rows, layers, seeds): ||G - G'||.
-        relative_distance: (rows, layers, seeds): ||G - G'|| / ||G||.
-        cosine: (rows, layers, seeds): of the angle between G and G'.
-    """
-
-    steps: NDArray[np.int64]
-    seeds: tuple[int, ...]
-    layers: tuple[int, ...]
-    distance: NDArray[np.float64]
-    relative_distance: NDArray[np.float64]
-    cosine: NDArray[np.float64]
 
 
 @dataclass(frozen=True)

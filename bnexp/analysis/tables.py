@@ -105,7 +105,7 @@ def _difference_cells(row: Row, name: str) -> Row:
     return {
         "measure": heading,
         "variant": row["label"],
-        "less": row["baseline"],
+        "minus": row["baseline"],
         "difference": mean,
         "95 % interval": "" if gap["low"] is None else f"[{low}, {high}]",
         "verdict": gap["verdict"],
@@ -116,7 +116,7 @@ def _pair_cells(pair: Row) -> Row:
     accuracy = pair["differences"]["test_accuracy"]
     return {
         "with norm": pair["norm"],
-        "less plain": pair["plain"],
+        "minus plain": pair["plain"],
         "test accuracy": _with_error(accuracy, "+.4f"),
         "verdict": accuracy["verdict"],
     } | {

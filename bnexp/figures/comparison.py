@@ -139,7 +139,7 @@ def draw_grid(rows: Sequence[Mapping[str, Any]], measure: str = "test_accuracy")
     """Heat map of a number of `summary.compare` over the two settings that have the most values.
 
     Each combination of the others, and best of all the norm, has a panel; where there are two, a
-    third panel holds the second less the first.
+    third panel holds the second minus the first.
 
     Raises:
         ConfigError: fewer than two settings differ, or no row has the measure.
@@ -147,9 +147,9 @@ def draw_grid(rows: Sequence[Mapping[str, Any]], measure: str = "test_accuracy")
     known = list(dict.fromkeys(name for row in rows for name in row["measures"]))
     if measure not in known:
         hint = suggestion(measure, known) or f"; there are {', '.join(known)}"
-        raise ConfigError(f"--measure {measure}: no such measure{hint}")
+        raise ConfigError(f"--heatmap {measure}: no such measure{hint}")
     if len(rows[0]["settings"]) < 2:
-        raise ConfigError(f"--measure {measure}: a heat map needs two settings that differ")
+        raise ConfigError(f"--heatmap {measure}: a heat map needs two settings that differ")
     settings = [{key: cell(each) for key, each in row["settings"].items()} for row in rows]
     levels = {key: list(dict.fromkeys(each[key] for each in settings)) for key in settings[0]}
     down, across, *others = sorted(levels, key=lambda key: (key == "model.norm", -len(levels[key])))
@@ -163,7 +163,7 @@ def draw_grid(rows: Sequence[Mapping[str, Any]], measure: str = "test_accuracy")
     scale.autoscale(np.ma.masked_invalid(list(maps.values())))
     if len(maps) == 2:
         (first, a), (second, b) = maps.items()
-        maps[f"{second} less {first}"] = b - a
+        maps[f"{second} minus {first}"] = b - a
     with style():
         width = max(1.2 + len(maps) * (1.1 + 0.5 * len(xs)), 5)
         figure = Figure((width, 1.8 + 0.45 * len(ys)), layout="constrained")

@@ -9,7 +9,9 @@ from matplotlib.axes import Axes
 
 from bnexp.analysis import measures as analysis
 from bnexp.analysis import paper
-from bnexp.analysis.results import ExperimentResults, PercentileLog, Rows, VariantResults
+from bnexp.analysis.records import PercentileLog
+from bnexp.analysis.results import ExperimentResults, VariantResults
+from bnexp.analysis.stacking import Rows
 from bnexp.errors import ConfigError, StorageError
 from bnexp.figures import drawing
 from bnexp.figures.drawing import GREY, Array, decimate, looks

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from bnexp.analysis import measures, summary
 from bnexp.analysis.measures import Interval, interval
-from bnexp.analysis.results import ExperimentResults, PercentileLog, VariantResults
+from bnexp.analysis.records import PercentileLog
+from bnexp.analysis.results import ExperimentResults, VariantResults
 from bnexp.verify.check import Check, Finding, check, found, not_tested, over_seeds
 from bnexp.verify.gamma import HOMOGENEOUS
 

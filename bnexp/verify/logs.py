@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from bnexp.analysis.results import PercentileLog, VariantResults
+from bnexp.analysis.records import PercentileLog
+from bnexp.analysis.results import VariantResults
 from bnexp.data.datasets import Dataset
 from bnexp.verify.check import Finding, check, found, largest, not_tested
 from bnexp.verify.networks import accuracy, minibatches, preactivations

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bnexp.analysis.results import ExperimentResults, Metrics, PercentileLog, VariantResults
+from bnexp.analysis.records import Metrics, PercentileLog
+from bnexp.analysis.results import ExperimentResults, VariantResults
 from bnexp.config.experiment import (
     DataConfig,
     ModelConfig,

@@ -175,7 +175,7 @@ def test_the_heat_map_holds_the_numbers_of_compare(grid):
         rows[1]["measures"]["test_accuracy"]["mean"] - rows[0]["measures"]["test_accuracy"]["mean"]
     )
     assert difference.texts[0].get_text() == f"{gap:.3f}"
-    assert difference.get_title(loc="left") == "norm batch less norm none"
+    assert difference.get_title(loc="left") == "norm batch minus norm none"
     assert overlaps(figure) == []
 
 

@@ -7,7 +7,7 @@ import pytest
 from helpers.pictures import overlaps, said
 from helpers.synthetic import fig1, other
 
-from bnexp.analysis.results import GradientShift
+from bnexp.analysis.records import GradientShift
 from bnexp.errors import StorageError
 from bnexp.figures.gradient_shift import draw_ics
 

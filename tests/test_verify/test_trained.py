@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from bnexp.analysis.results import Metrics, PercentileLog
+from bnexp.analysis.records import Metrics, PercentileLog
 from bnexp.config import ModelConfig, Settings, TrainConfig, flatten
 from bnexp.errors import DamagedError
 from bnexp.verify import trained

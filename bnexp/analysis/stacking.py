@@ -1,0 +1,71 @@
+"""The logs of several seeds as one array, read from the disk in parts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class StackedRows:
+    """The logs of several seeds as one array (rows, seeds, ...), read from the disk in parts.
+
+    It is indexed like an array by rows, then seeds (a number or a slice), then the rest. Only what
+    is asked for is read, and nothing of it stays mapped in memory.
+
+    Args:
+        logs: the rows (rows, ...) of each seed, memory-mapped; as many are used as all have.
+    """
+
+    def __init__(self, logs: Sequence[NDArray[np.float32]]) -> None:
+        self._logs = [_Remapped(log) for log in logs]
+        self.shape = (min(map(len, logs)), len(logs), *logs[0].shape[1:])
+        self.dtype = logs[0].dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    def __getitem__(self, key: Any) -> NDArray[np.float32]:  # noqa: ANN401  (what NumPy takes)
+        keys = list(key) if isinstance(key, tuple) else [key]
+        if Ellipsis in keys:
+            at = keys.index(Ellipsis)
+            keys[at : at + 1] = [slice(None)] * (self.ndim - len(keys) + 1)
+        rows, seeds, *rest = [*keys, slice(None)][: max(len(keys), 2)]
+        if isinstance(rows, slice):
+            rows = slice(*rows.indices(len(self)))
+            rows = slice(rows.start, rows.stop if rows.stop >= 0 else None, rows.step)
+        elif isinstance(rows, int | np.integer):
+            rows = range(len(self))[rows]
+        chosen = self._logs[seeds]
+        if not isinstance(chosen, list):
+            return np.asarray(chosen.read((rows, *rest)))
+        parts = [log.read((rows, *rest)) for log in chosen]
+        return np.stack(parts, axis=0 if isinstance(rows, int) else 1)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:  # noqa: ANN401
+        whole = self[:]
+        return whole if dtype is None else whole.astype(dtype, copy=bool(copy))
+
+
+Rows = StackedRows | NDArray[np.float32]
+"""Rows that are indexed like an array: read from files, or in memory."""
+
+
+class _Remapped:
+    """A memory-mapped array that is mapped anew for each part, so that it takes no memory."""
+
+    def __init__(self, array: NDArray[np.float32]) -> None:
+        self._array: NDArray[np.float32] | None = array
+        if isinstance(array, np.memmap):
+            self._again = (array.filename, array.dtype, "r", array.offset, array.shape)
+            self._array = None
+
+    def read(self, key: Any) -> NDArray[np.float32]:  # noqa: ANN401
+        if self._array is not None:
+            return np.array(self._array[key])
+        return np.array(np.memmap(*self._again)[key])  # type: ignore[call-overload]
