@@ -6,7 +6,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bnexp.networks.kernels.compiler import entry
-from bnexp.networks.kernels.layout import Examples, Layers, Options, Parameters, Work
+from bnexp.networks.kernels.layout import (
+    UNITS,
+    Examples,
+    Options,
+    Parameters,
+    Work,
+)
 from bnexp.networks.kernels.loss import cross_entropy, mean_loss, predicted
 from bnexp.networks.kernels.network import (
     backward,
@@ -23,7 +29,7 @@ Array = NDArray[Any]
 
 @entry
 def train(  # noqa: PLR0913, PLR0917  (the network, the data, the steps, and what is recorded)
-    layers: Layers,
+    layers: Array,
     options: Options,
     parameters: Parameters,
     work: Work,
@@ -60,7 +66,7 @@ def train(  # noqa: PLR0913, PLR0917  (the network, the data, the steps, and wha
     Returns:
         The first step whose loss is not finite, which has changed nothing; -1 if there is none.
     """
-    last = layers.units.size - 1
+    last = layers.shape[0] - 1
     rows = 0
     for s in range(order.shape[0]):
         index = order[s]
@@ -69,13 +75,13 @@ def train(  # noqa: PLR0913, PLR0917  (the network, the data, the steps, and wha
         if (step + s) % every == 0 and rows < out.shape[0]:
             first = 0
             for n in recorded:
-                z = matrix(work.preactivation, work, layers, n, m)
-                record(z, layers.units[n], selection, work.sorting, out[rows], first)
-                first += layers.units[n]
+                z = matrix(work.preactivation, work.capacity, layers, n, m)
+                record(z, layers[n, UNITS], selection, work.sorting, out[rows], first)
+                first += layers[n, UNITS]
             rows += 1
-        logits = matrix(work.preactivation, work, layers, last, m)
-        delta = matrix(work.delta, work, layers, last, m)
-        loss = mean_loss(logits, examples.labels, index, layers.units[last], delta)
+        logits = matrix(work.preactivation, work.capacity, layers, last, m)
+        delta = matrix(work.delta, work.capacity, layers, last, m)
+        loss = mean_loss(logits, examples.labels, index, layers[last, UNITS], delta)
         if not math.isfinite(loss):
             return step + s
         losses[0] += loss
@@ -92,7 +98,7 @@ def train(  # noqa: PLR0913, PLR0917  (the network, the data, the steps, and wha
 
 @entry
 def observe(  # noqa: PLR0913, PLR0917  (as in `train`)
-    layers: Layers,
+    layers: Array,
     options: Options,
     parameters: Parameters,
     work: Work,
@@ -120,8 +126,8 @@ def observe(  # noqa: PLR0913, PLR0917  (as in `train`)
         out: float32 (Q, units of all hidden layers): the percentiles over the examples.
         results: float64 (2,): the number of correct predictions, and the sum of the losses.
     """
-    last = layers.units.size - 1
-    classes = layers.units[last]
+    last = layers.shape[0] - 1
+    classes = layers[last, UNITS]
     results[:] = 0
     for start in range(0, index.size, work.capacity):
         chunk = index[start : start + work.capacity]
@@ -130,12 +136,12 @@ def observe(  # noqa: PLR0913, PLR0917  (as in `train`)
         forward(layers, options, parameters, work, examples, chunk, depth, training)
         first = 0
         for n in range(last if training else 0):
-            z = matrix(work.preactivation, work, layers, n, m)
-            record(z, layers.units[n], selection, work.sorting, out, first)
-            first += layers.units[n]
+            z = matrix(work.preactivation, work.capacity, layers, n, m)
+            record(z, layers[n, UNITS], selection, work.sorting, out, first)
+            first += layers[n, UNITS]
         if not training:
-            logits = matrix(work.preactivation, work, layers, last, m)
-            softmax = matrix(work.activation, work, layers, last, m)
+            logits = matrix(work.preactivation, work.capacity, layers, last, m)
+            softmax = matrix(work.activation, work.capacity, layers, last, m)
             for i in range(m):
                 label = examples.labels[chunk[i]]
                 results[0] += predicted(logits, i, classes) == label
