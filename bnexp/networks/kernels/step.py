@@ -14,15 +14,9 @@ from bnexp.networks.kernels.layout import (
     Work,
 )
 from bnexp.networks.kernels.loss import cross_entropy, mean_loss, predicted
-from bnexp.networks.kernels.network import (
-    backward,
-    finish_sparse_gradient,
-    forward,
-    matrix,
-    update,
-    update_running,
-)
+from bnexp.networks.kernels.network import backward, forward, matrix
 from bnexp.networks.kernels.selection import Selection, record
+from bnexp.networks.kernels.update import finish_sparse_gradient, update, update_running
 
 Array = NDArray[Any]
 
