@@ -4,7 +4,8 @@
 `engine` says what an engine is, what it returns, and which engine does a run's arithmetic.
 `torch_engine` trains with autograd and `torch.optim` on any device, many runs at once; it is the
 reference. `kernels_engine` trains one run on the CPU with the compiled loops of `kernels/`, and is
-several times faster there. `gradient_shift` measures internal covariate shift for both.
+several times faster there. `device` finds the device of `train.device`, and `gradient_shift`
+measures internal covariate shift for both engines.
 
 Imports from this room go to recording, data, files, config and errors. Read `mlp`, then `engine`.
 """

@@ -25,6 +25,9 @@ from bnexp.networks.kernels import step as kernels
 from bnexp.networks.kernels.compiler import description
 from bnexp.networks.kernels.examples import examples_of, most_entries
 from bnexp.networks.kernels.layout import (
+    BIAS,
+    UNITS,
+    WEIGHT,
     Work,
     layers_of,
     options_of,
@@ -212,8 +215,7 @@ class KernelsEngine:
         if not self._options.bias:
             return math.nan
         squares = 0.0
-        starts, units = self._layers.bias[:-1], self._layers.units[:-1]
-        for start, number in zip(starts, units, strict=True):
+        for start, number in self._layers[:-1, [BIAS, UNITS]]:
             squares += float(np.square(vector[start : start + number].astype(np.float64)).sum())
         return math.sqrt(squares)
 
@@ -221,7 +223,7 @@ class KernelsEngine:
         self, step: int, order: NDArray[np.int64], before: NDArray[Any]
     ) -> list[GradientShiftRow]:
         """The shift of this step's update, which has just been made; changes nothing."""
-        vector, places = self._parameters.vector, self._layers.weight
+        vector, places = self._parameters.vector, self._layers[:, WEIGHT]
         updated = vector.copy()
         depth = len(places)
         gradients = [self._packing.weights(self._parameters.gradient, n) for n in range(depth)]

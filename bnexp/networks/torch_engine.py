@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from bnexp.config import Settings, TrainConfig, probe_examples, recorded_layers
-from bnexp.errors import ConfigError
+from bnexp.networks.device import describe
 from bnexp.networks.engine import (
     DatasetArrays,
     EngineName,
@@ -42,7 +42,7 @@ class TorchEngine:
         settings: which the runs share.
         dataset: the arrays of the data set.
         seeds: one run for each.
-        device: "cpu", "cuda" or "mps"; see `resolve_device`.
+        device: "cpu", "cuda" or "mps"; see `device.resolve_device`.
     """
 
     name: EngineName = "torch"
@@ -303,31 +303,3 @@ def make_optimizer(network: StackedMLP, train: TrainConfig) -> torch.optim.Optim
         for p in trained:
             sgd.state[p] = {"momentum_buffer": torch.zeros_like(p)}
     return sgd
-
-
-def describe(device: torch.device) -> str:
-    """The engine and the device, for `status.json`."""
-    text = f"torch {torch.__version__}, {device.type}"
-    if device.type == "cuda":
-        text += f" ({torch.cuda.get_device_name(device)})"
-    return text
-
-
-def resolve_device(device: str, dtype: str) -> str:
-    """The device of `train.device`: `auto` is CUDA where there is one, else the CPU.
-
-    Raises:
-        ConfigError: the device is not on this machine, or has no such dtype.
-    """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    available = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not available[device]:
-        raise ConfigError(f"train.device={device}: not on this machine; use train.device=cpu")
-    if device == "mps" and dtype == "float64":
-        raise ConfigError("train.dtype=float64: MPS has float32 alone; use train.device=cpu")
-    return device

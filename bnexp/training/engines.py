@@ -6,8 +6,9 @@ import torch
 
 from bnexp.config import Settings
 from bnexp.data.datasets import Dataset
+from bnexp.networks.device import resolve_device
 from bnexp.networks.engine import Engine, choose_engine, numba_available
-from bnexp.networks.torch_engine import TorchEngine, resolve_device
+from bnexp.networks.torch_engine import TorchEngine
 
 
 def make_engine(settings: Settings, dataset: Dataset, seeds: Sequence[int]) -> Engine:

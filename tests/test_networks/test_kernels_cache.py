@@ -43,3 +43,14 @@ def test_a_process_that_loads_the_cache_gives_the_bits_of_the_one_that_compiled(
         answers.append(done.stdout.splitlines())
     assert [answer[0] for answer in answers] == ["False True 1 1", "True True 1 1"]
     assert answers[0][1] == answers[1][1]
+
+
+def test_a_cache_of_other_sources_is_never_read():
+    """The digest of all kernels' sources is in the name of every file."""
+    from bnexp.networks.kernels import compiler, step
+
+    digest = compiler._SOURCES[:16]
+    assert digest == compiler._sources()[:16]
+    for function in (step.train, step.observe):
+        assert digest in function._cache._cache_file._index_name
+        assert digest in function._cache._cache_file._data_name(1)

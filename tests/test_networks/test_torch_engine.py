@@ -6,7 +6,7 @@ import torch
 from helpers.cases import OPTIMIZERS, label, make, models, settings
 
 from bnexp.errors import ConfigError
-from bnexp.networks.torch_engine import resolve_device
+from bnexp.networks.device import resolve_device
 
 
 @pytest.mark.parametrize("case", [*models()][::6], ids=label)

@@ -5,6 +5,7 @@ which import this one. Whether it is installed is asked in one place: `bnexp.net
 """
 
 import hashlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import numba
 from llvmlite import binding
 from numba import types
+from numba.core.caching import IndexDataCacheFile
 from numba.extending import intrinsic
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -55,15 +57,22 @@ def entry(function: Function) -> Function:
     """Compile a function that Python calls, with all kernels it uses, and keep it on the disk.
 
     Numba renews a cached function when the file that defines it changes, but not when a function
-    that it calls has changed in another file. The digest of all kernels' sources takes the place of
-    the file's time, so that no outdated kernel is ever used.
+    that it calls has changed in another file; and it fails where the types in an old file no longer
+    exist. The digest of all kernels' sources therefore becomes part of the file's name, so that a
+    file of other sources is never read.
     """
     try:
         compiled: Any = numba.njit(**OPTIONS, cache=True)(function)
     except RuntimeError:  # no folder can be written: compile in each process
         compiled = numba.njit(**OPTIONS)(function)
     else:
-        compiled._cache._cache_file._source_stamp = _SOURCES  # noqa: SLF001  (no public way)
+        cache = compiled._cache  # noqa: SLF001  (there is no public way)
+        file: Callable[..., Any] = IndexDataCacheFile
+        cache._cache_file = file(  # noqa: SLF001
+            cache_path=cache.cache_path,
+            filename_base=f"{function.__name__}-{_SOURCES[:16]}-py{sys.version_info.minor}",
+            source_stamp=_SOURCES,
+        )
     return compiled
 
 

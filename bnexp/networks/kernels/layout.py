@@ -24,17 +24,13 @@ CACHE_LINE = 64  # bytes
 ACTIVATIONS = {"identity": 0, "relu": 1, "leaky_relu": 2, "tanh": 3, "sigmoid": 4}
 
 
-class Layers(NamedTuple):
-    """Sizes and places, one entry a layer; the output layer is the last."""
-
-    inputs: Array  # int64: examples have so many features, or the layer before so many units
-    units: Array  # int64
-    width: Array  # int64: units rounded up
-    weight: Array  # int64: where the weights begin in the vector of parameters
-    bias: Array
-    gamma: Array
-    beta: Array
-    start: Array  # int64: the sum of the widths before, where a layer's units begin in a row of all
+# A table of the layers, int64 (layers, 8), says how large they are and where they lie. It is one
+# array because a kernel that calls another passes all fields of a tuple one by one.
+INPUTS = 0  # features, or the units of the layer before
+UNITS = 1
+WIDTH = 2  # units rounded up
+WEIGHT, BIAS, GAMMA, BETA = 3, 4, 5, 6  # where each begins in the vector of parameters
+START = 7  # the sum of the widths before: where the layer's units begin in a row of all
 
 
 class Options(NamedTuple):
@@ -108,16 +104,16 @@ def aligned(size: int, dtype: np.dtype[Any]) -> Array:
     return raw[offset : offset + size * dtype.itemsize].view(dtype)
 
 
-def layers_of(sizes: tuple[int, ...]) -> tuple[Layers, int]:
-    """The places of a network of these sizes (features, hidden..., classes), and their total."""
-    columns: list[list[int]] = []
+def layers_of(sizes: tuple[int, ...]) -> tuple[Array, int]:
+    """The table of a network of these sizes (features, hidden..., classes), and its parameters."""
+    rows: list[list[int]] = []
     place = start = 0
     for inputs, units in pairwise(sizes):
         width = -(-units // LANES) * LANES
         bias = place + inputs * width
-        columns.append([inputs, units, width, place, bias, bias + width, bias + 2 * width, start])
+        rows.append([inputs, units, width, place, bias, bias + width, bias + 2 * width, start])
         place, start = bias + 3 * width, start + width
-    return Layers(*np.array(columns, np.int64).T.copy()), place
+    return np.array(rows, np.int64), place
 
 
 def options_of(model: ModelConfig, train: TrainConfig, dtype: np.dtype[Any]) -> Options:
@@ -140,9 +136,7 @@ def options_of(model: ModelConfig, train: TrainConfig, dtype: np.dtype[Any]) -> 
     )
 
 
-def parameters_for(
-    layers: Layers, total: int, options: Options, dtype: np.dtype[Any]
-) -> Parameters:
+def parameters_for(layers: Array, total: int, options: Options, dtype: np.dtype[Any]) -> Parameters:
     """Gamma at 1, all else at 0, and the memory that the optimizer needs.
 
     Args:
@@ -151,7 +145,7 @@ def parameters_for(
         options: see there.
         dtype: of the network.
     """
-    units = int(layers.width.sum())
+    units = int(layers[:, WIDTH].sum())
     memory = bool(options.adam or options.momentum)
     parameters = Parameters(
         aligned(total, dtype),
@@ -161,13 +155,13 @@ def parameters_for(
         aligned(units, dtype),
         aligned(units, dtype),
     )
-    for start, number in zip(layers.gamma, layers.units, strict=True):
+    for start, number in layers[:, [GAMMA, UNITS]]:
         parameters.vector[start : start + number] = 1
     return parameters
 
 
 def work_for(
-    layers: Layers,
+    layers: Array,
     capacity: int,
     dtype: np.dtype[Any],
     *,
@@ -187,8 +181,8 @@ def work_for(
         sorting: elements that `selection` needs.
         backward: whether there will be a backward pass.
     """
-    features, total = int(layers.inputs[0]), int(layers.width.sum())
-    block = int((layers.inputs[1:] + LANES).max(initial=0) * layers.units[1:].max(initial=0))
+    features, total = int(layers[0, INPUTS]), int(layers[:, WIDTH].sum())
+    block = int((layers[1:, WIDTH] * layers[:-1, WIDTH]).max())
     matrices = capacity * total
     return Work(
         capacity=capacity,

@@ -5,12 +5,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bnexp.networks.kernels.compiler import kernel
-from bnexp.networks.kernels.tiles import BYTES, ROWS, WIDE, product_tile
+from bnexp.networks.kernels.tiles import BYTES, ROWS, WIDE, product_tile, transpose_tile
 
 Matrix = NDArray[Any]
 
 block, strip = product_tile(ROWS, WIDE), product_tile(ROWS, 1)
 row_block, row_strip = product_tile(1, WIDE), product_tile(1, 1)
+square = transpose_tile()
 
 
 @kernel
@@ -48,18 +49,19 @@ def add_product(a: Matrix, b: Matrix, c: Matrix) -> None:
 
 
 @kernel
-def transpose(w: Matrix, units: int, t: Matrix) -> None:
-    """t_ui = w_iu for the first `units` columns of w (inputs, width); t is (units, wider).
+def transpose(w: Matrix, t: Matrix) -> None:
+    """t_ui = w_iu for w (inputs, width) and t (width, at least as many as inputs).
 
     What t has beyond the inputs of w becomes 0.
     """
-    inputs = w.shape[0]
-    for left in range(0, inputs, 16):  # in strips, so that both arrays stay in the cache
-        right = min(left + 16, inputs)
-        for u in range(units):
-            for i in range(left, right):
-                t[u, i] = w[i, u]
-    for u in range(units):
+    inputs, lanes = w.shape[0], BYTES // w.itemsize
+    full = inputs // lanes * lanes
+    for u in range(0, w.shape[1], lanes):
+        for i in range(0, full, lanes):
+            square(w, i, u, t)
+    for u in range(w.shape[1]):
+        for i in range(full, inputs):
+            t[u, i] = w[i, u]
         for i in range(inputs, t.shape[1]):
             t[u, i] = 0
 

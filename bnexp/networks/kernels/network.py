@@ -4,48 +4,63 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bnexp.networks.kernels import optimizers
 from bnexp.networks.kernels.activations import activate, activate_backward
 from bnexp.networks.kernels.batch_norm import (
     batch_norm_backward,
     batch_statistics,
-    move_running,
     normalize,
     scale_and_shift,
     subtract,
 )
 from bnexp.networks.kernels.compiler import kernel
-from bnexp.networks.kernels.layout import Examples, Layers, Options, Parameters, Work
+from bnexp.networks.kernels.layout import (
+    BETA,
+    BIAS,
+    GAMMA,
+    INPUTS,
+    START,
+    UNITS,
+    WEIGHT,
+    WIDTH,
+    Examples,
+    Options,
+    Parameters,
+    Work,
+)
 from bnexp.networks.kernels.linear import add_column_sums, add_product, fill, transpose
-from bnexp.networks.kernels.sparse import add_sparse_product, by_feature, pack, set_gradient_row
+from bnexp.networks.kernels.sparse import (
+    add_sparse_product,
+    by_feature,
+    pack,
+)
 
 Array = NDArray[Any]
 
 
 @kernel
-def weights(vector: Array, layers: Layers, n: int) -> Array:
+def weights(vector: Array, layers: Array, n: int) -> Array:
     """The weights (inputs, width) of layer n, counted from 0."""
-    inputs, width, start = layers.inputs[n], layers.width[n], layers.weight[n]
+    inputs, width, start = layers[n, INPUTS], layers[n, WIDTH], layers[n, WEIGHT]
     return vector[start : start + inputs * width].reshape(inputs, width)
 
 
 @kernel
-def row(vector: Array, start: int, layers: Layers, n: int) -> Array:
+def row(vector: Array, start: int, layers: Array, n: int) -> Array:
     """A vector with one entry for each unit of layer n: bias, gamma, mean..."""
-    return vector[start : start + layers.width[n]]
+    return vector[start : start + layers[n, WIDTH]]
 
 
 @kernel
-def matrix(buffer: Array, work: Work, layers: Layers, n: int, examples: int) -> Array:
-    """What `buffer` holds of layer n, for so many examples: (examples, width)."""
-    start, width = work.capacity * layers.start[n], layers.width[n]
+def matrix(buffer: Array, capacity: int, layers: Array, n: int, examples: int) -> Array:
+    """What an array of `Work` holds of layer n, for so many examples: (examples, width)."""
+    start, width = capacity * layers[n, START], layers[n, WIDTH]
     return buffer[start : start + examples * width].reshape(examples, width)
 
 
 @kernel
-def dense_inputs(work: Work, layers: Layers, examples: int) -> Array:
+def dense_inputs(work: Work, layers: Array, examples: int) -> Array:
     """The dense examples (examples, features) that `gather` has put there."""
-    features = layers.inputs[0]
+    features = layers[0, INPUTS]
     return work.inputs[: examples * features].reshape(examples, features)
 
 
@@ -61,7 +76,7 @@ def gather(examples: Examples, index: Array, work: Work) -> None:
 
 @kernel
 def forward(
-    layers: Layers,
+    layers: Array,
     options: Options,
     parameters: Parameters,
     work: Work,
@@ -76,15 +91,15 @@ def forward(
     batch norm, else z = x; then a = act(z). In training, x-hat is normalized with the statistics
     of these examples, else with the running ones. The running statistics do not change here.
     """
-    m, vector, outputs = index.size, parameters.vector, layers.units.size - 1
+    m, vector, outputs = index.size, parameters.vector, layers.shape[0] - 1
     for n in range(depth):
         norm = options.norm and n < outputs
-        z = matrix(work.preactivation, work, layers, n, m)
-        x = matrix(work.normalized, work, layers, n, m) if norm else z
-        fill(x, row(vector, layers.bias[n], layers, n))
+        z = matrix(work.preactivation, work.capacity, layers, n, m)
+        x = matrix(work.normalized, work.capacity, layers, n, m) if norm else z
+        fill(x, row(vector, layers[n, BIAS], layers, n))
         w = weights(vector, layers, n)
         if n > 0:
-            add_product(matrix(work.activation, work, layers, n - 1, m), w, x)
+            add_product(matrix(work.activation, work.capacity, layers, n - 1, m), w, x)
         elif examples.sparse:
             pack(examples, index, work)
             add_sparse_product(m, work, w, x)
@@ -92,23 +107,23 @@ def forward(
             gather(examples, index, work)
             add_product(dense_inputs(work, layers, m), w, x)
         if norm:
-            var = row(parameters.running_var, layers.start[n], layers, n)
+            var = row(parameters.running_var, layers[n, START], layers, n)
             if training:
-                var = row(work.var, layers.start[n], layers, n)
-                batch_statistics(x, row(work.mean, layers.start[n], layers, n), var)
+                var = row(work.var, layers[n, START], layers, n)
+                batch_statistics(x, row(work.mean, layers[n, START], layers, n), var)
             else:
-                subtract(x, row(parameters.running_mean, layers.start[n], layers, n))
-            normalize(x, var, options.eps, row(work.inv_std, layers.start[n], layers, n))
-            gamma = row(vector, layers.gamma[n], layers, n)
-            scale_and_shift(x, gamma, row(vector, layers.beta[n], layers, n), z)
+                subtract(x, row(parameters.running_mean, layers[n, START], layers, n))
+            normalize(x, var, options.eps, row(work.inv_std, layers[n, START], layers, n))
+            gamma = row(vector, layers[n, GAMMA], layers, n)
+            scale_and_shift(x, gamma, row(vector, layers[n, BETA], layers, n), z)
         if n + 1 < depth:
-            a = matrix(work.activation, work, layers, n, m)
+            a = matrix(work.activation, work.capacity, layers, n, m)
             activate(options.activation, z.reshape(z.size), a.reshape(a.size))
 
 
 @kernel
 def backward(
-    layers: Layers,
+    layers: Array,
     options: Options,
     parameters: Parameters,
     work: Work,
@@ -120,125 +135,40 @@ def backward(
     Backwards through each layer: dL/dz = dL/da act'(z); through batch norm to dL/dx; then
     dL/dW = a^T dL/dx, dL/db = sum dL/dx, and dL/da = dL/dx W^T for the layer before.
     """
-    m, last = index.size, layers.units.size - 1
+    m, last = index.size, layers.shape[0] - 1
     vector, gradient = parameters.vector, parameters.gradient
     for n in range(last, -1, -1):
-        d = matrix(work.delta, work, layers, n, m)
+        d = matrix(work.delta, work.capacity, layers, n, m)
         if n < last:
-            a = matrix(work.activation, work, layers, n, m)
+            a = matrix(work.activation, work.capacity, layers, n, m)
             activate_backward(options.activation, a.reshape(a.size), d.reshape(d.size))
             if options.norm:
                 batch_norm_backward(
                     d,
-                    matrix(work.normalized, work, layers, n, m),
-                    row(vector, layers.gamma[n], layers, n),
-                    row(work.inv_std, layers.start[n], layers, n),
-                    row(gradient, layers.gamma[n], layers, n),
-                    row(gradient, layers.beta[n], layers, n),
+                    matrix(work.normalized, work.capacity, layers, n, m),
+                    row(vector, layers[n, GAMMA], layers, n),
+                    row(work.inv_std, layers[n, START], layers, n),
+                    row(gradient, layers[n, GAMMA], layers, n),
+                    row(gradient, layers[n, BETA], layers, n),
                 )
         if n == last or options.bias:
-            d_bias = row(gradient, layers.bias[n], layers, n)
+            d_bias = row(gradient, layers[n, BIAS], layers, n)
             d_bias[:] = 0
             add_column_sums(d, d_bias)
         if n > 0:
-            below = matrix(work.activation, work, layers, n - 1, m)
+            below = matrix(work.activation, work.capacity, layers, n - 1, m)
             d_weights = weights(gradient, layers, n)
             d_weights[:] = 0
             add_product(below.T, d, d_weights)
-            d_below = matrix(work.delta, work, layers, n - 1, m)
-            units, width = layers.units[n], layers.width[n - 1]
-            w_t = work.transposed[: units * width].reshape(units, width)
-            transpose(weights(vector, layers, n), units, w_t)
+            d_below = matrix(work.delta, work.capacity, layers, n - 1, m)
+            units, width = layers[n, UNITS], layers[n - 1, WIDTH]
+            w_t = work.transposed[: layers[n, WIDTH] * width].reshape(layers[n, WIDTH], width)
+            transpose(weights(vector, layers, n), w_t)
             d_below[:] = 0
-            add_product(d, w_t, d_below)
+            add_product(d, w_t[:units], d_below)
         elif examples.sparse:
             by_feature(m, work)
         else:
             d_weights = weights(gradient, layers, 0)
             d_weights[:] = 0
             add_product(dense_inputs(work, layers, m).T, d, d_weights)
-
-
-@kernel
-def finish_sparse_gradient(layers: Layers, parameters: Parameters, work: Work, m: int) -> None:
-    """The whole gradient of sparse first weights, where an optimizer needs every row of it."""
-    d, gradient = matrix(work.delta, work, layers, 0, m), weights(parameters.gradient, layers, 0)
-    for p in range(gradient.shape[0]):
-        set_gradient_row(work, p, d, gradient, p)
-
-
-@kernel
-def update_used_rows(
-    layers: Layers, options: Options, parameters: Parameters, work: Work, m: int
-) -> None:
-    """Plain SGD on sparse first weights: w_p -= lr g_p, for the features that occur.
-
-    The other rows have no gradient, and plain SGD leaves them as they are. Row 0 of the gradient,
-    which nobody reads afterwards, holds one row at a time, so that it stays in the nearest cache.
-    """
-    d, gradient = matrix(work.delta, work, layers, 0, m), weights(parameters.gradient, layers, 0)
-    w, start = weights(parameters.vector, layers, 0), 0
-    for p in range(gradient.shape[0]):
-        end = work.feature_ends[p]
-        if end > start:
-            set_gradient_row(work, p, d, gradient, 0)
-            optimizers.sgd(w[p], gradient[0], w[p], options)
-        start = end
-
-
-@kernel
-def update_part(options: Options, parameters: Parameters, start: int, size: int, step: int) -> None:
-    """One optimizer step on the parameters start .. start + size."""
-    end = start + size
-    p, g = parameters.vector[start:end], parameters.gradient[start:end]
-    if options.adam:
-        first, second = parameters.first[start:end], parameters.second[start:end]
-        optimizers.adam(p, g, first, second, options, step)
-    else:
-        optimizers.sgd(p, g, parameters.first[start:end], options)
-
-
-@kernel
-def update(
-    layers: Layers,
-    options: Options,
-    parameters: Parameters,
-    work: Work,
-    examples: Examples,
-    m: int,
-    step: int,
-) -> None:
-    """Update `step`, counted from 1, of the parameters that the network has."""
-    plain = not options.adam and options.momentum == 0 and options.weight_decay == 0
-    last = layers.units.size - 1
-    for n in range(last + 1):
-        width = layers.width[n]
-        if n == 0 and examples.sparse and plain:
-            update_used_rows(layers, options, parameters, work, m)
-        else:
-            if n == 0 and examples.sparse:
-                finish_sparse_gradient(layers, parameters, work, m)
-            update_part(options, parameters, layers.weight[n], layers.inputs[n] * width, step)
-        if n == last or options.bias:
-            update_part(options, parameters, layers.bias[n], width, step)
-        if n < last and options.gamma:
-            update_part(options, parameters, layers.gamma[n], width, step)
-        if n < last and options.beta:
-            update_part(options, parameters, layers.beta[n], width, step)
-
-
-@kernel
-def update_running(
-    layers: Layers, options: Options, parameters: Parameters, work: Work, m: int
-) -> None:
-    """Move the running statistics of all hidden layers towards those of the minibatch."""
-    total = layers.start[layers.units.size - 1]
-    move_running(
-        work.mean[:total],
-        work.var[:total],
-        m,
-        options.running_keep,
-        options.running_take,
-        parameters.running_mean[:total],
-        parameters.running_var[:total],
-    )

@@ -6,7 +6,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnexp.networks.kernels.layout import Layers, Parameters
+from bnexp.networks.kernels.layout import (
+    BETA,
+    BIAS,
+    GAMMA,
+    INPUTS,
+    START,
+    UNITS,
+    WEIGHT,
+    WIDTH,
+    Parameters,
+)
 
 Array = NDArray[Any]
 
@@ -22,7 +32,7 @@ class Packing:
     """
 
     def __init__(
-        self, layers: Layers, parameters: Parameters, keys: Sequence[str], trained: Sequence[str]
+        self, layers: Array, parameters: Parameters, keys: Sequence[str], trained: Sequence[str]
     ) -> None:
         self.layers, self.parameters = layers, parameters
         self._views: dict[str, Array] = {}
@@ -32,8 +42,8 @@ class Packing:
                 continue  # it is the step
             if name.startswith("running"):
                 n = self._layer(module)
-                start, vector = layers.start[n], getattr(parameters, name)
-                self._views[key] = vector[start : start + layers.units[n]]
+                start, vector = layers[n, START], getattr(parameters, name)
+                self._views[key] = vector[start : start + layers[n, UNITS]]
             else:
                 self._views[key] = self._view(parameters.vector, key)
         self._counters = [key for key in keys if key not in self._views]
@@ -50,7 +60,7 @@ class Packing:
     def _layer(self, module: str) -> int:
         """The place of the layer, from 0, that a module such as `linear1` or `norm1` belongs to."""
         if module == "output":
-            return len(self.layers.units) - 1
+            return len(self.layers) - 1
         return int(module.removeprefix("linear").removeprefix("norm")) - 1
 
     def _view(self, vector: Array, key: str) -> Array:
@@ -59,26 +69,24 @@ class Packing:
         n = self._layer(module)
         if name == "weight" and not module.startswith("norm"):
             return self.weights(vector, n).T
-        kind = name
+        kind = BIAS
         if module.startswith("norm"):
-            kind = {"weight": "gamma", "bias": "beta"}[name]
-        start = getattr(self.layers, kind)[n]
-        return vector[start : start + self.layers.units[n]]
+            kind = {"weight": GAMMA, "bias": BETA}[name]
+        start = self.layers[n, kind]
+        return vector[start : start + self.layers[n, UNITS]]
 
     def weights(self, vector: Array, n: int) -> Array:
         """The weights (inputs, units) of layer n, counted from 0, in a vector of parameters."""
-        inputs, width, start = self.layers.inputs[n], self.layers.width[n], self.layers.weight[n]
+        inputs, width, start = self.layers[n, INPUTS], self.layers[n, WIDTH], self.layers[n, WEIGHT]
         padded = vector[start : start + inputs * width].reshape(inputs, width)
-        return padded[:, : self.layers.units[n]]
+        return padded[:, : self.layers[n, UNITS]]
 
     def norm_parameters(self) -> NDArray[np.float32]:
         """Gamma and beta (2, units of all hidden layers)."""
-        hidden = range(len(self.layers.units) - 1)
+        vector, hidden = self.parameters.vector, self.layers[:-1]
         rows = [
-            np.concatenate(
-                [self.parameters.vector[at[n] : at[n] + self.layers.units[n]] for n in hidden]
-            )
-            for at in (self.layers.gamma, self.layers.beta)
+            np.concatenate([vector[row[start] : row[start] + row[UNITS]] for row in hidden])
+            for start in (GAMMA, BETA)
         ]
         return np.stack(rows).astype(np.float32)
 

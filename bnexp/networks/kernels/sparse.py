@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 from bnexp.networks.kernels.compiler import entry, kernel
 from bnexp.networks.kernels.layout import Examples, Work
-from bnexp.networks.kernels.tiles import BYTES, WIDE, gather_tile
+from bnexp.networks.kernels.tiles import BYTES, WIDE, descend_tile, gather_tile
 
 Array = NDArray[Any]
 
-wide, middle, narrow = gather_tile(WIDE), gather_tile(2), gather_tile(1)
+# 100 units take 7 vectors of AVX-512 in float32: 4 and 3.
+REST = WIDE - 1
+wide, middle, narrow = gather_tile(WIDE), gather_tile(REST), gather_tile(1)
+wide_step, middle_step, narrow_step = descend_tile(WIDE), descend_tile(REST), descend_tile(1)
 
 
 @entry
@@ -68,9 +71,9 @@ def add_sum(x: Array, index: Array, first: int, end: int, b: Array, c: Array, i:
     while j + WIDE * lanes <= columns:
         wide(x, index, first, end, b, c, i, j)
         j += WIDE * lanes
-    if j + 2 * lanes <= columns:
+    if j + REST * lanes <= columns:
         middle(x, index, first, end, b, c, i, j)
-        j += 2 * lanes
+        j += REST * lanes
     while j < columns:
         narrow(x, index, first, end, b, c, i, j)
         j += lanes
@@ -119,3 +122,27 @@ def set_gradient_row(work: Work, p: int, d: Array, g: Array, i: int) -> None:
         g[i, j] = 0
     first = work.feature_ends[p - 1] if p > 0 else 0
     add_sum(work.member_values, work.members, first, work.feature_ends[p], d, g, i)
+
+
+@kernel
+def descend_row(
+    work: Work,
+    first: int,
+    end: int,
+    d: Array,
+    w: Array,
+    p: int,
+    lr: Any,
+) -> None:
+    """w_p -= lr g_p, where g_p is the sum of `set_gradient_row` over the entries first .. end."""
+    x, index = work.member_values, work.members
+    columns, lanes, j = w.shape[1], BYTES // w.itemsize, 0
+    while j + WIDE * lanes <= columns:
+        wide_step(x, index, first, end, d, w, p, j, lr)
+        j += WIDE * lanes
+    if j + REST * lanes <= columns:
+        middle_step(x, index, first, end, d, w, p, j, lr)
+        j += REST * lanes
+    while j < columns:
+        narrow_step(x, index, first, end, d, w, p, j, lr)
+        j += lanes

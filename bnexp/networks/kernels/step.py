@@ -6,24 +6,24 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bnexp.networks.kernels.compiler import entry
-from bnexp.networks.kernels.layout import Examples, Layers, Options, Parameters, Work
-from bnexp.networks.kernels.loss import cross_entropy, mean_loss, predicted
-from bnexp.networks.kernels.network import (
-    backward,
-    finish_sparse_gradient,
-    forward,
-    matrix,
-    update,
-    update_running,
+from bnexp.networks.kernels.layout import (
+    UNITS,
+    Examples,
+    Options,
+    Parameters,
+    Work,
 )
+from bnexp.networks.kernels.loss import cross_entropy, mean_loss, predicted
+from bnexp.networks.kernels.network import backward, forward, matrix
 from bnexp.networks.kernels.selection import Selection, record
+from bnexp.networks.kernels.update import finish_sparse_gradient, update, update_running
 
 Array = NDArray[Any]
 
 
 @entry
 def train(
-    layers: Layers,
+    layers: Array,
     options: Options,
     parameters: Parameters,
     work: Work,
@@ -60,7 +60,7 @@ def train(
     Returns:
         The first step whose loss is not finite, which has changed nothing; -1 if there is none.
     """
-    last = layers.units.size - 1
+    last = layers.shape[0] - 1
     rows = 0
     for s in range(order.shape[0]):
         index = order[s]
@@ -69,13 +69,13 @@ def train(
         if (step + s) % every == 0 and rows < out.shape[0]:
             first = 0
             for n in recorded:
-                z = matrix(work.preactivation, work, layers, n, m)
-                record(z, layers.units[n], selection, work.sorting, out[rows], first)
-                first += layers.units[n]
+                z = matrix(work.preactivation, work.capacity, layers, n, m)
+                record(z, layers[n, UNITS], selection, work.sorting, out[rows], first)
+                first += layers[n, UNITS]
             rows += 1
-        logits = matrix(work.preactivation, work, layers, last, m)
-        delta = matrix(work.delta, work, layers, last, m)
-        loss = mean_loss(logits, examples.labels, index, layers.units[last], delta)
+        logits = matrix(work.preactivation, work.capacity, layers, last, m)
+        delta = matrix(work.delta, work.capacity, layers, last, m)
+        loss = mean_loss(logits, examples.labels, index, layers[last, UNITS], delta)
         if not math.isfinite(loss):
             return step + s
         losses[0] += loss
@@ -92,7 +92,7 @@ def train(
 
 @entry
 def observe(
-    layers: Layers,
+    layers: Array,
     options: Options,
     parameters: Parameters,
     work: Work,
@@ -120,8 +120,8 @@ def observe(
         out: float32 (Q, units of all hidden layers): the percentiles over the examples.
         results: float64 (2,): the number of correct predictions, and the sum of the losses.
     """
-    last = layers.units.size - 1
-    classes = layers.units[last]
+    last = layers.shape[0] - 1
+    classes = layers[last, UNITS]
     results[:] = 0
     for start in range(0, index.size, work.capacity):
         chunk = index[start : start + work.capacity]
@@ -130,12 +130,12 @@ def observe(
         forward(layers, options, parameters, work, examples, chunk, depth, training)
         first = 0
         for n in range(last if training else 0):
-            z = matrix(work.preactivation, work, layers, n, m)
-            record(z, layers.units[n], selection, work.sorting, out, first)
-            first += layers.units[n]
+            z = matrix(work.preactivation, work.capacity, layers, n, m)
+            record(z, layers[n, UNITS], selection, work.sorting, out, first)
+            first += layers[n, UNITS]
         if not training:
-            logits = matrix(work.preactivation, work, layers, last, m)
-            softmax = matrix(work.activation, work, layers, last, m)
+            logits = matrix(work.preactivation, work.capacity, layers, last, m)
+            softmax = matrix(work.activation, work.capacity, layers, last, m)
             for i in range(m):
                 label = examples.labels[chunk[i]]
                 results[0] += predicted(logits, i, classes) == label

@@ -85,6 +85,24 @@ class _Tile:
         """Write a vector."""
         self.builder.store(vector, pointer).align = BYTES // self.lanes
 
+    def add_terms(self, sums: list[Any], terms: Any, arrays: tuple[int, int, int], j: Any) -> None:
+        """Add x_e b_(index_e) j to the sums, for e from the first to the end of `terms`.
+
+        Args:
+            sums: variables, one for each vector.
+            terms: the first e and the end.
+            arrays: which of the arrays are x, index and b.
+            j: the first column.
+        """
+        (first, end), (x, index, b) = terms, arrays
+        with cgutils.for_range(self.builder, self.builder.sub(end, first)) as loop:
+            e = self.builder.add(loop.index, first)
+            row = self.builder.sext(self.number(index, e), ir.IntType(64))
+            value = self.spread(self.number(x, e))
+            for p, s in zip(self.pointers(b, row, j), sums, strict=True):
+                term = [value, self.load(p), self.builder.load(s)]
+                self.builder.store(self.builder.call(self.fma, term), s)
+
 
 def product_tile(rows: int, vectors: int) -> Callable[..., None]:
     """A function (a, i, b, c, j, depth): c_rj += sum over k < depth of a_rk b_kj.
@@ -131,12 +149,7 @@ def gather_tile(vectors: int) -> Callable[..., None]:
         tile = _Tile(context, builder, matrices, vectors)
         places = tile.pointers(3, i, j)
         sums = [variable(builder, tile.load(place)) for place in places]
-        with cgutils.for_range(builder, builder.sub(end, first)) as loop:
-            e = builder.add(loop.index, first)
-            row = builder.sext(tile.number(1, e), ir.IntType(64))
-            value = tile.spread(tile.number(0, e))
-            for p, s in zip(tile.pointers(2, row, j), sums, strict=True):
-                builder.store(builder.call(tile.fma, [value, tile.load(p), builder.load(s)]), s)
+        tile.add_terms(sums, (first, end), (0, 1, 2), j)
         for s, place in zip(sums, places, strict=True):
             tile.store(builder.load(s), place)
         return context.get_dummy_value()
@@ -155,5 +168,82 @@ def gather_tile(vectors: int) -> Callable[..., None]:
     ) -> Any:
         integer = types.intp
         return types.void(x, index, integer, integer, b, c, integer, integer), build
+
+    return tile
+
+
+def descend_tile(vectors: int) -> Callable[..., None]:
+    """A function (x, index, first, end, b, c, i, j, rate): c_ij -= rate sum x_e b_(index_e) j.
+
+    The sum is that of `gather_tile`, begun at 0: a gradient that need not be written down.
+    """
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, index, first, end, b, c, i, j, rate = arguments
+        kinds = signature.args
+        matrices = [(kinds[0], x), (kinds[1], index), (kinds[4], b), (kinds[5], c)]
+        tile = _Tile(context, builder, matrices, vectors)
+        zero = ir.Constant(tile.vector, [0.0] * tile.lanes)
+        sums = [variable(builder, zero) for _ in range(vectors)]
+        tile.add_terms(sums, (first, end), (0, 1, 2), j)
+        negative = tile.spread(builder.fneg(rate))
+        for s, place in zip(sums, tile.pointers(3, i, j), strict=True):
+            moved = builder.call(tile.fma, [negative, builder.load(s), tile.load(place)])
+            tile.store(moved, place)
+        return context.get_dummy_value()
+
+    @instruction
+    def tile(
+        _typing: Any,
+        x: Any,
+        index: Any,
+        _first: Any,
+        _end: Any,
+        b: Any,
+        c: Any,
+        _i: Any,
+        _j: Any,
+        rate: Any,
+    ) -> Any:
+        integer = types.intp
+        return types.void(x, index, integer, integer, b, c, integer, integer, rate), build
+
+    return tile
+
+
+def transpose_tile() -> Callable[..., None]:
+    """A function (w, i, u, t): t_ui = w_iu for a square of one vector's length, from (i, u) on.
+
+    Rows r and r + h of the square exchange the columns whose numbers differ in the bit h: row r
+    keeps the columns without the bit and takes those of row r + h from h places before. Doing so
+    for every bit h transposes the square.
+    """
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        w, i, u, t = arguments
+        tile = _Tile(context, builder, [(signature.args[0], w), (signature.args[3], t)], 1)
+        lanes = range(tile.lanes)
+        mask_of = ir.VectorType(ir.IntType(32), tile.lanes)
+
+        def row(start: Any, r: int) -> Any:
+            return builder.add(start, ir.Constant(start.type, r))
+
+        rows = [tile.load(tile.pointers(0, row(i, r), u)[0]) for r in lanes]
+        h = tile.lanes // 2
+        while h:
+            upper = [lane + tile.lanes - h if lane & h else lane for lane in lanes]
+            lower = [lane + tile.lanes if lane & h else lane + h for lane in lanes]
+            for r in (r for r in lanes if not r & h):
+                pair = rows[r], rows[r + h]
+                rows[r] = builder.shuffle_vector(*pair, ir.Constant(mask_of, upper))
+                rows[r + h] = builder.shuffle_vector(*pair, ir.Constant(mask_of, lower))
+            h //= 2
+        for r in lanes:
+            tile.store(rows[r], tile.pointers(1, row(u, r), i)[0])
+        return context.get_dummy_value()
+
+    @instruction
+    def tile(_typing: Any, w: Any, _i: Any, _u: Any, t: Any) -> Any:
+        return types.void(w, types.intp, types.intp, t), build
 
     return tile

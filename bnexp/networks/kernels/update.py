@@ -1,0 +1,113 @@
+"""The update of one network: the optimizer on every parameter, and the running statistics."""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from bnexp.networks.kernels import optimizers
+from bnexp.networks.kernels.batch_norm import move_running
+from bnexp.networks.kernels.compiler import kernel
+from bnexp.networks.kernels.layout import (
+    BETA,
+    BIAS,
+    GAMMA,
+    INPUTS,
+    START,
+    WEIGHT,
+    WIDTH,
+    Examples,
+    Options,
+    Parameters,
+    Work,
+)
+from bnexp.networks.kernels.network import matrix, weights
+from bnexp.networks.kernels.sparse import descend_row, set_gradient_row
+
+Array = NDArray[Any]
+
+
+@kernel
+def finish_sparse_gradient(layers: Array, parameters: Parameters, work: Work, m: int) -> None:
+    """The whole gradient of sparse first weights, where an optimizer needs every row of it."""
+    d, gradient = (
+        matrix(work.delta, work.capacity, layers, 0, m),
+        weights(parameters.gradient, layers, 0),
+    )
+    for p in range(gradient.shape[0]):
+        set_gradient_row(work, p, d, gradient, p)
+
+
+@kernel
+def update_used_rows(
+    layers: Array, options: Options, parameters: Parameters, work: Work, m: int
+) -> None:
+    """Plain SGD on sparse first weights: w_p -= lr g_p, for the features that occur.
+
+    The other rows have no gradient, and plain SGD leaves them as they are. The gradient itself is
+    not kept.
+    """
+    d, w = matrix(work.delta, work.capacity, layers, 0, m), weights(parameters.vector, layers, 0)
+    start = 0
+    for p in range(w.shape[0]):
+        end = work.feature_ends[p]
+        if end > start:
+            descend_row(work, start, end, d, w, p, options.lr)
+        start = end
+
+
+@kernel
+def update_part(options: Options, parameters: Parameters, start: int, size: int, step: int) -> None:
+    """One optimizer step on the parameters start .. start + size."""
+    end = start + size
+    p, g = parameters.vector[start:end], parameters.gradient[start:end]
+    if options.adam:
+        first, second = parameters.first[start:end], parameters.second[start:end]
+        optimizers.adam(p, g, first, second, options, step)
+    else:
+        optimizers.sgd(p, g, parameters.first[start:end], options)
+
+
+@kernel
+def update(
+    layers: Array,
+    options: Options,
+    parameters: Parameters,
+    work: Work,
+    examples: Examples,
+    m: int,
+    step: int,
+) -> None:
+    """Update `step`, counted from 1, of the parameters that the network has."""
+    plain = not options.adam and options.momentum == 0 and options.weight_decay == 0
+    last = layers.shape[0] - 1
+    for n in range(last + 1):
+        width = layers[n, WIDTH]
+        if n == 0 and examples.sparse and plain:
+            update_used_rows(layers, options, parameters, work, m)
+        else:
+            if n == 0 and examples.sparse:
+                finish_sparse_gradient(layers, parameters, work, m)
+            update_part(options, parameters, layers[n, WEIGHT], layers[n, INPUTS] * width, step)
+        if n == last or options.bias:
+            update_part(options, parameters, layers[n, BIAS], width, step)
+        if n < last and options.gamma:
+            update_part(options, parameters, layers[n, GAMMA], width, step)
+        if n < last and options.beta:
+            update_part(options, parameters, layers[n, BETA], width, step)
+
+
+@kernel
+def update_running(
+    layers: Array, options: Options, parameters: Parameters, work: Work, m: int
+) -> None:
+    """Move the running statistics of all hidden layers towards those of the minibatch."""
+    total = layers[layers.shape[0] - 1, START]
+    move_running(
+        work.mean[:total],
+        work.var[:total],
+        m,
+        options.running_keep,
+        options.running_take,
+        parameters.running_mean[:total],
+        parameters.running_var[:total],
+    )
