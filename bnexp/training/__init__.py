@@ -1,7 +1,9 @@
 """One run from its first step to its last, and many runs side by side.
 
-`trainer` makes the steps of a run and records what is due at each; `run` begins, resumes, stops and
-finishes it; `worker` is the process that a run lives in; `scheduler` starts the workers, listens to
-them, and tries a killed one again. This room may import everything below it in the list of
+`plans` lists the runs that an experiment needs and knows which are done. `run` trains one of them,
+or a stack on a GPU, with the engine that `engines` makes, and `run_writer` writes its files.
+`worker` is a process that does one task after another; `scheduler` starts the workers, listens to
+them, and tries again what a killed one was at. `growth` says how an experiment may grow, and what
+a restart removes. This room may import everything below it in the list of
 `tests/test_architecture.py`. Begin reading in `run`.
 """

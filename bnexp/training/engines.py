@@ -40,7 +40,7 @@ def prepare(runs: Sequence[Settings], say: Callable[[str], None]) -> bool:
     """
     numba = numba_available()
     if not numba and any(each.train.engine == "auto" for each in runs):
-        say("Numba is not installed: torch trains on the CPU, which takes about twice as long")
+        say("Numba is not installed: torch trains on the CPU, about five times slower")
     on_gpu = False
     dtypes = set()
     for each in runs:

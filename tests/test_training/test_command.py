@@ -212,11 +212,12 @@ def test_ctrl_c_while_a_run_is_starting_shows_no_traceback(command):
     os.killpg(running.process.pid, signal.SIGINT)
     code, lines = running.end()
     assert code == 130
-    assert lines == [
-        "stopping after a checkpoint; once more to stop at once",
+    assert lines[-2:] == [
         "bnexp: stopped",
         "continue with: bnexp train --config small.yaml --out out",
     ]
+    # Where no task was under way yet, there is nothing to wait for.
+    assert lines[:-2] in ([], ["stopping after a checkpoint; once more to stop at once"])
 
 
 STOPPED_WHILE_DRAWING = """
