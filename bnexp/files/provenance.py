@@ -10,7 +10,7 @@ from typing import Any
 
 from bnexp import __version__
 
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "matplotlib")
+PACKAGES = ("torch", "torchvision", "numpy", "numba", "scipy", "scikit-learn", "matplotlib")
 
 
 def provenance() -> dict[str, Any]:
@@ -19,13 +19,21 @@ def provenance() -> dict[str, Any]:
         "versions": {
             "bnexp": __version__,
             "python": platform.python_version(),
-            **{name: metadata.version(name) for name in PACKAGES},
+            **{name: _version(name) for name in PACKAGES},
         },
         "git_commit": _git_commit(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "command": " ".join([_program(), *sys.argv[1:]]),
     }
+
+
+def _version(package: str) -> str | None:
+    """The version that is installed; `None` where it is not: Numba may be missing."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _program() -> str:

@@ -35,7 +35,7 @@ def whole(tmp_path_factory):
     """The config of an experiment, and all that it writes when nothing disturbs it."""
     folder = tmp_path_factory.mktemp("whole")
     config = folder / "stress.yaml"
-    config.write_text(stress.CONFIG.format(steps=20_000))
+    config.write_text(stress.CONFIG.format(steps=40_000))
     output, _ = (process := stress.start(config, folder / "out")).communicate()
     assert process.returncode == 0, output
     return config, stress.contents(folder / "out")
