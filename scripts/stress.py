@@ -101,10 +101,11 @@ def workers(out: Path) -> list[int]:
     for folder in run_folders(out):
         try:
             status = json.loads((folder / "status.json").read_text())
-            os.kill(status["pid"], 0)  # an error where it has ended: a kill leaves its status
+            # A kill leaves its status. A process that has ended has no command line, or no entry.
+            alive = Path(f"/proc/{status['pid']}/cmdline").read_bytes()
         except (OSError, ValueError):
             continue
-        if status["state"] == "running":
+        if alive and status["state"] == "running":
             found.append(int(status["pid"]))
     return found
 
