@@ -274,6 +274,9 @@ class _Scheduler:
             return
         if self.signals and code < 0:
             return
+        if code == 0:  # told to stop just before it could take the task
+            job.error = InterruptedRun(f"{name}: its process was told to stop")
+            return
         hint = "; perhaps out of memory: use fewer --jobs" if code == -signal.SIGKILL else ""
         job.error = RunError(f"{name}: its process ended with code {code}{hint}")
 
