@@ -16,7 +16,14 @@ from bnexp.errors import RunError, StorageError
 from bnexp.figures import fitting as present
 from bnexp.files import atomic
 from bnexp.files.locks import HOLDER, LOCK
-from bnexp.files.run_folder import GRADIENT_SHIFT, NORM_PARAMETERS, PREVIOUS, RUN_FILES, run_folder
+from bnexp.files.run_folder import (
+    GRADIENT_SHIFT,
+    NORM_PARAMETERS,
+    PREVIOUS,
+    RUN_FILES,
+    RUNNING_STATISTICS,
+    run_folder,
+)
 from bnexp.files.status import STATUS
 from bnexp.training import plans, scheduler
 
@@ -67,7 +74,7 @@ def test_train_prints_the_table_on_stdout_and_talks_on_stderr(trained):
     assert all(re.fullmatch(told, line) for line in progress)
     wanted = {"config.yaml", "summary.json", "figures/fig1.png"}
     for variant in ("baseline", "batchnorm"):
-        missing = {GRADIENT_SHIFT, PREVIOUS} | (
+        missing = {GRADIENT_SHIFT, RUNNING_STATISTICS, PREVIOUS} | (
             {NORM_PARAMETERS} if variant == "baseline" else set()
         )
         for seed in (0, 1, 2):

@@ -75,3 +75,27 @@ class GradientShift:
     distance: NDArray[np.float64]
     relative_distance: NDArray[np.float64]
     cosine: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RunningStatistics:
+    """Batch norm's running statistics against those of the training set, each (rows, seeds).
+
+    Attributes:
+        steps: (rows,).
+        seeds: the second axis.
+        mean_gap: root mean square over units of (running mean - E[x]) / sqrt(Var[x]), where E and
+            Var are over 100 minibatches of the training set with frozen weights.
+        variance_gap: root mean square over units of (running variance - Var[x]) / Var[x].
+        running_accuracy: on the test set, by the running statistics.
+        population_accuracy: by E[x] and Var[x].
+        minibatch_accuracy: by the statistics of each minibatch of the test set, as in training.
+    """
+
+    steps: NDArray[np.int64]
+    seeds: tuple[int, ...]
+    mean_gap: NDArray[np.float64]
+    variance_gap: NDArray[np.float64]
+    running_accuracy: NDArray[np.float64]
+    population_accuracy: NDArray[np.float64]
+    minibatch_accuracy: NDArray[np.float64]

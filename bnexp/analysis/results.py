@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bnexp.analysis.records import GradientShift, Metrics, PercentileLog
+from bnexp.analysis.records import GradientShift, Metrics, PercentileLog, RunningStatistics
 from bnexp.analysis.stacking import StackedRows
 from bnexp.config import Value, flatten
 from bnexp.errors import BnexpError, DamagedError, StorageError
@@ -27,7 +27,9 @@ from bnexp.files.run_folder import (
     MINIBATCH,
     NORM_PARAMETERS,
     PROBE,
+    RUNNING_STATISTICS,
     SHIFT_COLUMNS,
+    STATISTICS_COLUMNS,
     Axes,
     LogAxes,
     read_axes,
@@ -129,12 +131,16 @@ class VariantResults:
     @cached_property
     def metrics(self) -> Metrics:
         """The metrics."""
-        tables = [run.table(METRICS, METRICS_COLUMNS) for run in self.runs]
-        rows = min(map(len, tables))
-        stacked = np.stack([table[:rows] for table in tables], axis=1)
-        return Metrics(
-            stacked[:, 0, 0].astype(np.int64), self.seeds, *np.moveaxis(stacked, 2, 0)[1:]
-        )
+        steps, columns = self._columns(METRICS, METRICS_COLUMNS)
+        return Metrics(steps, self.seeds, *columns)
+
+    @cached_property
+    def running_statistics(self) -> RunningStatistics | None:
+        """The running statistics against the population's; None where they are not compared."""
+        if not self.runs[0].axes.running_statistics:
+            return None
+        steps, columns = self._columns(RUNNING_STATISTICS, STATISTICS_COLUMNS)
+        return RunningStatistics(steps, self.seeds, *columns)
 
     @cached_property
     def gradient_shift(self) -> GradientShift | None:
@@ -149,6 +155,15 @@ class VariantResults:
         steps = values[:, 0, 0, 0] if rows else np.empty(0)
         measured = (values[..., column] for column in (2, 3, 4))
         return GradientShift(steps.astype(np.int64), self.seeds, layers, *measured)
+
+    def _columns(
+        self, name: str, columns: Sequence[str]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The steps (rows,) of a table, and its other columns (columns, rows, seeds)."""
+        tables = [run.table(name, columns) for run in self.runs]
+        rows = min(map(len, tables))
+        stacked = np.stack([table[:rows] for table in tables], axis=1)
+        return stacked[:, 0, 0].astype(np.int64), np.moveaxis(stacked, 2, 0)[1:]
 
     def _log(self, name: str, axes: Sequence[LogAxes | None]) -> PercentileLog | None:
         first = axes[0]

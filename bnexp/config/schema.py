@@ -167,6 +167,10 @@ class RecordConfig:
     # How many steps lie between two measurements of the gradients' internal covariate shift, as
     # Santurkar et al. (2018) define it. null: it is not measured.
     ics_every: Count | None = None
+    # How many steps lie between two comparisons of batch norm's running statistics with those of
+    # the training set, estimated over 100 minibatches with frozen weights (Ioffe & Szegedy,
+    # Algorithm 2), and of the test accuracy with either. null: they are not compared.
+    statistics_every: Count | None = None
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,10 @@ from bnexp.files.status import STATUS, frozen
 MINIBATCH, PROBE = "batch_percentiles.npy", "probe_percentiles.npy"
 NORM_PARAMETERS = "norm_parameters.npy"
 METRICS, GRADIENT_SHIFT = "metrics.csv", "gradient_shift.csv"
+RUNNING_STATISTICS = "running_statistics.csv"
 PERCENTILES = "percentiles.json"
 CHECKPOINT, PREVIOUS, MODEL = "checkpoint.pt", "checkpoint.previous.pt", "model.pt"
-LOGS = (MINIBATCH, PROBE, NORM_PARAMETERS, METRICS, GRADIENT_SHIFT)
+LOGS = (MINIBATCH, PROBE, NORM_PARAMETERS, METRICS, GRADIENT_SHIFT, RUNNING_STATISTICS)
 RUN_FILES = (*LOGS, PERCENTILES, STATUS, CHECKPOINT, PREVIOUS, MODEL)
 
 METRICS_COLUMNS = (
@@ -35,6 +36,14 @@ METRICS_COLUMNS = (
     "bias_gradient_norm",
 )
 SHIFT_COLUMNS = ("step", "layer", "distance", "relative_distance", "cosine")
+STATISTICS_COLUMNS = (
+    "step",
+    "mean_gap",
+    "variance_gap",
+    "running_accuracy",
+    "population_accuracy",
+    "minibatch_accuracy",
+)
 
 
 @dataclass(frozen=True)
@@ -108,12 +117,14 @@ class Axes:
         probe: of `probe_percentiles.npy`; `norm_parameters.npy` has its rows and units.
         norm_parameters: whether gamma and beta are recorded.
         gradient_shift: whether `gradient_shift.csv` is written.
+        running_statistics: whether `running_statistics.csv` is written.
     """
 
     minibatch: LogAxes | None
     probe: LogAxes | None
     norm_parameters: bool = False
     gradient_shift: bool = False
+    running_statistics: bool = False
 
 
 TRAINING_MODE = "training: batch normalization uses the statistics of these examples"
@@ -141,8 +152,14 @@ def axes_of(settings: Settings) -> Axes:
         size = probe_examples(settings)
         population = f"the first {size:,} examples of the test set"
         probe = axes(record.probe_every, range(1, len(hidden) + 1), size, population)
-    normalized = probe is not None and settings.model.norm != "none"
-    return Axes(minibatch, probe, normalized, record.ics_every is not None)
+    normalized = settings.model.norm != "none"
+    return Axes(
+        minibatch,
+        probe,
+        norm_parameters=normalized and probe is not None,
+        gradient_shift=record.ics_every is not None,
+        running_statistics=normalized and record.statistics_every is not None,
+    )
 
 
 def write_axes(folder: Path, axes: Axes) -> None:
@@ -181,7 +198,8 @@ class RunLogs:
     """
 
     def __init__(self, folder: Path, axes: Axes) -> None:
-        self.minibatch = self.probe = self.norm_parameters = self.gradient_shift = None
+        self.minibatch = self.probe = self.norm_parameters = None
+        self.gradient_shift = self.running_statistics = None
         if axes.minibatch is not None:
             self.minibatch = AppendedArray(folder / MINIBATCH, axes.minibatch.row_shape)
         if axes.probe is not None:
@@ -192,6 +210,9 @@ class RunLogs:
         self.metrics = AppendedFile(folder / METRICS, csv_header(METRICS_COLUMNS))
         if axes.gradient_shift:
             self.gradient_shift = AppendedFile(folder / GRADIENT_SHIFT, csv_header(SHIFT_COLUMNS))
+        if axes.running_statistics:
+            header = csv_header(STATISTICS_COLUMNS)
+            self.running_statistics = AppendedFile(folder / RUNNING_STATISTICS, header)
 
     def __iter__(self) -> Iterator[AppendedFile]:
         logs: tuple[AppendedFile | None, ...] = (
@@ -200,6 +221,7 @@ class RunLogs:
             self.norm_parameters,
             self.metrics,
             self.gradient_shift,
+            self.running_statistics,
         )
         return (log for log in logs if log is not None)
 

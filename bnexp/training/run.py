@@ -19,7 +19,8 @@ from bnexp.data import datasets
 from bnexp.errors import BnexpError, ConfigError, RunError
 from bnexp.files.locks import locked, storage_errors
 from bnexp.files.run_folder import RunPlan
-from bnexp.networks.engine import Engine, Rows
+from bnexp.networks.engine import Engine, Rows, is_due, next_due
+from bnexp.networks.running_statistics import RunningStatistics
 from bnexp.training.engines import make_engine
 from bnexp.training.plans import is_done
 from bnexp.training.run_writer import RunWriter
@@ -111,7 +112,11 @@ def _train_group(group: Sequence[tuple[RunWriter, State | None]], reporter: Repo
             writer.begin(state, engine)
             if state is not None:
                 reporter.say(f"{writer.plan.name}: continuing at step {engine.step}")
-        return _loop(engine, writers, reporter)
+        statistics = None
+        if writers[0].axes.running_statistics:
+            seeds = [writer.plan.seed for writer in writers]
+            statistics = RunningStatistics(settings, dataset, seeds)
+        return _loop(engine, writers, statistics, reporter)
     except Exception as error:
         for writer in writers:
             writer.fail(error)
@@ -175,6 +180,12 @@ class _Stack:
             else:  # a loss may stay finite where dead units hide a weight that is not
                 self._fail(index, f"a parameter is not finite at step {engine.step}")
 
+    def compare_statistics(self, statistics: RunningStatistics, engine: Engine) -> None:
+        """Append what the running statistics of each network are at this step."""
+        rows = statistics.measure(engine.step, engine.state_dicts())
+        for index, writer in self.alive.items():
+            writer.append_running_statistics(rows[index])
+
     def finish(self, engine: Engine) -> None:
         """Write the final networks.
 
@@ -188,12 +199,25 @@ class _Stack:
             raise self.failed[0]
 
 
-def _loop(engine: Engine, writers: Sequence[RunWriter], reporter: Reporter) -> Outcome:
-    train, stack, block = writers[0].plan.settings.train, _Stack(writers), 1
+def _loop(
+    engine: Engine,
+    writers: Sequence[RunWriter],
+    statistics: RunningStatistics | None,
+    reporter: Reporter,
+) -> Outcome:
+    settings, stack, block = writers[0].plan.settings, _Stack(writers), 1
+    train, compared_every = settings.train, settings.record.statistics_every
     while engine.step < train.steps:
-        to_checkpoint = train.checkpoint_every - engine.step % train.checkpoint_every
+        if statistics is not None and is_due(engine.step, compared_every):
+            stack.compare_statistics(statistics, engine)
+        ends = (
+            engine.step + block,
+            next_due(engine.step, train.checkpoint_every),
+            next_due(engine.step, compared_every),
+            train.steps,
+        )
         began = time.monotonic()
-        stack.append(engine.advance(min(block, to_checkpoint, train.steps - engine.step)))
+        stack.append(engine.advance(int(min(ends)) - engine.step))
         block = _next_block(block, time.monotonic() - began)
         stopping = reporter.stop()
         if stopping or _checkpoint_due(engine.step, train):
@@ -205,6 +229,8 @@ def _loop(engine: Engine, writers: Sequence[RunWriter], reporter: Reporter) -> O
             for writer in stack.alive.values():
                 writer.interrupt()
             return "interrupted"
+    if statistics is not None:
+        stack.compare_statistics(statistics, engine)
     stack.finish(engine)
     for writer in stack.alive.values():
         _tell(writer, engine, reporter)

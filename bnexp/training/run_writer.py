@@ -32,6 +32,7 @@ from bnexp.files.run_folder import (
 )
 from bnexp.files.status import STATUS, State, Status, write_status
 from bnexp.networks.engine import Engine, Rows
+from bnexp.networks.running_statistics import RunningStatisticsRow
 
 HEARTBEAT_SECONDS = 1.0
 
@@ -141,6 +142,11 @@ class RunWriter:
         for shift in rows.gradient_shift:
             if logs.gradient_shift is not None:
                 logs.gradient_shift.append(csv_row(shift))
+
+    def append_running_statistics(self, row: RunningStatisticsRow | None) -> None:
+        """Append a comparison of the running statistics; `None` where there is nothing to say."""
+        if self.logs.running_statistics is not None and row is not None:
+            self.logs.running_statistics.append(csv_row(row))
 
     def commit(self, engine: Engine, state: Mapping[str, NDArray[Any]]) -> None:
         """Save a checkpoint: logs first, then the checkpoint that counts on them, then the status.

@@ -11,13 +11,13 @@ from torch import nn
 
 from bnexp.analysis.measures import interval
 from bnexp.config import ModelConfig
+from bnexp.networks.running_statistics import accuracy
 from bnexp.verify.check import Finding, check, found, largest, over_seeds
 from bnexp.verify.networks import (
     NORMED,
     SGD,
     Activation,
     Build,
-    accuracy,
     cross_entropy,
     digits,
     initial_network,

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from bnexp.data.datasets import Dataset
+from bnexp.networks.running_statistics import accuracy, population_statistics
 from bnexp.verify.bias import SINGLE
 from bnexp.verify.check import Check, Finding, check, found, largest
 from bnexp.verify.implementations import (
@@ -20,7 +21,6 @@ from bnexp.verify.implementations import (
 from bnexp.verify.networks import (
     NORMED,
     Build,
-    accuracy,
     digits,
     initial_network,
     minibatches,
@@ -56,36 +56,17 @@ def moving_averages(norm: BatchNorm) -> Finding:
     return found(error <= 1e-12, f"to {error:.0e} of the value, after {n} batches")
 
 
-@torch.no_grad()
 def reestimated(network: nn.Sequential, dataset: Dataset, size: int, seed: int) -> nn.Sequential:
     """The network with the statistics of Algorithm 2 in place of the running ones.
 
-    Step 10 of Algorithm 2 averages over minibatches of the training set, with frozen parameters:
-    E[x] = E[mu_B] and Var[x] = m / (m - 1) E[var_B]. The minibatches are those of one epoch. The
-    moments are taken of the inputs of each norm, so that a norm that keeps its own statistics
-    wrongly has no part in them.
+    The minibatches are those of the first epoch of the seed.
     """
-    probe, result = copy.deepcopy(network).double().train(), copy.deepcopy(network)
-    sums: list[torch.Tensor] = []
-
-    def watch(norm: nn.BatchNorm1d) -> None:
-        total = torch.zeros(2, norm.num_features, dtype=torch.float64)
-        sums.append(total)
-
-        def add(_: nn.Module, args: tuple[torch.Tensor]) -> None:
-            total.add_(torch.stack([args[0].mean(0), args[0].var(0, correction=1)]))
-
-        norm.register_forward_pre_hook(add)
-
-    for module in probe:
-        if isinstance(module, nn.BatchNorm1d):
-            watch(module)
-    count = len(dataset.train_x) // size
-    for x, _ in itertools.islice(minibatches(dataset, size, seed, torch.float64), count):
-        probe(x)
-    for norm, total in zip(norms(result), sums, strict=True):
-        norm.mean.copy_(total[0] / count)
-        norm.var.copy_(total[1] / count)
+    result, count = copy.deepcopy(network), len(dataset.train_x) // size
+    chosen = itertools.islice(minibatches(dataset, size, seed, torch.float64), count)
+    found = population_statistics(copy.deepcopy(network).double(), (x for x, _ in chosen))
+    for norm, (mean, var) in zip(norms(result), found, strict=True):
+        norm.mean.copy_(mean)
+        norm.var.copy_(var)
     return result
 
 

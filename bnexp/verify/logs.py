@@ -9,8 +9,9 @@ from torch import nn
 from bnexp.analysis.records import PercentileLog
 from bnexp.analysis.results import VariantResults
 from bnexp.data.datasets import Dataset
+from bnexp.networks.running_statistics import accuracy
 from bnexp.verify.check import Finding, check, found, largest, not_tested
-from bnexp.verify.networks import accuracy, minibatches, preactivations
+from bnexp.verify.networks import minibatches, preactivations
 
 
 def off(

@@ -137,23 +137,3 @@ def train(build: Build, model: ModelConfig, config: TrainConfig = SGD, seed: int
         optimizer.step()
         losses.append(loss.detach())
     return Training(network, torch.stack(losses))
-
-
-def accuracy(
-    network: nn.Sequential, x: torch.Tensor, labels: torch.Tensor, size: int | None = None
-) -> float:
-    """The share of examples that are classified correctly.
-
-    Args:
-        network: left as it is.
-        x: (n, features).
-        labels: (n,).
-        size: normalize minibatches of so many examples by their own statistics, as in training;
-            `None`: by the running statistics.
-    """
-    tested = copy.deepcopy(network).train(size is not None)
-    with torch.no_grad():
-        # Minibatches of equal sizes, since BN would normalize a small last one by too few examples.
-        parts = x.tensor_split(max(1, len(x) // (size or 4096)))
-        chosen = torch.cat([tested(part).argmax(1) for part in parts])
-    return float((chosen == labels).double().mean())

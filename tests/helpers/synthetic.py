@@ -32,7 +32,14 @@ def settings(norm="none", *, steps=50_000, data="mnist", hidden=(100, 100, 100),
 class MadeUp(VariantResults):
     """Results whose logs are given, with nothing on the disk."""
 
-    GIVEN = ("metrics", "probe", "minibatch", "gradient_shift", "norm_parameters")
+    GIVEN = (
+        "metrics",
+        "probe",
+        "minibatch",
+        "gradient_shift",
+        "norm_parameters",
+        "running_statistics",
+    )
     ABOUT = ("state", "step", "parameters", "seconds_per_step")
     state = step = parameters = seconds_per_step = None
 
@@ -80,6 +87,7 @@ def run(variant, accuracy, probe, batch=None):
         minibatch=batch,
         gradient_shift=None,
         norm_parameters=None,
+        running_statistics=None,
     )
 
 

@@ -177,7 +177,9 @@ def test_a_run_is_not_continued_with_fewer_steps_than_it_made(small_plan):
 )
 def test_a_folder_in_a_files_place_is_told_by_its_name(small_plan, name):
     """In two lines; without it the run ends as it should."""
-    plan = small_plan(**{**SMALL, "record": {**SMALL["record"], "ics_every": 5}})
+    plan = small_plan(
+        **{**SMALL, "record": {**SMALL["record"], "ics_every": 5, "statistics_every": 5}}
+    )
     (plan.folder / name).mkdir(parents=True)
     (plan.folder / LOCK).touch()  # bnexp's mark: the folder is its own
     with pytest.raises(StorageError, match=re.escape(name)) as caught:

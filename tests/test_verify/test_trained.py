@@ -12,10 +12,10 @@ from torch import nn
 from bnexp.analysis.records import Metrics, PercentileLog
 from bnexp.config import ModelConfig, Settings, TrainConfig, flatten
 from bnexp.errors import DamagedError
+from bnexp.networks.running_statistics import accuracy
 from bnexp.verify import trained
 from bnexp.verify.check import Verdict
 from bnexp.verify.networks import (
-    accuracy,
     digits,
     initial_network,
     minibatches,

@@ -1,0 +1,163 @@
+"""Running statistics against those of the training set, while a network is trained.
+
+In evaluation mode batch norm uses moving averages of the mean and the variance that minibatches had
+during training. By then the weights have moved on, so the averages lag behind. Algorithm 2 of
+Ioffe & Szegedy (2015) instead freezes the weights and averages over minibatches B of m training
+examples (step 10):
+
+    E[x] = E[mu_B],    Var[x] = m / (m - 1) * E[var_B].
+
+These are the population statistics. How far the moving averages are from them, and what that costs
+in accuracy, is measured here.
+"""
+
+import copy
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bnexp.config import Settings
+from bnexp.networks.engine import DatasetArrays, Minibatches, State
+from bnexp.networks.mlp import mlp
+
+MINIBATCHES = 100  # over which the population statistics are estimated
+ROWS_AT_ONCE = 4096  # of the test set, in evaluation mode
+
+
+class RunningStatisticsRow(NamedTuple):
+    """The running statistics of one network at one step; gaps are over all normalized units."""
+
+    step: int
+    mean_gap: float  # root mean square of (running mean - E[x]) / sqrt(Var[x])
+    variance_gap: float  # root mean square of (running variance - Var[x]) / Var[x]
+    running_accuracy: float  # on the test set, by the running statistics
+    population_accuracy: float  # by the population statistics
+    minibatch_accuracy: float  # by those of each minibatch of the test set, as in training
+
+
+@torch.no_grad()
+def population_statistics(
+    network: nn.Sequential, minibatches: Iterable[Tensor]
+) -> list[tuple[Tensor, Tensor]]:
+    """E[x] and Var[x] (units,) of the input of each batch norm, in float64, weights frozen.
+
+    The moments are taken of what enters a norm, so that a norm that keeps its own statistics
+    wrongly has no part in them.
+
+    Args:
+        network: left as it is.
+        minibatches: each (m, features), in the network's dtype.
+    """
+    watched, sums = copy.deepcopy(network).train(), list[Tensor]()
+
+    def watch(norm: nn.BatchNorm1d) -> None:
+        total = torch.zeros(2, norm.num_features, dtype=torch.float64)
+        sums.append(total)
+
+        def add(_: nn.Module, inputs: tuple[Tensor]) -> None:
+            x = inputs[0].double()
+            total.add_(torch.stack([x.mean(0), x.var(0, correction=1)]))
+
+        norm.register_forward_pre_hook(add)
+
+    for module in watched:
+        if isinstance(module, nn.BatchNorm1d):
+            watch(module)
+    count = 0
+    for x in minibatches:
+        watched(x)
+        count += 1
+    return [(total[0] / count, total[1] / count) for total in sums]
+
+
+@torch.no_grad()
+def accuracy(network: nn.Sequential, x: Tensor, labels: Tensor, size: int | None = None) -> float:
+    """The share of examples that are classified correctly.
+
+    Args:
+        network: left as it is.
+        x: (n, features).
+        labels: (n,).
+        size: normalize minibatches of so many examples by their own statistics, as in training;
+            `None`: by the running statistics.
+    """
+    tested = copy.deepcopy(network).train(size is not None)
+    # Minibatches of equal sizes, since BN would normalize a small last one by too few examples.
+    parts = x.tensor_split(max(1, len(x) // (size or ROWS_AT_ONCE)))
+    chosen = torch.cat([tested(part).argmax(1) for part in parts])
+    return float((chosen == labels).double().mean())
+
+
+class RunningStatistics:
+    """Measures networks of one setting with one data set.
+
+    Args:
+        settings: of the runs.
+        dataset: its training set gives the population statistics, its test set the accuracies.
+        seeds: of the runs. The population statistics are over the first minibatches of each seed's
+            first epoch.
+    """
+
+    def __init__(self, settings: Settings, dataset: DatasetArrays, seeds: Sequence[int]) -> None:
+        train, self._settings = settings.train, settings
+        self._sizes = dataset.train_x.shape[1], dataset.classes
+        self._dtype = getattr(torch, train.dtype)
+        self._train_x = torch.as_tensor(dataset.train_x)
+        self._test = (
+            torch.as_tensor(dataset.test_x).to(self._dtype),
+            torch.as_tensor(dataset.test_y),
+        )
+        count = len(dataset.train_x)
+        self._chosen = [
+            Minibatches(count, train.batch_size, seed).block(0, MINIBATCHES) for seed in seeds
+        ]
+
+    def measure(self, step: int, states: Sequence[State]) -> list[RunningStatisticsRow | None]:
+        """A row for each run; `None` where a parameter is not finite.
+
+        Args:
+            step: how many updates have been made.
+            states: the state_dict of each run's network.
+        """
+        return [self._row(step, *each) for each in zip(states, self._chosen, strict=True)]
+
+    def _row(
+        self, step: int, state: State, chosen: NDArray[np.int64]
+    ) -> RunningStatisticsRow | None:
+        if not all(np.isfinite(array).all() for array in state.values()):
+            return None
+        network = mlp(self._settings.model, *self._sizes).to(self._dtype)
+        network.load_state_dict({key: torch.as_tensor(array) for key, array in state.items()})
+        minibatches = (self._train_x[torch.as_tensor(rows)].to(self._dtype) for rows in chosen)
+        population, corrected = population_statistics(network, minibatches), copy.deepcopy(network)
+        mean_gaps, variance_gaps = [], []
+        for norm, (mean, variance) in zip(_batch_norms(corrected), population, strict=True):
+            running_mean, running_var = norm.running_mean, norm.running_var
+            if running_mean is None or running_var is None:
+                raise TypeError(f"{norm} keeps no running statistics")
+            # A unit that is constant over the training set has no scale to measure a gap in.
+            scale = variance.clamp_min(torch.finfo(self._dtype).tiny)
+            mean_gaps.append((running_mean - mean) / scale.sqrt())
+            variance_gaps.append((running_var - variance) / scale)
+            running_mean.copy_(mean)
+            running_var.copy_(variance)
+        return RunningStatisticsRow(
+            step,
+            _root_mean_square(mean_gaps),
+            _root_mean_square(variance_gaps),
+            accuracy(network, *self._test),
+            accuracy(corrected, *self._test),
+            accuracy(network, *self._test, self._settings.train.batch_size),
+        )
+
+
+def _root_mean_square(gaps: Sequence[Tensor]) -> float:
+    return float(torch.cat([*gaps]).square().mean().sqrt())
+
+
+def _batch_norms(network: nn.Sequential) -> list[nn.BatchNorm1d]:
+    return [module for module in network if isinstance(module, nn.BatchNorm1d)]
