@@ -377,10 +377,14 @@ def _draw_heatmap(compared: "Comparison", measure: str, folder: Path) -> None:
         say(picture.caption)
 
 
-@app.command()
+@app.command(epilog="Example: bnexp verify --explain 3")
 def verify(
     experiment: Annotated[Path | None, typer.Argument(metavar="[EXPERIMENT]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    explain: Annotated[
+        int | None,
+        typer.Option(help="Print the derivation of one check, and its numbers.", metavar="N"),
+    ] = None,
 ) -> None:
     """Check what is said of batch normalization.
 
@@ -396,6 +400,11 @@ def verify(
     from bnexp.verify import suite
     from bnexp.verify.check import Verdict, closing_line
 
+    if explain is not None:
+        from bnexp.verify import explanations
+
+        print(explanations.explain(explain))
+        return
     checks = (
         suite.experiment_checks(results.read_experiment(experiment))
         if experiment
