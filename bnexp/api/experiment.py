@@ -113,13 +113,13 @@ class Experiment:
             self._check(name)
         selected = Experiment.__new__(Experiment)
         selected.path, selected.problems = self.path, self.problems
-        selected._numbers = replace(  # noqa: SLF001  (of the same class)
+        selected._numbers = replace(
             self._numbers,
             variants={name: self._numbers.variants[name] for name in variants},
             pairs=(),
         )
         results = self.results
-        selected._results = replace(  # noqa: SLF001
+        selected._results = replace(
             results,
             variants={name: results.variants[name] for name in variants},
             settings={name: results.settings[name] for name in variants},
@@ -195,8 +195,8 @@ class Experiment:
             ConfigError: there is no such source, layer, unit or seed.
             StorageError: there is nothing to draw.
         """
-        from bnexp.figures import figure1  # noqa: PLC0415  (matplotlib takes 0.6 s to load)
-        from bnexp.figures.panels import Selection  # noqa: PLC0415
+        from bnexp.figures import figure1
+        from bnexp.figures.panels import Selection
 
         selection = Selection(source, layer, unit, seed)
         return figure1.draw(self.results, selection, width).figure
@@ -209,8 +209,8 @@ class Experiment:
             StorageError: the run is not finished, or its files are not here.
             DamagedError: its model.pt is damaged.
         """
-        from bnexp.files.checkpoint import load_tensors  # noqa: PLC0415  (torch takes 2 s)
-        from bnexp.networks.mlp import mlp  # noqa: PLC0415
+        from bnexp.files.checkpoint import load_tensors
+        from bnexp.networks.mlp import mlp
 
         run = self._run(variant, seed)
         if run.status.state != "done":

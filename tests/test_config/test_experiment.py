@@ -105,7 +105,7 @@ EXAMPLES = settings(max_examples=2000, derandomize=True, deadline=None)
 
 
 def test_all_mistakes_of_file_and_overrides_are_told_at_once():
-    """One error holds every mistake of file and command line, in the order of the file's keys."""
+    """One error holds every mistake, in the order of the file's keys, and then of the overrides."""
     text = """\
 name: a b
 seeds: [0, -1, 0.5]
@@ -128,7 +128,6 @@ variants:
         ),
         "x.yaml:6:13: train.lr: expected a finite number, got .nan",
         "x.yaml:6:30: train.steps: duplicate key; first given at x.yaml:6:19",
-        "override 1 'train.stesp=5': train.stesp: unknown key; did you mean 'steps'?",
         (
             "x.yaml:8:23: variants.one.model.norm: expected one of none, batch, got btch;"
             " did you mean 'batch'?"
@@ -136,6 +135,7 @@ variants:
         "x.yaml:8:30: variants.one.zzz: unknown key; expected one of data, model, train, record",
         "x.yaml:9:3: variants.no: expected text, got no; put it in quotes",
         "x.yaml:9:7: variants.no: expected a map (key: value), got a list",
+        "override 1 'train.stesp=5': train.stesp: unknown key; did you mean 'steps'?",
         "override 2 'record.every=0': record.every: must be 1 to 1000000000, got 0",
     ]
 
