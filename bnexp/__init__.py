@@ -1,3 +1,26 @@
-"""bnexp: see what batch normalization does, unit by unit and step by step."""
+"""bnexp: see what batch normalization does, unit by unit and step by step.
+
+The names of the Python API are loaded when they are first used, so that `import bnexp` takes a
+moment and loads neither torch nor matplotlib.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bnexp.recording.record import record
 
 __version__ = "0.2.0"
+__all__ = ["__version__", "record"]
+
+_HOMES = {"record": "bnexp.recording.record"}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever the API holds)
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bnexp' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
