@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,7 +23,7 @@ from bnexp.errors import BnexpError, ConfigError, InterruptedRun, StorageError
 from bnexp.terminal import Progress, say
 
 if TYPE_CHECKING:
-    from bnexp.analysis.results import ExperimentResults
+    from bnexp.analysis.comparison import Comparison
 
 app = typer.Typer(
     help="See what batch normalization does: train networks with and without it, record how the "
@@ -179,7 +179,7 @@ def train(
     with Progress() as progress:
         errors = scheduler.train_experiment(experiment, folder, jobs, progress)
     try:
-        _present(folder)
+        _show(folder)
     except BrokenPipeError:
         if not errors:
             raise
@@ -190,27 +190,35 @@ def train(
         raise SystemExit(errors[0].exit_code)
 
 
-def _present(folder: Path) -> None:
-    """Print the summary, the figures' paths and the next command, for whatever runs there are."""
-    from bnexp.analysis import results, tables
+def _show(folder: Path) -> None:
+    """Write the summary and the figures, and print them with the next command."""
+    from bnexp.analysis import measuring, results, summary, tables
     from bnexp.figures import fitting
+    from bnexp.files import locks
 
     experiment = results.read_experiment(folder)
-    with _told(experiment):
+    with _told(*experiment.problems.values()):
         if not any(len(variant.metrics.steps) for variant in experiment.variants.values()):
             return
-        summary, figures = fitting.present(experiment)
-        print(tables.render(summary))
+        numbers = measuring.measure(experiment)
+        with locks.storage_errors(folder):
+            summary.write_summary(folder, numbers)
+            figures = fitting.save_figures(experiment, numbers)
+        print(tables.summary(numbers, _width()))
         for path in figures:
             print(f"figure: {path}")
         several = len(experiment.variants) > 1
         say(f"next: bnexp {'compare' if several else 'plot'} {folder}")
 
 
+def _width() -> int | None:
+    """The characters of a line on a terminal; None where the output goes into a file or a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
 @contextmanager
-def _told(*experiments: "ExperimentResults") -> Iterator[None]:
-    """Say which variants cannot be read and why; show the others; then exit with 4."""
-    problems = [text for each in experiments for text in each.problems.values()]
+def _told(*problems: str) -> Iterator[None]:
+    """Say what cannot be read and why; show the rest; then exit with 4."""
     for text in problems:
         say(f"bnexp: {text}")
     yield
@@ -240,24 +248,59 @@ def plot(
             metavar="N|typical|all",
         ),
     ] = "typical",
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Whose network.  [default: all; of a given unit, the first]", metavar="N"
+        ),
+    ] = None,
     formats: Annotated[
         str, typer.Option("--format", help="png, pdf or svg; several with commas.")
     ] = "png",
+    width: Annotated[
+        float,
+        typer.Option(
+            min=2,
+            max=20,
+            help="Inches: 6.75 is a journal's page, 3.25 one of its columns.",
+            metavar="INCHES",
+        ),
+    ] = 6.75,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the figure goes, without suffix.  [default: figures/ in the experiment]",
+            metavar="PATH",
+        ),
+    ] = None,
+    caption: Annotated[
+        bool, typer.Option("--caption", help="Put the caption into the picture too.")
+    ] = False,
 ) -> None:
     """Draw an experiment as Figure 1 of the paper.
 
     The figure shows test accuracy, and the percentiles of a unit or of all units in each variant.
+    Its caption is printed, and stored in the file's metadata.
     """
     from bnexp.analysis import results
-    from bnexp.figures import figure1
+    from bnexp.figures import drawing, figure1, fitting, panels
     from bnexp.files import experiment_folder, locks
 
     found = results.read_experiment(experiment)
-    with _told(found), locks.storage_errors(experiment):
-        figure = figure1.draw(found, source=source, layer=layer, unit=unit)
-        path = experiment / experiment_folder.FIGURES / figure1.file_name(source, layer, unit)
-        for written in figure1.save(figure, path, formats.split(",")):
-            print(written)
+    with _told(*found.problems.values()), locks.storage_errors(experiment):
+        selection = panels.Selection(source, layer, unit, seed)
+        picture = figure1.draw(found, selection, width)
+        default = experiment / experiment_folder.FIGURES / figure1.file_name(selection)
+        written = drawing.save(
+            picture,
+            out or default,
+            formats.split(","),
+            source=fitting.source_of(found),
+            burn_caption=caption,
+        )
+        for path in written:
+            print(path)
+        say(picture.caption)
 
 
 @app.command(epilog="Example: bnexp compare results/gamma --baseline model.gamma=false")
@@ -272,11 +315,20 @@ def compare(
             metavar="VARIANT|KEY=VALUE",
         ),
     ] = None,
+    margin: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Differences of test accuracy within it count as none.", metavar="M"
+        ),
+    ] = 0.001,
     as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print a line for each variant and measure.")
     ] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    show_all: Annotated[
+        bool, typer.Option("--all", help="Print every column, however narrow the terminal is.")
+    ] = False,
     heatmap: Annotated[
         str | None,
         typer.Option(
@@ -288,34 +340,41 @@ def compare(
 ) -> None:
     """Compare variants, paired by seed.
 
-    Each measure is given with its 95 % interval, and so is its difference from the baseline.
+    Each measure is given with its 95 % interval, and so is its difference from the baseline. An
+    experiment whose runs are gone is compared by its summary.json.
     """
-    from bnexp.analysis import results, summary, tables
+    from bnexp.analysis import comparison, summary, tables
 
-    forms = {"json": as_json, "csv": as_csv, "markdown": as_markdown, "heatmap": heatmap}
-    chosen = [name for name, wanted in forms.items() if wanted] or ["text"]
-    if len(chosen) > 1:
+    forms: dict[tables.Form, bool] = {"json": as_json, "csv": as_csv, "markdown": as_markdown}
+    chosen = [form for form, wanted in forms.items() if wanted]
+    if len(chosen) + (heatmap is not None) > 1:
         raise ConfigError("--json, --csv, --markdown, --heatmap: give one of them")
-    found = [results.read_experiment(path) for path in experiments]
-    with _told(*found):
-        comparison = summary.compare(found, baseline)
-        if heatmap:
-            _draw_heatmap(comparison, heatmap, experiments[0])
+    found, problems = [], list[str]()
+    for path in experiments:
+        numbers, wrong = summary.read_numbers(path)
+        found.append((path, numbers))
+        problems += wrong
+    with _told(*problems):
+        compared = comparison.compare(found, baseline, margin)
+        if heatmap is not None:
+            _draw_heatmap(compared, heatmap, experiments[0])
         else:
-            print(tables.comparison(comparison, chosen[0]))
+            form: tables.Form = chosen[0] if chosen else "text"
+            print(tables.comparison(compared, form, None if show_all else _width()))
 
 
-def _draw_heatmap(comparison: list[dict[str, Any]], measure: str, folder: Path) -> None:
+def _draw_heatmap(compared: "Comparison", measure: str, folder: Path) -> None:
     """Draw one measure of a grid, and print the picture's path."""
     from bnexp.figures import drawing
-    from bnexp.figures.comparison import draw_grid
+    from bnexp.figures.heatmap import draw_heatmap
     from bnexp.files import experiment_folder, locks
 
     with locks.storage_errors(folder):
-        figure = draw_grid(comparison, measure)
+        picture = draw_heatmap(compared, measure)
         path = folder / experiment_folder.FIGURES / f"heatmap_{measure}"
-        for written in drawing.save(figure, path):
+        for written in drawing.save(picture, path):
             print(written)
+        say(picture.caption)
 
 
 @app.command()

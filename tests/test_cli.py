@@ -9,11 +9,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from bnexp import cli
+from bnexp.analysis import measuring
 from bnexp.analysis import results as reader
 from bnexp.errors import RunError, StorageError
-from bnexp.figures import fitting as present
+from bnexp.figures import fitting
 from bnexp.files import atomic
 from bnexp.files.locks import HOLDER, LOCK
 from bnexp.files.run_folder import (
@@ -72,7 +74,7 @@ def test_train_prints_the_table_on_stdout_and_talks_on_stderr(trained):
     assert last == "next: bnexp compare results/tiny"
     told = r"\d of 6 runs, [\d,]+ of 360 steps.*|compiling the kernels, once on this machine.*"
     assert all(re.fullmatch(told, line) for line in progress)
-    wanted = {"config.yaml", "summary.json", "figures/fig1.png"}
+    wanted = {"config.yaml", "summary.json", "figures/fig1.png", "figures/norm_parameters.png"}
     for variant in ("baseline", "batchnorm"):
         missing = {GRADIENT_SHIFT, RUNNING_STATISTICS, PREVIOUS} | (
             {NORM_PARAMETERS} if variant == "baseline" else set()
@@ -89,11 +91,11 @@ def test_train_prints_the_table_on_stdout_and_talks_on_stderr(trained):
 def test_a_runs_error_is_told_even_if_the_figures_cannot_be_drawn(bnexp, trained, monkeypatch):
     """First what became of the runs, then of the figures, whose exit code it is."""
 
-    def full(_files):
+    def full(*_):
         raise StorageError("figures: no room")
 
     monkeypatch.setattr(scheduler, "train_experiment", lambda *_: [RunError("baseline: diverged")])
-    monkeypatch.setattr(present, "present", full)
+    monkeypatch.setattr(fitting, "save_figures", full)
     folder, _ = trained
     code, out, err = bnexp("train", "--config", folder / "config.yaml", "--out", folder)
     assert (code, out) == (4, "")
@@ -200,7 +202,9 @@ def test_compare_draws_a_heat_map_of_a_measure(trained, bnexp):
     """The picture goes to the experiment's figures, and its path alone to stdout."""
     folder, _ = trained
     path = folder / "figures" / "heatmap_train_loss.png"
-    assert bnexp("compare", folder, "--heatmap", "train_loss") == (0, f"{path}\n", "")
+    code, out, err = bnexp("compare", folder, "--heatmap", "train_loss")
+    assert (code, out) == (0, f"{path}\n")
+    assert err.startswith("train_loss: mean over seeds")
     assert path.stat().st_size > 1000
 
 
@@ -227,8 +231,44 @@ def test_plot_draws_the_minibatches_where_there_is_no_probe(bnexp, tmp_path, mon
     assert bnexp("train", "--config", "tiny.yaml", "seeds=1")[0] == 0
     path = Path("results/tiny/figures/fig1.png")
     path.unlink()
-    assert bnexp("plot", "results/tiny") == (0, f"{path}\n", "")
+    assert bnexp("plot", "results/tiny")[:2] == (0, f"{path}\n")
     assert path.is_file()
+
+
+def test_plot_goes_where_it_is_told_at_the_width_that_it_is_told(trained, bnexp, tmp_path):
+    """The caption is said; with --caption it is in the picture too, which is then higher."""
+    folder, _ = trained
+    sizes = []
+    for words in ([], ["--caption"]):
+        stem = tmp_path / f"mine{len(words)}"
+        code, out, err = bnexp("plot", folder, "--out", stem, "--width", "3.25", *words)
+        assert (code, out) == (0, f"{stem}.png\n")
+        assert err.startswith("Percentiles 15, 50, 85 of the pre-activation")
+        with Image.open(f"{stem}.png") as image:
+            sizes.append(image.size)
+    (width, height), (same, higher) = sizes
+    assert width == same == round(3.25 * 220)
+    assert higher > height
+
+
+def test_plot_draws_the_network_of_a_seed(trained, bnexp):
+    """Its name is in the file's; a seed that was not trained is refused."""
+    folder, _ = trained
+    code, out, _ = bnexp("plot", folder, "--seed", "2")
+    assert (code, out) == (0, f"{folder / 'figures' / 'fig1_seed2.png'}\n")
+    code, out, err = bnexp("plot", folder, "--seed", "9")
+    assert (code, out, err) == (2, "", "bnexp: --seed 9: not trained; there is 0, 1, 2\n")
+
+
+def test_published_results_are_compared_without_their_logs(trained, bnexp, tmp_path):
+    """A folder with nothing but summary.json gives the same table; the margin is the user's."""
+    folder, _ = trained
+    shutil.copy(folder / "summary.json", tmp_path)
+    assert bnexp("compare", tmp_path) == bnexp("compare", folder)
+    assert "equivalent means within 0.9," in bnexp("compare", tmp_path, "--margin", "0.9")[1]
+    code, _, err = bnexp("plot", tmp_path)
+    assert code == 4
+    assert "bnexp train" in err
 
 
 def test_runs_of_a_folder_that_is_not_there_is_exit_4(bnexp, tmp_path):
@@ -415,7 +455,8 @@ def test_every_shipped_config_trains_for_a_few_steps(config, tmp_path, monkeypat
     write_config(tmp_path, experiment)
     for plan in plans.plans_of(experiment, tmp_path):
         assert go(plan)[0] == "done"
-    _, figures = present.present(reader.read_experiment(tmp_path))
+    found = reader.read_experiment(tmp_path)
+    figures = fitting.save_figures(found, measuring.measure(found))
     assert all(path.stat().st_size > 1000 for path in figures)
     assert len(figures) >= 1
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bnexp.analysis.measures import Array
-from bnexp.analysis.results import VariantResults
+from bnexp.analysis.records import Metrics
 from bnexp.config.schema import Value
 
 Panel = Literal["b", "c"]
@@ -28,10 +28,10 @@ STATED: Mapping[str, Value] = {
 class PaperNet:
     """The paper's curves of one network; a step is known to about 500."""
 
-    accuracy_steps: Array  # (points,)
-    accuracy: Array  # (points,), test accuracy of panel a, known to about 0.003
-    steps: Array  # (rows,)
-    values: Array  # (rows, 3), percentiles 15, 50, 85 of panel b or c, known to about 0.03
+    accuracy_steps: NDArray[Any]  # (points,)
+    accuracy: NDArray[Any]  # (points,), test accuracy of panel a, known to about 0.003
+    steps: NDArray[Any]  # (rows,)
+    values: NDArray[Any]  # (rows, 3), percentiles 15, 50, 85 of panel b or c, known to about 0.03
 
 
 @cache
@@ -57,22 +57,49 @@ def paper_panel(settings: Mapping[str, Value]) -> Panel | None:
     return "c" if settings["model.gamma"] and settings["model.beta"] else None
 
 
-def distance(run: VariantResults, end: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """How far a finished run is from the paper's curves; None if it is not the paper's experiment.
+@dataclass(frozen=True)
+class PaperDistance:
+    """How far a finished variant is from the paper's curves.
 
-    `accuracy`: the largest distance of the mean over seeds, interpolated, from step 7,000 on;
-    `at_step`: where. `end_percentiles`: distances of 15, 50 and 85 of the typical unit, in `end` as
-    `summary` has it; None if the three are not all recorded.
+    Attributes:
+        panel: of the paper's figure.
+        accuracy: the largest distance of the mean over seeds, interpolated, from step 7,000 on.
+        at_step: where it is.
+        end_percentiles: distances of percentiles 15, 50 and 85 of the typical unit at the end from
+            the paper's last points; None unless all three are recorded.
     """
-    panel, metrics = paper_panel(run.settings), run.metrics
+
+    panel: Panel
+    accuracy: float
+    at_step: int
+    end_percentiles: tuple[float, ...] | None
+
+
+class EndOfTypicalUnit(Protocol):
+    """What is needed of `numbers.End`."""
+
+    @property
+    def percentiles(self) -> tuple[float, ...]:
+        """(Q,), in [0, 100]."""
+
+    @property
+    def typical_unit(self) -> tuple[float, ...]:
+        """(Q,): its final percentiles."""
+
+
+def distance(
+    settings: Mapping[str, Value], metrics: Metrics, end: EndOfTypicalUnit | None
+) -> PaperDistance | None:
+    """How far a finished variant is from the paper's curves; None if it is not that network."""
+    panel = paper_panel(settings)
     if panel is None or end is None:
         return None
     net, ends = paper_net(panel), None
     accuracy = np.interp(net.accuracy_steps, metrics.steps, metrics.test_accuracy.mean(axis=1))
     legible = net.accuracy_steps >= 7000  # earlier, the digitised curve is too steep to be read
     gaps = np.abs(accuracy - net.accuracy) * legible
-    if {15, 50, 85} <= set(end["percentiles"]):
-        at = [end["percentiles"].index(q) for q in (15, 50, 85)]
-        ends = np.abs(end["typical_unit"][at] - net.values[-1])
-    step = float(net.accuracy_steps[gaps.argmax()])
-    return {"panel": panel, "accuracy": gaps.max(), "at_step": step, "end_percentiles": ends}
+    if {15, 50, 85} <= set(end.percentiles):
+        at = [end.percentiles.index(q) for q in (15, 50, 85)]
+        unit = np.array(end.typical_unit)
+        ends = tuple(map(float, np.abs(unit[at] - net.values[-1])))
+    return PaperDistance(panel, float(gaps.max()), int(net.accuracy_steps[gaps.argmax()]), ends)

@@ -18,7 +18,13 @@ from bnexp.analysis.stacking import StackedRows
 from bnexp.config import Value, flatten
 from bnexp.errors import BnexpError, DamagedError, StorageError
 from bnexp.files.atomic import ANEW, RETRAIN, Extent, reading
-from bnexp.files.experiment_folder import CONFIG, read_config, refuse_first_edition, runs_of
+from bnexp.files.experiment_folder import (
+    CONFIG,
+    SUMMARY,
+    read_config,
+    refuse_first_edition,
+    runs_of,
+)
 from bnexp.files.logs import read_array, read_table
 from bnexp.files.run_folder import (
     GRADIENT_SHIFT,
@@ -69,7 +75,7 @@ class Run:
 class VariantResults:
     """All runs of one variant, stacked over their seeds.
 
-    A log is read and checked when it is first asked for.
+    `read_variant` has checked every log that the runs promise.
 
     Attributes:
         name: the variant's.
@@ -108,6 +114,22 @@ class VariantResults:
         """The median over the runs."""
         known = [s for run in self.runs if (s := run.status.seconds_per_step) is not None]
         return float(np.median(known)) if known else None
+
+    def check(self) -> None:
+        """Check every log that the runs promise, so that damage is known before anything is shown.
+
+        Raises:
+            DamagedError: a log is damaged.
+        """
+        logs = (
+            self.metrics,
+            self.minibatch,
+            self.probe,
+            self.norm_parameters,
+            self.gradient_shift,
+            self.running_statistics,
+        )
+        del logs  # to ask for a log is to check it
 
     @cached_property
     def minibatch(self) -> PercentileLog | None:
@@ -219,7 +241,7 @@ def read_variant(name: str, folders: Sequence[Path]) -> VariantResults:
     """Read the runs of one variant.
 
     Raises:
-        DamagedError: a run cannot be read, or the runs have different settings.
+        DamagedError: a run or one of its logs is damaged, or the runs have different settings.
     """
     runs = tuple(read_run(folder) for folder in folders)
     first = _without_steps(runs[0].status)
@@ -229,7 +251,9 @@ def read_variant(name: str, folders: Sequence[Path]) -> VariantResults:
             raise DamagedError(
                 f"{run.path}: {', '.join(differing)} is not that of {runs[0].path.name}; {RETRAIN}"
             )
-    return VariantResults(name, runs[0].status.settings, runs[0].path.parent, runs)
+    found = VariantResults(name, runs[0].status.settings, runs[0].path.parent, runs)
+    found.check()
+    return found
 
 
 def _without_steps(status: Status) -> dict[str, Value]:
@@ -255,6 +279,11 @@ def read_experiment(path: Path) -> ExperimentResults:
         settings: dict[str, Mapping[str, Value]] = {}
         seeds: tuple[int, ...] = ()
         name = path.resolve().name
+        if not folders and (path / SUMMARY).is_file():
+            raise StorageError(
+                f"{path}: its logs are not here, and `bnexp compare` needs none; "
+                f"`bnexp train --config {path / CONFIG}` makes them"
+            )
         if (path / CONFIG).exists():
             experiment = read_config(path)
             settings = {each.name: flatten(each.settings) for each in experiment.variants}

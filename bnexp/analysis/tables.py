@@ -1,72 +1,135 @@
-"""Tables as text, Markdown, CSV and JSON, from what `summary` returns."""
+"""Tables as text, Markdown, CSV and JSON."""
 
 import csv
 import json
 from collections.abc import Mapping, Sequence
 from io import StringIO
-from typing import Any
+from math import isnan
+from typing import Literal
 
-Row = Mapping[str, Any]
+from bnexp.analysis.comparison import ComparedVariant, Comparison, Difference, to_json
+from bnexp.analysis.formatting import cell, number
+from bnexp.analysis.numbers import (
+    NOTE,
+    PRIMARY,
+    ExperimentNumbers,
+    Pair,
+    VariantNumbers,
+    differing,
+)
+from bnexp.analysis.paper import PaperDistance
+
+Row = Mapping[str, object]
+Form = Literal["text", "markdown", "json", "csv"]
 
 MEASURES = {
     "test_accuracy": ("test accuracy", ".4f"),
     "train_loss": ("training loss", ".4f"),
+    "settle_0.1": ("settle step (0.1)", ",.0f"),
     "settle_0.2": ("settle step (0.2)", ",.0f"),
-    "median_range": ("drift of median", ".3f"),
+    "median_range": ("range of median", ".3f"),
+    "end_width": ("end width", ".2f"),
     "steps_to_95": ("steps to 95 %", ",.0f"),
 }
 """The measures that text and Markdown show: the heading, and the format of a value."""
 
+MORE = "More columns are shown by a wider terminal, or with --all."
 
-def render(summary: Row) -> str:
-    """The content of summary.json as text: the variants, what compares them, and the paper."""
-    rows = [{"label": name, **variant} for name, variant in summary["variants"].items()]
-    parts = [aligned([_variant_cells(row) for row in rows])]
-    if summary["comparisons"]:
-        parts.append(aligned([_pair_cells(pair) for pair in summary["comparisons"]]))
-    if summary["paper"]:
+
+def summary(numbers: ExperimentNumbers, width: int | None = None) -> str:
+    """An experiment as text: the variants, what compares them, and the paper.
+
+    Args:
+        numbers: of the experiment.
+        width: the characters of a line; columns that do not fit are left out. None: all are shown.
+    """
+    keys = differing([each.settings for each in numbers.variants.values()])
+    cells = [
+        _variant_cells(name, {key: each.settings.get(key) for key in keys}, each)
+        for name, each in numbers.variants.items()
+    ]
+    parts = [aligned(cells, width)]
+    if numbers.pairs:
+        parts.append(SOONER)
+        parts.append(aligned([_pair_cells(pair) for pair in numbers.pairs], width))
+    if numbers.paper:
         parts.append("Largest distances to the paper's Figure 1 (accuracy from step 7,000):")
-        parts.append(aligned([_paper_cells(*item) for item in summary["paper"].items()]))
-    return "\n\n".join([*parts, summary["note"]])
+        parts.append(aligned([_paper_cells(*item) for item in numbers.paper.items()], width))
+    return "\n\n".join([*parts, NOTE])
 
 
-def comparison(rows: Sequence[Row], form: str = "text") -> str:
-    """The rows of `summary.compare` as `text`, `markdown`, `json`, or `csv`."""
+SOONER = (
+    "How much sooner units settle with a norm, by tolerance in final spreads: how many times\n"
+    "longer the median plain unit takes, and the probability that a random unit with a norm\n"
+    "settles before a plain one:"
+)
+
+
+def comparison(compared: Comparison, form: Form = "text", width: int | None = None) -> str:
+    """The rows of a comparison."""
     if form == "json":
-        return json.dumps(rows, indent=1, allow_nan=False)
+        return json.dumps(to_json(compared), indent=1, allow_nan=False)
     if form == "csv":
-        return _csv(rows)
-    lay = markdown if form == "markdown" else aligned
-    parts = [lay([_variant_cells(row) for row in rows])]
-    if differences := [
-        _difference_cells(row, name)
+        return _csv(compared.rows)
+    rows = compared.rows
+    variants = [_variant_cells(row.label, row.settings, row.numbers) for row in rows]
+    differences = [
+        _difference_cells(row, name, row.differences[name])
         for name in MEASURES
         for row in rows
-        if name in (row["differences"] or {})
-    ]:
-        parts += ["Differences, paired by seed:", lay(differences)]
+        if row.differences is not None and name in row.differences
+    ]
+    parts = [markdown(variants) if form == "markdown" else aligned(variants, width)]
+    if differences:
+        lay = markdown(differences) if form == "markdown" else aligned(differences, width)
+        parts += ["Differences, paired by seed:", lay, _method(compared)]
     parts += [
-        f"{row['label']}: its percentiles differ from those of {row['baseline']} by "
-        f"{row['percentile_gap']:.0e} at most. BN subtracts a bias with the mean; what is left is "
+        f"{row.label}: its percentiles differ from those of {row.baseline} by "
+        f"{row.percentile_gap:.0e} at most. BN subtracts a bias with the mean; what is left is "
         "float rounding, which training carries on."
         for row in rows
-        if row["percentile_gap"] is not None
+        if row.percentile_gap is not None
     ]
-    parts += [f"{row['label']}: {note}." for row in rows for note in row["notes"]]
+    parts += [f"{row.label}: {note}." for row in rows for note in row.notes]
     return "\n\n".join(parts)
 
 
-def aligned(rows: Sequence[Row]) -> str:
-    """Rows of equal keys as plain text, in columns; numbers to the right."""
+def _method(compared: Comparison) -> str:
+    """How the verdicts were come by."""
+    text = (
+        "Test accuracy is the primary measure: equivalent means within "
+        f"{compared.margin:g}, by two one-sided t-tests (90 % interval).\n"
+        "The other measures are exploratory: their verdicts are corrected for their number (Holm)."
+    )
+    if isnan(compared.test_error):
+        return text
+    return (
+        f"{text}\nThe intervals are over seeds. The size of the test set alone gives each accuracy "
+        f"a standard error of {compared.test_error:.4f}."
+    )
+
+
+def aligned(rows: Sequence[Row], width: int | None = None) -> str:
+    """Rows of equal keys as plain text, in columns; numbers to the right.
+
+    Args:
+        rows: the cells by heading.
+        width: the characters of a line; columns that do not fit are left out, the last first, and a
+            line says so. None: all are shown.
+    """
     if not rows:
         return ""
     table = [list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]
     columns = []
     for column in zip(*table, strict=True):
         numbers = all(text[:1] in "+-0123456789" for text in column[1:])
-        place, width = str.rjust if numbers else str.ljust, max(map(len, column))
-        columns.append([place(text, width) for text in column])
-    return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
+        place, wide = str.rjust if numbers else str.ljust, max(map(len, column))
+        columns.append([place(text, wide) for text in column])
+    shown = columns
+    while width is not None and len(shown) > 1 and sum(len(c[0]) + 2 for c in shown) - 2 > width:
+        shown = shown[:-1]
+    lines = ["  ".join(line).rstrip() for line in zip(*shown, strict=True)]
+    return "\n".join([*lines, MORE] if len(shown) < len(columns) else lines)
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -76,90 +139,70 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in table)
 
 
-def cell(value: object) -> str:
-    """A value as YAML would write it; nothing for None."""
-    if value is None or isinstance(value, bool):
-        return "" if value is None else str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _variant_cells(row: Row) -> Row:
+def _variant_cells(label: str, settings: Row, numbers: VariantNumbers) -> Row:
     """A variant: its settings, and each measure with half its interval's width."""
-    seconds = row["seconds_per_step"]
+    seconds, measures = numbers.seconds_per_step, numbers.measures
     return {
-        "variant": row["label"],
-        **row["settings"],
-        "seeds": len(row["seeds"]),
+        "variant": label,
+        **settings,
         **{
-            heading: _with_error(row["measures"].get(name), form)
+            heading: measures[name].text(form) if name in measures else "-"
             for name, (heading, form) in MEASURES.items()
         },
-        "parameters": _number(row["parameters"], ","),
-        "ms/step": _number(seconds and 1000 * seconds, ".2f"),
+        "seeds": len(numbers.seeds),
+        "parameters": number(numbers.parameters, ","),
+        "ms/step": number(seconds and 1000 * seconds, ".2f"),
     }
 
 
-def _difference_cells(row: Row, name: str) -> Row:
-    (heading, form), gap = MEASURES[name], row["differences"][name]
-    mean, low, high = (_number(gap[key], f"+{form}") for key in ("mean", "low", "high"))
+def _difference_cells(row: ComparedVariant, name: str, difference: Difference) -> Row:
+    (heading, form), over = MEASURES[name], difference.over
+    mean, low, high = (number(x, f"+{form}") for x in (over.mean, over.low, over.high))
     return {
-        "measure": heading,
-        "variant": row["label"],
-        "minus": row["baseline"],
+        "measure": heading if name == PRIMARY else f"{heading} (exploratory)",
+        "variant": row.label,
+        "minus": row.baseline,
         "difference": mean,
-        "95 % interval": "" if gap["low"] is None else f"[{low}, {high}]",
-        "verdict": gap["verdict"],
+        "95 % interval": "" if isnan(over.low) else f"[{low}, {high}]",
+        "verdict": difference.verdict,
     }
 
 
-def _pair_cells(pair: Row) -> Row:
-    accuracy = pair["differences"]["test_accuracy"]
-    return {
-        "with norm": pair["norm"],
-        "minus plain": pair["plain"],
-        "test accuracy": _with_error(accuracy, "+.4f"),
-        "verdict": accuracy["verdict"],
-    } | {
-        f"P(settles sooner, {name.removeprefix('settle_')})": _with_error(values, ".3f")
-        for name, values in pair["sooner"].items()
-    }
+def _pair_cells(pair: Pair) -> Row:
+    cells: dict[str, object] = {"with a norm": pair.norm, "plain": pair.plain}
+    for name in pair.sooner:
+        tolerance = name.removeprefix("settle_")
+        cells[f"times longer ({tolerance})"] = pair.settle_ratio[name].text(".2f")
+        cells[f"probability ({tolerance})"] = pair.sooner[name].text(".3f")
+    return cells
 
 
-def _paper_cells(name: str, distance: Row) -> Row:
-    ends = distance["end_percentiles"] or []
+def _paper_cells(name: str, distance: PaperDistance) -> Row:
     return {
         "variant": name,
-        "test accuracy": _number(distance["accuracy"], ".4f"),
-        "at step": _number(distance["at_step"], ",.0f"),
-        "end P15, P50, P85": ", ".join(_number(far, ".2f") for far in ends),
+        "test accuracy": number(distance.accuracy, ".4f"),
+        "at step": number(distance.at_step, ",.0f"),
+        "end P15, P50, P85": ", ".join(
+            number(far, ".2f") for far in distance.end_percentiles or ()
+        ),
     }
 
 
-def _csv(rows: Sequence[Row]) -> str:
+def _csv(rows: Sequence[ComparedVariant]) -> str:
     """A line a variant and measure, every measure there is."""
     text, ends = StringIO(), ("mean", "low", "high")
     write = csv.writer(text, lineterminator="\n").writerow
-    differences = [f"difference_{key}" for key in (*ends, "verdict")]
-    write(["variant", "state", *rows[0]["settings"], "measure", *ends, *differences])
+    differences = [f"difference_{key}" for key in (*ends, "p", "p_holm", "verdict")]
+    write(["variant", "state", *rows[0].settings, "measure", *ends, *differences])
     for row in rows:
-        about = [row["label"], row["state"], *map(cell, row["settings"].values())]
-        for name, values in row["measures"].items():
-            gap = (row["differences"] or {}).get(name, {})
-            write([*about, name, *map(values.get, ends), *map(gap.get, (*ends, "verdict"))])
+        about = [row.label, row.numbers.state, *map(cell, row.settings.values())]
+        for name, over in row.numbers.measures.items():
+            gap = (row.differences or {}).get(name)
+            cells = [over.mean, over.low, over.high]
+            judged = (
+                (gap.over.mean, gap.over.low, gap.over.high, gap.p, gap.corrected) if gap else ()
+            )
+            cells += [*judged, *[float("nan")] * (5 - len(judged))]
+            known = ["" if isnan(x) else x for x in cells]
+            write([*about, name, *known, gap.verdict if gap else ""])
     return text.getvalue().rstrip("\n")
-
-
-def _with_error(values: Row | None, form: str) -> str:
-    """The mean, and half its interval's width where there is one."""
-    mean, low = (values["mean"], values["low"]) if values else (None, None)
-    half = f" ±{mean - low:{form.lstrip('+')}}" if low is not None else ""
-    return _number(mean, form) + half
-
-
-def _number(value: float | None, form: str) -> str:
-    """The value in this form; one digit and the exponent where that would look like 0."""
-    if value is None:
-        return "-"
-    text = f"{value:{form}}"
-    looks_zero = value and not text.strip("+-0.")
-    return f"{value:{'+' if '+' in form else ''}.0e}" if looks_zero else text

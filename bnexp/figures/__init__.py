@@ -1,7 +1,9 @@
 """Arrays in, matplotlib figures out.
 
-`figure1` draws the paper's Figure 1 for any experiment; `comparison` draws what the bias, gamma,
-or two settings of a grid change; `gradient_shift` draws internal covariate shift as a change of
-gradients. `panels` and `drawing` hold what the figures share, and `fitting` decides which figures
-suit an experiment. This room imports analysis and what is below it. Begin reading in `figure1`.
+`figure1` draws the paper's Figure 1 for any experiment. `bias`, `gamma` and `heatmap` draw what
+these settings, or any two settings of a grid, change; `gradient_shift` draws internal covariate
+shift as a change of gradients; `norm_statistics` draws gamma, beta and the running statistics.
+`panels` and `drawing` hold what the figures share, and `fitting` decides which figures suit an
+experiment. Every figure comes with its caption, as a `Picture`. This room imports analysis and what
+is below it. Begin reading in `figure1`.
 """

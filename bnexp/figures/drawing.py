@@ -1,9 +1,10 @@
-"""What every figure shares: the look, lines of many rows, labels at line ends, captions, saving."""
+"""What every figure shares: the look, lines of many rows, labels at line ends, saving."""
 
 import re
 import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,27 @@ from numpy.typing import NDArray
 from bnexp.errors import ConfigError
 from bnexp.files.atomic import write_whole
 
-Array = NDArray[Any]
-Keep = Sequence[Callable[[Array], Any]]
+Line = NDArray[Any]  # (rows,)
+Keep = Sequence[Callable[[Line], Any]]
 
-WIDTH = 10.0  # inches: 1,500 pixels in a PNG
-BINS = 600  # of a long line: about a bin a pixel of a panel
+PAGE, COLUMN = 6.75, 3.25  # inches: the width of a journal's page, and of one of its columns
+BINS = 500  # of a long line: about a bin a pixel of a panel
 GREY = "0.4"
-# Without the metadata that would differ between two drawings of the same data.
-METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+# What each format calls the caption and the source of a figure. The date and the version of
+# matplotlib are left out, so that two drawings of the same data are the same bytes.
+METADATA = {
+    "png": {"caption": "Description", "source": "Source", "without": "Software"},
+    "pdf": {"caption": "Subject", "source": "Keywords", "without": "CreationDate"},
+    "svg": {"caption": "Description", "source": "Source", "without": "Date"},
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure and the caption that belongs under it."""
+
+    figure: Figure
+    caption: str
 
 
 def style() -> AbstractContextManager[None]:
@@ -39,8 +53,22 @@ def looks(n: int) -> list[dict[str, Any]]:
     return [{"color": colours[i % 8], "ls": lines[(i + i // 8) % 4]} for i in range(n)]
 
 
-def save(figure: Figure, stem: Path, formats: Sequence[str] = ("png",)) -> list[Path]:
-    """Write the figure as `stem` with each format's suffix; the same data gives the same bytes.
+def save(
+    picture: Picture,
+    stem: Path,
+    formats: Sequence[str] = ("png",),
+    *,
+    source: str = "",
+    burn_caption: bool = False,
+) -> list[Path]:
+    """Write a figure as `stem` with each format's suffix; the same data gives the same bytes.
+
+    Args:
+        picture: its caption goes into the files' metadata.
+        stem: the path without suffix.
+        formats: of png, pdf, svg.
+        source: the experiment, commit and command, which go into the metadata too.
+        burn_caption: also put the caption under the figure.
 
     Raises:
         ConfigError: a format is not one of png, pdf, svg.
@@ -51,15 +79,28 @@ def save(figure: Figure, stem: Path, formats: Sequence[str] = ("png",)) -> list[
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_name(f"{stem.name}.{name}") for name in formats]
     with style():
+        if burn_caption:
+            _put_below(picture.figure, picture.caption)
         for name, path in zip(formats, paths, strict=True):
-            buffer = BytesIO()
-            figure.savefig(buffer, format=name, metadata=METADATA[name])
+            keys, buffer = METADATA[name], BytesIO()
+            metadata = {keys["caption"]: picture.caption, keys["without"]: None}
+            if source:
+                metadata[keys["source"]] = source
+            picture.figure.savefig(buffer, format=name, metadata=metadata)
             write_whole(path, buffer.getvalue())
     return paths
 
 
-def decimate(steps: Array, line: Array, keep: Keep = (np.min, np.max)) -> tuple[Array, Array]:
-    """A line `(rows,)` as what is kept of each of BINS bins, if it has more rows than that."""
+def _put_below(figure: Figure, text: str) -> None:
+    """Put a caption under the figure, across its width."""
+    width, height = figure.get_size_inches()
+    wrapped = textwrap.fill(text, int(width * 17))
+    figure.set_size_inches(width, height + 0.14 * (wrapped.count("\n") + 2))
+    figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=7)
+
+
+def decimate(steps: Line, line: Line, keep: Keep = (np.min, np.max)) -> tuple[Line, Line]:
+    """A line as what is kept of each of BINS bins, if it has more rows than that."""
     if len(steps) <= len(keep) * BINS:
         return steps, line
     starts = [each[0] for each in np.array_split(steps, BINS)]
@@ -78,36 +119,58 @@ def step_axis(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
-def title(axes: Axes, text: str, below: str) -> None:
+def title(axes: Axes, text: str, below: str = "") -> None:
     """A title as wide as the axes, and a line below it in grey."""
-    letters = int(axes.get_window_extent().width * 72 / axes.figure.dpi / 5.5)
+    letters = int(axes.get_window_extent().width * 72 / axes.figure.dpi / 4.6)
     text = re.sub(r",(?=\S)", ", ", text)  # where a variant's name may break
-    axes.set_title(textwrap.fill(text, max(letters, 12)), pad=14)
-    axes.text(0, 1.02, below, color=GREY, transform=axes.transAxes)
+    axes.set_title(textwrap.fill(text, max(letters, 12)), pad=13 if below else 5)
+    if below:
+        axes.text(0, 1.02, below, color=GREY, transform=axes.transAxes)
 
 
 def end_labels(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
     """Name lines, by end, name and colour, at the right of axes whose limits are settled.
 
-    A name stands at the height of its line's end, or at the nearest free place.
+    A name stands at the height of its line's end. Where names would lie on each other they move
+    apart, and a thin line leads from the end to the name.
     """
     axes.get_ylim()  # autoscaling is put off until someone asks
     on_axes = axes.transScale + axes.transLimits
     heights = np.nan_to_num([on_axes.transform((0, end))[1] for end, _, _ in labels])
-    gap = 10 / (axes.get_window_extent().height * 72 / axes.figure.dpi)  # 10 points
-    for (_, name, colour), y in zip(labels, spread(heights, gap), strict=True):
-        axes.text(1.015, y, name, color=colour, va="center", transform=axes.transAxes)
+    heights = np.clip(heights, 0, 1)
+    gap = 9 / (axes.get_window_extent().height * 72 / axes.figure.dpi)  # 9 points
+    for (_, name, colour), end, y in zip(labels, heights, spread(heights, gap), strict=True):
+        if abs(y - end) > 1e-3:
+            led = [1.005, 1.035], [end, y]
+            axes.plot(*led, color=colour, lw=0.5, clip_on=False, transform=axes.transAxes,
+                      gid="leader")  # fmt: skip
+        axes.text(1.045, y, name, color=colour, va="center", transform=axes.transAxes)
 
 
-def spread(heights: Array, gap: float) -> Array:
-    """Heights moved apart to at least `gap`, in their order, and below 1."""
-    order, ladder = np.argsort(heights, kind="stable"), gap * np.arange(len(heights))
-    above = np.maximum.accumulate(heights[order] - ladder)
-    placed = np.empty(len(heights))
-    placed[order] = np.minimum(above, 1 - ladder[-1]) + ladder
-    return placed
+def spread(heights: Line, gap: float) -> Line:
+    """Heights moved apart to at least `gap`, in their order, and below 1.
+
+    Each group of heights that are too close is spread around its mean.
+    """
+    order = np.argsort(heights, kind="stable")
+    groups: list[list[float]] = []  # of neighbours: the heights that its members would like
+    for height in heights[order]:
+        groups.append([float(height)])
+        while len(groups) > 1 and _bottom(groups[-1], gap) < _top(groups[-2], gap) + gap:
+            last = groups.pop()
+            groups[-1] += last
+    placed = [_bottom(group, gap) + gap * i for group in groups for i in range(len(group))]
+    ladder = gap * np.arange(len(heights))
+    kept = np.minimum(np.array(placed) - ladder, 1 - ladder[-1]) + ladder
+    result = np.empty(len(heights))
+    result[order] = kept
+    return result
 
 
-def caption(figure: Figure, text: str) -> None:
-    """Put a caption under the figure, across its width."""
-    figure.supxlabel(text, x=0.005, ha="left", fontsize=8, wrap=True)
+def _bottom(group: Sequence[float], gap: float) -> float:
+    """Where the lowest of a group stands when the group is centred on its mean."""
+    return float(np.mean(group)) - gap * (len(group) - 1) / 2
+
+
+def _top(group: Sequence[float], gap: float) -> float:
+    return _bottom(group, gap) + gap * (len(group) - 1)

@@ -5,101 +5,110 @@ from collections.abc import Mapping
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bnexp.analysis import measures as analysis
 from bnexp.analysis import paper
 from bnexp.analysis.results import ExperimentResults, VariantResults
-from bnexp.figures.drawing import WIDTH, caption, letter, save, step_axis, style, title
-from bnexp.figures.panels import Asked, accuracy_panel, begun, percentile_log, percentile_panels
+from bnexp.figures.drawing import PAGE, Picture, letter, step_axis, style, title
+from bnexp.figures.panels import (
+    Selection,
+    accuracy_panel,
+    percentile_log,
+    percentile_panels,
+    variants_with_rows,
+)
 
-__all__ = ["draw", "file_name", "save"]
+PANEL_WIDTH = 2.1  # inches, at least, of a panel with its labels
+NAMES = {"b": "without BN", "c": "with BN"}  # of the paper's own networks
 
 
 def draw(
-    files: ExperimentResults,
-    source: str | None = None,
-    layer: int | None = None,
-    unit: str | int = "typical",
-) -> Figure:
+    files: ExperimentResults, selection: Selection | None = None, width: float = PAGE
+) -> Picture:
     """Figure 1 of the paper: (a) test accuracy, then the percentiles of each variant begun.
 
     Args:
         files: the experiment.
-        source: `probe` or `batch`; None: the probe, where there is one.
-        layer: hidden layer, counted from 1; None: the last of each variant.
-        unit: `typical`; `all` for bands over the units of all seeds; or a unit of the layer,
-            counted from 0, of the first seed.
+        selection: what to draw of each variant; None: the typical unit of the last layer.
+        width: of the figure, in inches; panels stand beside each other where there is room.
 
     Raises:
-        ConfigError: no such source, layer or unit.
+        ConfigError: no such source, layer, unit or seed.
         StorageError: there is no row to draw yet.
     """
-    runs, asked = begun(files), Asked(source, layer, unit)
+    variants, selection = variants_with_rows(files), selection or Selection()
+    named = {_name(name, each): each for name, each in variants.items()}
     with style():
-        figure, accuracy, panels = _layout(len(runs))
-        accuracy_panel(accuracy, runs)
-        seeds = max(len(run.metrics.seeds) for run in runs.values())
+        figure, accuracy, panels = _layout(len(named), width)
+        accuracy_panel(accuracy, named)
+        seeds = max(len(each.metrics.seeds) for each in named.values())
         title(accuracy, "(a) test accuracy", f"seeds: {seeds}; mean and range")
-        titled = {f"({letter(i + 1)}) {name}": runs[name] for i, name in enumerate(runs)}
-        percentile_panels(panels, titled, asked)
-        caption(figure, _caption(runs, asked))
-    return figure
+        titled = {f"({letter(i + 1)}) {name}": named[name] for i, name in enumerate(named)}
+        percentile_panels(panels, titled, selection)
+    return Picture(figure, _caption(variants, selection))
 
 
-def file_name(source: str | None, layer: int | None, unit: str | int) -> str:
-    """The name, without suffix, of the figure that `draw` makes of these."""
-    shown = {"typical": "", "all": "_all"}.get(str(unit), f"_unit{unit}")
-    of_layer = "" if layer is None else f"_layer{layer}"
-    return "fig1" + ("_batch" if source == "batch" else "") + of_layer + shown
+def file_name(selection: Selection) -> str:
+    """The name, without suffix, of the figure that `draw` makes of this selection."""
+    shown = {"typical": "", "all": "_all"}.get(str(selection.unit), f"_unit{selection.unit}")
+    layer = "" if selection.layer is None else f"_layer{selection.layer}"
+    seed = "" if selection.seed is None else f"_seed{selection.seed}"
+    return "fig1" + ("_batch" if selection.source == "batch" else "") + layer + shown + seed
 
 
-def _layout(n: int) -> tuple[Figure, Axes, list[Axes]]:
-    """The accuracy and n variants in rows of up to four: of up to two in one, as in the paper."""
-    down = -(-(n + 1) // 4)
-    across = -(-(n + 1) // down)
-    height = 2.9 if down == 1 else max(2.4, 0.15 * n + 0.8)  # inches: room for n names of lines
-    figure = Figure((WIDTH * min(across / 3, 1), 1 + height * down), layout="constrained")
+def _name(name: str, variant: VariantResults) -> str:
+    """What a panel calls a variant: the paper's networks by what they are, others by name."""
+    panel = paper.paper_panel(variant.settings)
+    return NAMES[panel] if panel and name in {"baseline", "batchnorm"} else name
+
+
+def _layout(n: int, width: float) -> tuple[Figure, Axes, list[Axes]]:
+    """The accuracy and n variants, as many beside each other as there is room for."""
+    across = max(1, min(int(width // PANEL_WIDTH), n + 1))
+    down = -(-(n + 1) // across)
+    height = 2.3 if down == 1 else max(2.0, 0.14 * n + 0.6)  # inches: room for n names of lines
+    figure = Figure((width, height * down), layout="constrained")
     accuracy, *panels = figure.subplots(down, across, squeeze=False).flat
     for unused in panels[n:]:
         unused.remove()
     for panel in panels[1:n]:
         panel.sharex(panels[0])
         panel.sharey(panels[0])
-    for panel in panels[:n]:
+    for place, panel in enumerate(panels[:n]):
         step_axis(panel)
-    panels[0].set_ylabel("pre-activation")
+        if place == 0 or (place + 1) % across == 0:
+            panel.set_ylabel("pre-activation")
     return figure, accuracy, panels[:n]
 
 
-def _caption(runs: Mapping[str, VariantResults], asked: Asked) -> str:
-    source, layer, unit = asked
-    run = next(iter(runs.values()))
-    log = percentile_log(run, source)
-    batch = log is not run.probe
-    q = [f"{percentile:g}" for percentile in log.percentiles]
-    low, high = (q[i] for i in analysis.outermost(log.percentiles))
-    where = "the last hidden layer" if layer is None else f"hidden layer {layer}"
+def _caption(variants: Mapping[str, VariantResults], selection: Selection) -> str:
+    variant = next(iter(variants.values()))
+    log = percentile_log(variant, selection.source)
+    minibatch = log is not variant.probe
+    q = ", ".join(f"{percentile:g}" for percentile in log.percentiles)
+    layer = selection.layer
+    where = "the last recorded layer" if layer is None else f"hidden layer {layer}"
     text = (
-        f"Percentiles {', '.join(q)} of the pre-activation (the input of the nonlinearity) in "
-        f"{where}, over {log.population}{f' ({log.examples} examples)' if batch else ''}, network "
-        "in training mode. "
+        f"Percentiles {q} of the pre-activation (the input of the nonlinearity) in {where}, over "
+        f"{log.population}{f' ({log.examples} examples)' if minibatch else ''}, network in "
+        "training mode. "
     )
-    judged = "the end of the probe" if batch and run.probe else "the end"
     text += {
         "all": "Lines: median over all units and seeds; bands: 10 to 90 % of them. ",
-        "typical": "The unit is the one, of all units and seeds of its network, whose width at "
-        f"{judged}, P{high} - P{low}, is the median. ",
-    }.get(str(unit), "The same unit and seed in every panel. ")
-    if batch and unit == "all":
+        "typical": "The unit is the one whose curves are nearest to those of the median over "
+        "units, all the time. ",
+    }.get(str(selection.unit), "The same unit and seed in every panel. ")
+    if minibatch and selection.unit == "all":
         text += "The bands hold the noise of minibatches, smaller with BN by construction. "
-    elif batch:
+    elif minibatch:
+        every = variant.settings.get("record.every", 1)
+        which = "every minibatch" if every == 1 else f"every {every}th minibatch"
         text += (
-            "Pale: every minibatch; dark: their median, bin by bin. Black bars: where 95 % of the "
-            "minibatches of a Gaussian unit that stands still would lie; shorter with BN by "
-            "construction. "
+            f"Recorded of {which}. Lines: median of neighbouring steps; bands: 10 to 90 % of them. "
+            "Black bars: where 80 % of the minibatches of a Gaussian unit that stands still would "
+            "lie; shorter with BN by construction. "
         )
-    if any(paper.paper_panel(run.settings) for run in runs.values()):
+    if any(paper.paper_panel(each.settings) for each in variants.values()):
         text += "Grey: Figure 1 of Ioffe & Szegedy (2015), digitised. "
-    for name, run in runs.items():
-        if run.state != "done":
-            text += f"Not finished: {name}, at step {run.step}. "
-    return text
+    for name, each in variants.items():
+        if each.state != "done":
+            text += f"Not finished: {name}, at step {each.step}. "
+    return text.strip()

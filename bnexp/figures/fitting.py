@@ -1,57 +1,86 @@
-"""What an experiment shows when it has been trained: its summary, and the figures that fit it."""
+"""Which figures fit an experiment, and writing them."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from matplotlib.figure import Figure
+import numpy as np
 
-from bnexp.analysis import measures as analysis
-from bnexp.analysis import summary
+from bnexp.analysis.comparison import compare
+from bnexp.analysis.numbers import ExperimentNumbers, differing
 from bnexp.analysis.results import ExperimentResults
-from bnexp.figures import comparison as figures_compare
-from bnexp.figures import figure1 as figures
-from bnexp.figures.gradient_shift import draw_ics
-from bnexp.files.atomic import write_json
-from bnexp.files.experiment_folder import FIGURES, SUMMARY
-from bnexp.files.locks import storage_errors
-from bnexp.files.provenance import provenance
+from bnexp.config import Value
+from bnexp.figures import figure1
+from bnexp.figures.bias import draw_bias
+from bnexp.figures.drawing import Picture, save
+from bnexp.figures.gamma import draw_gamma
+from bnexp.figures.gradient_shift import draw_gradient_shift
+from bnexp.figures.heatmap import draw_heatmap
+from bnexp.figures.norm_statistics import (
+    draw_norm_parameters,
+    draw_running_statistics,
+    with_norm_parameters,
+    with_running_statistics,
+)
+from bnexp.files.experiment_folder import FIGURES
 
 MOST_PANELS = 12  # of Figure 1; a larger grid is shown as a heat map alone
+MOST_BESIDE = 3  # variants whose gamma and beta are drawn side by side
 
 
-def present(files: ExperimentResults) -> tuple[dict[str, Any], list[Path]]:
-    """Write summary.json and the figures; returns the summary, and the paths of the figures."""
-    with storage_errors(files.path):
-        numbers = summary.summarize(files)
-        write_json(files.path / SUMMARY, {**numbers, "environment": provenance()})
-        paths = []
-        for name, figure in fitting_figures(files).items():
-            paths += figures.save(figure, files.path / FIGURES / name)
-    return numbers, paths
+def comparison_kind(
+    settings: Sequence[Mapping[str, Value]],
+) -> Literal["bias", "gamma", "grid"] | None:
+    """Which figure fits, by the settings that differ between the variants.
+
+    `bias`: normalized nets that differ in their bias alone; `gamma`: in gamma and perhaps the
+    activation; `grid`: every combination of the values of two settings or more.
+    """
+    keys = differing(settings)
+    if keys and set(keys) <= {"model.bias", "model.bias_std"}:
+        return "bias" if settings[0]["model.norm"] == "batch" else None
+    if "model.gamma" in keys and set(keys) <= {"model.gamma", "model.activation"}:
+        return "gamma"
+    levels = [len({each.get(key) for each in settings}) for key in keys]
+    return "grid" if len(keys) >= 2 and len(settings) == np.prod(levels) else None
 
 
-def fitting_figures(files: ExperimentResults) -> dict[str, Figure]:
-    """The figures that fit an experiment, by name."""
-    drawn = {"fig1": figures.draw(files)} if len(files.variants) <= MOST_PANELS else {}
-    kind = figures_compare.comparison_kind([*files.settings.values()])
+def fitting_figures(files: ExperimentResults, numbers: ExperimentNumbers) -> dict[str, Picture]:
+    """The figures that fit an experiment, by file name without suffix."""
+    drawn = {"fig1": figure1.draw(files)} if len(files.variants) <= MOST_PANELS else {}
+    kind = comparison_kind([*files.settings.values()])
     if kind == "bias":
-        drawn["bias"] = figures_compare.draw_bias(files)
+        drawn["bias"] = draw_bias(files)
     elif kind == "gamma":
-        drawn["gamma"] = figures_compare.draw_gamma(files, learned_gammas(files))
+        drawn["gamma"] = draw_gamma(files)
     elif kind == "grid":
-        drawn["grid"] = figures_compare.draw_grid(summary.compare([files]))
-    if any(run.gradient_shift for run in files.variants.values()):
-        drawn["ics"] = draw_ics(files)
+        drawn["grid"] = draw_heatmap(compare([(files.path, numbers)]))
+    if any(variant.gradient_shift for variant in files.variants.values()):
+        drawn["gradient_shift"] = draw_gradient_shift(files)
+    if kind is None and 0 < len(normalized := with_norm_parameters(files)) <= MOST_BESIDE:
+        drawn["norm_parameters"] = draw_norm_parameters(normalized)
+    if compared := with_running_statistics(files):
+        drawn["running_statistics"] = draw_running_statistics(compared)
     return drawn
 
 
-def learned_gammas(files: ExperimentResults) -> dict[str, Any]:
-    """Final gammas (S, U) of the last hidden layer, of each finished variant that learns them."""
-    found = {}
-    for name, run in files.variants.items():
-        values, probe, learns = run.norm_parameters, run.probe, run.settings["model.gamma"]
-        if values is None or probe is None or run.state != "done" or not learns:
-            continue
-        units = analysis.columns(probe.layer, int(probe.layer[-1]))
-        found[name] = values[-1, :, 0, units]
-    return found
+def save_figures(files: ExperimentResults, numbers: ExperimentNumbers) -> list[Path]:
+    """Write the figures that fit an experiment; returns their paths."""
+    return [
+        path
+        for name, picture in fitting_figures(files, numbers).items()
+        for path in save(picture, files.path / FIGURES / name, source=source_of(files))
+    ]
+
+
+def source_of(files: ExperimentResults) -> str:
+    """What figures say of where their numbers come from: the experiment, the commit, the command.
+
+    The command is the one that draws from these files again. That which trained them is in each
+    run's status.json; it may name another folder or number of jobs, and the figure is the same.
+    """
+    made_with = next(
+        (run.status.made_with for variant in files.variants.values() for run in variant.runs), {}
+    )
+    commit = f", commit {made_with['commit']}" if made_with.get("commit") else ""
+    return f"experiment {files.name}{commit}, bnexp plot results/{files.name}"

@@ -2,107 +2,150 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
-from bnexp.analysis import measures as analysis
 from bnexp.analysis import paper
+from bnexp.analysis.distributions import middle, noise_floor, spread, typical_unit, units_of_layer
 from bnexp.analysis.records import PercentileLog
 from bnexp.analysis.results import ExperimentResults, VariantResults
 from bnexp.analysis.stacking import Rows
 from bnexp.errors import ConfigError, StorageError
 from bnexp.figures import drawing
-from bnexp.figures.drawing import GREY, Array, decimate, looks
+from bnexp.figures.drawing import GREY, decimate, looks
 
 PAPER = {"b": ("paper, without BN", "-o"), "c": ("paper, with BN", "-s")}
+# The edges of a band of minibatches.
+EDGES = partial(np.percentile, q=10), partial(np.percentile, q=90)
+ROWS_JUDGED = 1000  # of a log of minibatches, to find the typical unit where there is no probe
 
 
-class Asked(NamedTuple):
-    """What to draw of a run; see `figures.draw`."""
+@dataclass(frozen=True)
+class Selection:
+    """What to draw of each variant.
+
+    Attributes:
+        source: `probe` or `batch`; None: the probe, where there is one.
+        layer: hidden layer, counted from 1; None: the last one that was recorded.
+        unit: `typical`; `all` for bands over the units of all seeds; or a unit of the layer,
+            counted from 0.
+        seed: whose network; None: for a given unit the first, else all of them.
+    """
 
     source: str | None = None
     layer: int | None = None
     unit: str | int = "typical"
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
 class Curves:
-    """The percentile curves of one panel."""
+    """The percentile curves of one panel.
 
-    unit: str  # whose they are, in words
+    Attributes:
+        unit: whose they are, in words.
+        percentiles: (Q,).
+        steps: (rows,).
+        lines: (rows, Q).
+        band: (2, rows, Q): lower and upper edges over units; None for a single unit.
+        floor: (Q,): the standard deviation of a minibatch's percentile if only the sample changed.
+    """
+
+    unit: str
     percentiles: tuple[float, ...]
-    steps: Array  # (rows,)
-    lines: Array  # (rows, Q)
-    band: Array | None = None  # (2, rows, Q), lower and upper edges
-    floor: Array | None = None  # (Q,), standard deviation if only the sample changed
+    steps: NDArray[np.int64]
+    lines: NDArray[np.float32]
+    band: NDArray[np.float64] | None = None
+    floor: NDArray[np.float64] | None = None
 
 
-def begun(files: ExperimentResults, least: int = 1) -> dict[str, VariantResults]:
-    """The runs that have rows to draw; a StorageError if there are fewer than this."""
-    runs = {name: run for name, run in files.variants.items() if len(run.metrics.steps)}
-    if len(runs) < least:
+def variants_with_rows(files: ExperimentResults, least: int = 1) -> dict[str, VariantResults]:
+    """The variants that have rows to draw.
+
+    Raises:
+        StorageError: there are fewer than `least`.
+    """
+    found = {name: each for name, each in files.variants.items() if len(each.metrics.steps)}
+    if len(found) < least:
         raise StorageError(f"{files.path}: nothing to draw yet; train it first")
-    return runs
+    return found
 
 
-def percentile_log(run: VariantResults, source: str | None) -> PercentileLog:
-    """The log to draw: `probe`, `batch`, or None: the probe, where there is one."""
+def percentile_log(variant: VariantResults, source: str | None) -> PercentileLog:
+    """The log to draw: `probe`, `batch`, or None: the probe, where there is one.
+
+    Raises:
+        ConfigError: no such source, or it was not recorded.
+        StorageError: it has no rows yet.
+    """
     if source not in {None, "probe", "batch"}:
         raise ConfigError(f"--source {source}: no such source; there are probe, batch")
-    if source == "probe" and run.probe is None:
+    if source == "probe" and variant.probe is None:
         raise ConfigError("--source probe: record.probe_every is null; draw --source batch")
-    log = run.minibatch if source == "batch" or run.probe is None else run.probe
+    log = variant.minibatch if source == "batch" or variant.probe is None else variant.probe
     if log is None or not len(log.steps):
-        raise StorageError(f"{run.path}: no percentiles to draw yet; train it first")
+        raise StorageError(f"{variant.path}: no percentiles to draw yet; train it first")
     return log
 
 
-def read_curves(run: VariantResults, asked: Asked) -> Curves:
+def read_curves(variant: VariantResults, selection: Selection) -> Curves:
     """The curves of one panel."""
-    source, layer, unit = asked
-    log = percentile_log(run, source)
-    if unit == "all":
-        return _all_units(log, _units(run, log, layer))
-    seed, column = locate(run, log, layer, unit)
+    log = percentile_log(variant, selection.source)
+    if selection.unit == "all":
+        return _all_units(log, _columns(log, selection.layer), _seeds(log, selection.seed))
+    seed, column = unit_position(variant, log, selection)
     lines, floor = _read_unit(log.values, seed, column), None
-    if log is not run.probe:
-        normalized = run.settings["model.norm"] != "none"
-        floor = analysis.noise_floor(log.percentiles, log.examples, normalized=normalized)
-        floor *= analysis.sigma(lines[-100:, :, None], log.percentiles).mean()
+    if log is not variant.probe:
+        normalized = variant.settings.get("model.norm", "none") != "none"
+        floor = noise_floor(log.percentiles, log.examples, normalized=normalized)
+        floor *= spread(lines[-100:, :, None], log.percentiles).mean()
     whose = f"unit {log.unit[column]}, seed {log.seeds[seed]}"
     return Curves(whose, log.percentiles, log.steps, lines, floor=floor)
 
 
-def locate(
-    run: VariantResults, log: PercentileLog, layer: int | None, unit: str | int
+def unit_position(
+    variant: VariantResults, log: PercentileLog, selection: Selection
 ) -> tuple[int, int]:
-    """Positions, in the log's values, of the seed and the unit to draw; see `figures.draw`."""
-    units = _units(run, log, layer)
-    if unit == "typical":
-        # The probe's, also for minibatch curves: the width of one minibatch is mostly noise.
-        judged = run.probe if run.probe and len(run.probe.steps) else log
-        end = judged.values[-1][..., _units(run, judged, layer)]
-        seed, column = analysis.typical_unit(end, judged.percentiles)
-        return seed, units.start + column
-    size = units.stop - units.start
-    if not str(unit).isdecimal() or int(unit) >= size:
+    """Where the selected unit stands in the log's values: its seed and its column.
+
+    Raises:
+        ConfigError: no such layer, unit or seed.
+    """
+    columns, seeds = _columns(log, selection.layer), _seeds(log, selection.seed)
+    if selection.unit == "typical":
+        # The probe's, also for minibatch curves: the movement of minibatches is mostly noise.
+        judged = variant.probe if variant.probe and len(variant.probe.steps) else log
+        every = -(-len(judged.steps) // ROWS_JUDGED) if judged is log else 1
+        values = judged.values[::every, ..., _columns(judged, selection.layer)][:, seeds]
+        seed, column = typical_unit(values)
+        return seeds.start + seed, columns.start + column
+    size, unit = columns.stop - columns.start, str(selection.unit)
+    if not unit.isdecimal() or int(unit) >= size:
         raise ConfigError(f"--unit {unit}: no such unit; give typical, all, or 0 to {size - 1}")
-    return 0, units.start + int(unit)
+    return seeds.start, columns.start + int(unit)
 
 
-def _units(run: VariantResults, log: PercentileLog, layer: int | None) -> slice:
-    layer = len(run.settings["model.hidden"]) if layer is None else layer
-    units = analysis.columns(log.layer, layer)
-    if units.start == units.stop:
+def _seeds(log: PercentileLog, seed: int | None) -> slice:
+    if seed is None:
+        return slice(0, len(log.seeds))
+    if seed not in log.seeds:
+        raise ConfigError(f"--seed {seed}: not trained; there is {', '.join(map(str, log.seeds))}")
+    return slice(log.seeds.index(seed), log.seeds.index(seed) + 1)
+
+
+def _columns(log: PercentileLog, layer: int | None) -> slice:
+    columns = units_of_layer(log.layer, int(log.layer[-1]) if layer is None else layer)
+    if columns.start == columns.stop:
         known = ", ".join(map(str, np.unique(log.layer)))
         raise ConfigError(f"--layer {layer}: not recorded; there is layer {known}")
-    return units
+    return columns
 
 
-def _read_unit(values: Rows, seed: int, column: int) -> Array:
-    """The percentiles `(rows, Q)` of one unit of a log.
+def _read_unit(values: Rows, seed: int, column: int) -> NDArray[np.float32]:
+    """The percentiles (rows, Q) of one unit of a log.
 
     They are read in parts, so that a log of many steps never lies in memory as a whole.
     """
@@ -110,52 +153,68 @@ def _read_unit(values: Rows, seed: int, column: int) -> Array:
     return np.concatenate([values[i : i + 2048, seed, :, column] for i in starts])
 
 
-def _all_units(log: PercentileLog, units: slice) -> Curves:
-    """Median and 10-90 % band of each percentile, over the units of all seeds."""
+def _all_units(log: PercentileLog, columns: slice, seeds: slice) -> Curves:
+    """Median and 10-90 % band of each percentile, over the units of the seeds."""
     every = -(-len(log.steps) // (2 * drawing.BINS))
-    values = log.values[::every, ..., units]
+    values = log.values[::every, ..., columns][:, seeds]
     with np.errstate(invalid="ignore"):  # a diverged run
         low, median, high = np.percentile(values, [10, 50, 90], axis=(1, 3))
     whose, band = f"{values.shape[1] * values.shape[3]} units", np.stack([low, high])
     return Curves(whose, log.percentiles, log.steps[::every], median, band)
 
 
-def accuracy_panel(axes: Axes, runs: Mapping[str, VariantResults], lowest: float = 0.7) -> None:
-    """Test accuracy of runs by name: mean over seeds, and a band from the lowest to the highest.
+def accuracy_panel(
+    axes: Axes, variants: Mapping[str, VariantResults], lowest: float | None = 0.7
+) -> None:
+    """Test accuracy of variants by name: mean over seeds, and a band from lowest to highest.
 
-    Long or many names give way to those of the panels that follow: (b), (c), ... The axis reaches
-    from `lowest`, or from below the run that ends there, to 1.
+    Args:
+        axes: to draw in.
+        variants: by name. Long or many names give way to those of the panels that follow: (b), ...
+        lowest: the axis reaches from here, or from below the variant that ends lowest, to 1. None:
+            it shows the second half of training, however near the variants are.
     """
-    short = len(runs) <= 8 and max(map(len, runs)) <= 20
-    names = list(runs) if short else [f"({drawing.letter(i + 1)})" for i in range(len(runs))]
-    labels = []
-    for name, run, look in zip(names, runs.values(), looks(len(runs)), strict=True):
-        steps, accuracy = run.metrics.steps, run.metrics.test_accuracy
+    short = len(variants) <= 8 and max(map(len, variants)) <= 20
+    names = (
+        list(variants) if short else [f"({drawing.letter(i + 1)})" for i in range(len(variants))]
+    )
+    labels, late = [], []
+    for name, variant, look in zip(names, variants.values(), looks(len(variants)), strict=True):
+        steps, accuracy = variant.metrics.steps, variant.metrics.test_accuracy
         axes.plot(steps, accuracy.mean(axis=1), **look)
         edges = accuracy.min(axis=1), accuracy.max(axis=1)
         axes.fill_between(steps, *edges, color=look["color"], alpha=0.2, lw=0)
         labels.append((float(accuracy[-1].mean()), name, look["color"]))
-    reproduced = {paper.paper_panel(run.settings) for run in runs.values()}
+        late.append(accuracy[len(accuracy) // 2 :])
+    reproduced = {paper.paper_panel(variant.settings) for variant in variants.values()}
     for panel in [panel for panel in PAPER if panel in reproduced]:
         net = paper.paper_net(panel)
         _paper_curve(axes, panel, net.accuracy_steps, net.accuracy)
         axes.legend(loc="lower right", labelcolor=GREY)
-    axes.set_ylim(max(0.0, min(lowest, min(labels)[0] - 0.04)), 1.0)
+    if lowest is None:
+        low, high = (float(reduce([reduce(x) for x in late])) for reduce in (np.min, np.max))
+        room = max(0.1 * (high - low), 1e-4)
+        axes.set_ylim(low - room, high + room)
+    else:
+        axes.set_ylim(max(0.0, min(lowest, min(labels)[0] - 0.04)), 1.0)
+    axes.set_ylabel("test accuracy")
     drawing.step_axis(axes)
     drawing.end_labels(axes, labels)
 
 
 def percentile_panels(
-    panels: Sequence[Axes], runs: Mapping[str, VariantResults], asked: Asked
+    panels: Sequence[Axes], variants: Mapping[str, VariantResults], selection: Selection
 ) -> None:
-    """The percentiles of each run in a panel titled with its key."""
-    curves = [read_curves(run, asked) for run in runs.values()]
-    colours = [look["color"] for look in looks(len(runs))]
-    for axes, each, (name, run), colour in zip(panels, curves, runs.items(), colours, strict=True):
-        _draw_curves(axes, each, colour)
+    """The percentiles of each variant in a panel titled with its key."""
+    curves = [read_curves(variant, selection) for variant in variants.values()]
+    colours = [look["color"] for look in looks(len(variants))]
+    for axes, each, (name, variant), colour in zip(
+        panels, curves, variants.items(), colours, strict=True
+    ):
+        draw_curves(axes, each, colour)
         drawing.title(axes, name, each.unit)
-        panel = paper.paper_panel(run.settings)
-        if panel and asked.layer in {None, len(run.settings["model.hidden"])}:
+        panel = paper.paper_panel(variant.settings)
+        if panel and selection.layer in {None, len(variant.settings["model.hidden"])}:
             net = paper.paper_net(panel)
             _paper_curve(axes, panel, net.steps, net.values)
     for axes, each, colour in zip(panels, curves, colours, strict=True):
@@ -163,21 +222,25 @@ def percentile_panels(
         drawing.end_labels(axes, [(float(end), f"P{q:g}", colour) for end, q in ends])
 
 
-def _draw_curves(axes: Axes, curves: Curves, colour: str) -> None:
+def draw_curves(axes: Axes, curves: Curves, colour: str) -> None:
     """Percentile lines, the middle one heavier, with what bands and noise bars they have."""
     for q, line in enumerate(curves.lines.T):
         drawn = decimate(curves.steps, line)
         if curves.floor is not None:
-            axes.plot(*drawn, color=colour, ls="-", lw=0.6, alpha=0.3)
-            end = 1.03 * curves.steps[-1], line[-100:].mean()
-            axes.errorbar(*end, 2 * curves.floor[q], color="black", capsize=2.5, lw=1)
             drawn = decimate(curves.steps, line, [np.median])
+            if len(drawn[0]) < len(line):
+                low, high = (decimate(curves.steps, line, [edge])[1] for edge in EDGES)
+                axes.fill_between(drawn[0], low, high, color=colour, alpha=0.25, lw=0)
+            end = 1.03 * curves.steps[-1], line[-100:].mean()
+            axes.errorbar(*end, 1.2816 * curves.floor[q], color="black", capsize=2, lw=1)
         if curves.band is not None:
             axes.fill_between(curves.steps, *curves.band[..., q], color=colour, alpha=0.18, lw=0)
-        width = 1.4 if q == analysis.middle(curves.percentiles) else 0.9
+        width = 1.2 if q == middle(curves.percentiles) else 0.8
         axes.plot(*drawn, color=colour, ls="-", lw=width)
 
 
-def _paper_curve(axes: Axes, panel: paper.Panel, steps: Array, values: Array) -> None:
+def _paper_curve(
+    axes: Axes, panel: paper.Panel, steps: NDArray[np.floating], values: NDArray[np.floating]
+) -> None:
     label, marks = PAPER[panel]
-    axes.plot(steps, values, marks, label=label, color=GREY, lw=0.5, ms=3.5, mfc="none")
+    axes.plot(steps, values, marks, label=label, color=GREY, lw=0.5, ms=2.5, mew=0.6, mfc="none")

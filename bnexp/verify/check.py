@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bnexp.analysis.measures import interval
-
 P = ParamSpec("P")
 
 
@@ -112,12 +110,3 @@ def largest(*values: torch.Tensor | NDArray[np.floating] | float) -> float:
     """The largest absolute value of all; NaN if there is one, so that no verdict overlooks it."""
     sizes = [float(torch.as_tensor(value).detach().abs().max()) for value in values]
     return float(np.max(sizes))
-
-
-def over_seeds(values: NDArray[np.floating], form: str) -> str:
-    """The mean over seeds and half of its 95 % t-interval, such as `+0.21 ±0.01`."""
-    if np.isnan(values).any():
-        return "not by every seed"
-    over = interval(values)
-    half = "" if np.isnan(over.high) else f" ±{over.high - over.mean:{form.lstrip('+')}}"
-    return f"{over.mean:{form}}{half}"

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bnexp.analysis.measures import interval
+from bnexp.analysis.statistics import over_seeds
 from bnexp.config import ModelConfig
 from bnexp.networks.running_statistics import accuracy
-from bnexp.verify.check import Finding, check, found, largest, over_seeds
+from bnexp.verify.check import Finding, check, found, largest
 from bnexp.verify.networks import (
     NORMED,
     SGD,
@@ -215,7 +215,7 @@ def ablation(build: Build = initial_network) -> Finding:
     update = _first_update(build, replace(NORMED, activation="relu"), SGD.lr)
     start = abs(update.losses[0] - update.losses[1])
     (sigmoid, _), (relu, hits) = (_gaps(build, each, (0, 1, 2)) for each in ("sigmoid", "relu"))
-    worse, alike, same = interval(sigmoid), interval(relu), interval(hits)
+    worse, alike, same = over_seeds(sigmoid), over_seeds(relu), over_seeds(hits)
     return found(
         start <= 1e-12
         and update.off <= 1e-10
@@ -223,6 +223,6 @@ def ablation(build: Build = initial_network) -> Finding:
         and alike.high < LOSS_MARGIN
         and max(-same.low, same.high) < ACCURACY_MARGIN,
         f"at the start {start:.0e}; first update {update.off:.0e}; without gamma sigmoid's loss "
-        f"{over_seeds(sigmoid, '+.3f')}, relu's {over_seeds(relu, '+.3f')}, its accuracy "
-        f"{over_seeds(hits, '+.3f')}",
+        f"{worse.text('+.3f')}, relu's {alike.text('+.3f')}, its accuracy "
+        f"{same.text('+.3f')}",
     )

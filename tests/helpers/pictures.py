@@ -32,6 +32,6 @@ def overlaps(figure):
     return pairs + outside
 
 
-def said(figure):
+def said(picture):
     """The caption, in one line."""
-    return " ".join(figure.get_supxlabel().split())
+    return " ".join(picture.caption.split())

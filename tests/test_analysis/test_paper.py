@@ -1,6 +1,7 @@
 """The digitised Figure 1, and the distance to it."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -59,7 +60,12 @@ def measured(run, steps, accuracy):
     return other(run, metrics=replace(run.metrics, steps=np.array(steps), test_accuracy=both))
 
 
-END = {"percentiles": (15.0, 50.0, 85.0), "typical_unit": np.zeros(3)}
+def of(run, end):
+    """The distance of a variant whose typical unit ends like this."""
+    return distance(run.settings, run.metrics, end)
+
+
+END = SimpleNamespace(percentiles=(15.0, 50.0, 85.0), typical_unit=(0.0, 0.0, 0.0))
 
 
 @pytest.mark.parametrize(("name", "panel"), [("baseline", "b"), ("batchnorm", "c")])
@@ -69,32 +75,32 @@ def test_the_distance_of_the_accuracy_is_the_largest_from_step_7000_on(runs, nam
     accuracy = net.accuracy - 0.001
     accuracy[net.accuracy_steps < 7000] -= 0.5
     accuracy[4] += 0.02
-    found = distance(measured(runs[name], net.accuracy_steps, accuracy), END)
-    assert found["panel"] == panel
-    assert found["accuracy"] == pytest.approx(0.019)
-    assert found["at_step"] == net.accuracy_steps[4]
+    found = of(measured(runs[name], net.accuracy_steps, accuracy), END)
+    assert found.panel == panel
+    assert found.accuracy == pytest.approx(0.019)
+    assert found.at_step == net.accuracy_steps[4]
 
 
 def test_the_accuracy_is_interpolated_between_evaluations(runs):
     """Linearly, at the digitised steps."""
-    found = distance(measured(runs["batchnorm"], [0, 100_000], [0.95, 1.05]), END)
+    found = of(measured(runs["batchnorm"], [0, 100_000], [0.95, 1.05]), END)
     net = paper_net("c")
     late = net.accuracy_steps >= 7000
     line = 0.95 + net.accuracy_steps / 1e6
-    assert found["accuracy"] == pytest.approx(np.abs(line - net.accuracy)[late].max())
+    assert found.accuracy == pytest.approx(np.abs(line - net.accuracy)[late].max())
 
 
 def test_the_distance_of_the_end_is_to_the_papers_last_percentiles_wherever_they_are(runs):
     """None unless 15, 50 and 85 are all recorded."""
-    unit = np.array([9.0, -1.92 + 0.1, 0.03, 1.97 - 0.2])
-    end = {"percentiles": (5.0, 15.0, 50.0, 85.0), "typical_unit": unit}
-    found = distance(runs["batchnorm"], end)
-    assert found["end_percentiles"] == pytest.approx([0.1, 0, 0.2])
-    other_three = {"percentiles": (5.0, 50.0, 95.0), "typical_unit": unit[:3]}
-    assert distance(runs["batchnorm"], other_three)["end_percentiles"] is None
+    unit = (9.0, -1.92 + 0.1, 0.03, 1.97 - 0.2)
+    end = SimpleNamespace(percentiles=(5.0, 15.0, 50.0, 85.0), typical_unit=unit)
+    found = of(runs["batchnorm"], end)
+    assert found.end_percentiles == pytest.approx([0.1, 0, 0.2])
+    other_three = SimpleNamespace(percentiles=(5.0, 50.0, 95.0), typical_unit=unit[:3])
+    assert of(runs["batchnorm"], other_three).end_percentiles is None
 
 
 def test_there_is_no_distance_without_a_probe_or_to_another_experiment(runs):
     """Nothing is compared with curves of something else."""
-    assert distance(runs["batchnorm"], None) is None
-    assert distance(fig1(rows=3, seeds=2, data="digits").variants["batchnorm"], END) is None
+    assert of(runs["batchnorm"], None) is None
+    assert of(fig1(rows=3, seeds=2, data="digits").variants["batchnorm"], END) is None

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from helpers.pictures import overlaps, said
 from helpers.synthetic import experiment_of, fig1, other
+from PIL import Image
+from scipy import stats
 
-from bnexp.analysis import measures as analysis
+from bnexp.analysis.distributions import noise_floor, typical_unit
 from bnexp.errors import ConfigError, StorageError
 from bnexp.figures import drawing, panels
 from bnexp.figures import figure1 as figures
-from bnexp.figures.panels import Asked
+from bnexp.figures.panels import Selection
 
 HIDDEN = (4, 3, 6)
 
@@ -22,6 +24,11 @@ HIDDEN = (4, 3, 6)
 def files():
     """A small experiment near the paper's, with both records."""
     return fig1(rows=101, seeds=3, hidden=HIDDEN, batch_rows=2000)
+
+
+def curves_of(axes):
+    """The lines of an axes, without those that lead to labels."""
+    return [line for line in axes.lines if line.get_gid() != "leader"]
 
 
 def many(files, n):
@@ -37,8 +44,10 @@ def many(files, n):
 def test_drawn_twice_a_figure_is_the_same_bytes(files, tmp_path, unit):
     """PNG, PDF and SVG carry no date and no random name."""
     for folder in ("one", "two"):
-        figures.save(
-            figures.draw(files, unit=unit), tmp_path / folder / "fig1", ["png", "pdf", "svg"]
+        drawing.save(
+            figures.draw(files, Selection(unit=unit)),
+            tmp_path / folder / "fig1",
+            ["png", "pdf", "svg"],
         )
     for suffix in ("png", "pdf", "svg"):
         one, two = ((tmp_path / each / f"fig1.{suffix}").read_bytes() for each in ("one", "two"))
@@ -49,17 +58,17 @@ def test_drawn_twice_a_figure_is_the_same_bytes(files, tmp_path, unit):
 def test_drawing_and_saving_leave_matplotlibs_settings_alone(files, tmp_path):
     """Also what the user has set counts for nothing in the figure."""
     before = dict(mpl.rcParams)
-    figures.save(figures.draw(files), tmp_path / "before")
+    drawing.save(figures.draw(files), tmp_path / "before")
     assert dict(mpl.rcParams) == before
     with mpl.rc_context({"font.size": 20, "axes.facecolor": "red"}):
-        figures.save(figures.draw(files), tmp_path / "after")
+        drawing.save(figures.draw(files), tmp_path / "after")
     assert (tmp_path / "before.png").read_bytes() == (tmp_path / "after.png").read_bytes()
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8, 10])
 def test_no_text_lies_on_another_or_leaves_the_figure(files, n):
     """For any number of variants, with the names of a grid."""
-    figure = figures.draw(many(files, n))
+    figure = figures.draw(many(files, n)).figure
     assert len(figure.axes) == n + 1
     assert overlaps(figure) == []
     assert len({axes.get_ylim() for axes in figure.axes[1:]}) == 1
@@ -70,16 +79,15 @@ def test_no_text_lies_on_another_or_leaves_the_figure(files, n):
 )
 def test_every_kind_of_figure_fits_its_frame(files, source, unit):
     """The same for minibatch curves and for all units."""
-    assert overlaps(figures.draw(files, source=source, unit=unit)) == []
+    assert overlaps(figures.draw(files, Selection(source, unit=unit)).figure) == []
 
 
 def test_a_panel_draws_the_typical_unit_of_its_variant(files):
     """The lines are the log's values, and the panel names the unit."""
-    figure = figures.draw(files)
+    figure = figures.draw(files).figure
     for axes, run in zip(figure.axes[1:], files.variants.values(), strict=True):
-        end = run.probe.values[-1, :, :, -HIDDEN[-1] :]
-        seed, unit = analysis.typical_unit(end, run.probe.percentiles)
-        for line, q in zip(axes.lines, range(3), strict=False):
+        seed, unit = typical_unit(run.probe.values[..., -HIDDEN[-1] :])
+        for line, q in zip(curves_of(axes), range(3), strict=True):
             expected = run.probe.values[:, seed, q, sum(HIDDEN[:2]) + unit]
             assert np.array_equal(line.get_ydata(), expected)
             assert np.array_equal(line.get_xdata(), run.probe.steps)
@@ -88,7 +96,7 @@ def test_a_panel_draws_the_typical_unit_of_its_variant(files):
 
 def test_a_given_unit_of_a_given_layer_is_drawn_of_the_first_seed(files):
     """Units count from 0 in their layer, layers from 1."""
-    figure = figures.draw(files, layer=2, unit=1)
+    figure = figures.draw(files, Selection(layer=2, unit=1)).figure
     run = files.variants["batchnorm"]
     assert np.array_equal(figure.axes[2].lines[0].get_ydata(), run.probe.values[:, 0, 0, 4 + 1])
 
@@ -96,39 +104,40 @@ def test_a_given_unit_of_a_given_layer_is_drawn_of_the_first_seed(files):
 def test_all_units_are_drawn_as_their_median_and_band(files):
     """Over the units of the layer and all seeds together."""
     run = files.variants["baseline"]
-    curves = panels.read_curves(run, Asked(unit="all"))
+    curves = panels.read_curves(run, Selection(unit="all"))
     values = np.moveaxis(run.probe.values[..., -6:], 2, 1).reshape(101, 3, -1)
     assert np.allclose(curves.lines, np.median(values, axis=2))
     assert np.allclose(curves.band, np.percentile(values, [10, 90], axis=2))
 
 
 def test_minibatch_curves_show_the_unit_of_the_probe_and_their_noise_floor(files):
-    """The bar is two standard deviations of what the sample alone changes, either way."""
+    """The bar holds 80 % of what the sample alone changes, as the bands do of the minibatches."""
     run = files.variants["batchnorm"]
-    curves = panels.read_curves(run, Asked("batch"))
-    probe = panels.read_curves(run, Asked("probe"))
+    curves = panels.read_curves(run, Selection("batch"))
+    probe = panels.read_curves(run, Selection("probe"))
     assert curves.unit == probe.unit
     width = curves.lines[-100:, 2] - curves.lines[-100:, 0]
-    floor = analysis.noise_floor((15, 50, 85), 60, normalized=True) * width.mean() / 2.0729
+    floor = noise_floor((15, 50, 85), 60, normalized=True) * width.mean() / 2.0729
     assert curves.floor == pytest.approx(floor, rel=1e-4)
     assert probe.floor is None
-    axes = figures.draw(files, source="batch").axes[2]
+    axes = figures.draw(files, Selection("batch")).figure.axes[2]
     bars = [c.get_segments()[0] for c in axes.collections if hasattr(c, "get_segments")]
     heights = sorted(bar[1, 1] - bar[0, 1] for bar in bars)
-    assert heights == pytest.approx(sorted(4 * floor), rel=1e-4)
+    between = stats.norm.ppf(0.9) - stats.norm.ppf(0.1)
+    assert heights == pytest.approx(sorted(between * floor), rel=1e-4)
 
 
 def test_the_caption_says_whose_percentiles_of_what_they_are(files):
     """Rule, layer, sample and mode; what is unfinished; the noise of minibatches."""
     caption = said(figures.draw(files))
     for words in (
-        "last hidden layer",
+        "last recorded layer",
         "the first 1000 examples",
         "training mode",
-        "of all units and seeds of its network, whose width at the end, P85 - P15, is the median",
+        "nearest to those of the median over units, all the time",
     ):
         assert words in caption
-    assert "noise of minibatches" in said(figures.draw(files, source="batch", unit="all"))
+    assert "noise of minibatches" in said(figures.draw(files, Selection("batch", unit="all")))
     running = other(files.variants["baseline"], state="running", step=700)
     part = replace(files, variants={"baseline": running})
     assert "Not finished: baseline, at step 700." in said(figures.draw(part))
@@ -140,13 +149,15 @@ def test_the_papers_curves_lie_over_the_papers_experiment_alone(files):
 
     def overlaid(figure):
         return [
-            sum(line.get_label().startswith("paper") for line in axes.lines) for axes in figure.axes
+            sum(line.get_label().startswith("paper") for line in curves_of(axes))
+            for axes in figure.axes
         ]
 
-    assert overlaid(figures.draw(whole))[0] == 2
-    assert [len(axes.lines) for axes in figures.draw(whole).axes[1:]] == [6, 6]
-    assert [len(axes.lines) for axes in figures.draw(whole, layer=1).axes[1:]] == [3, 3]
-    assert overlaid(figures.draw(files)) == [0, 0, 0]
+    drawn, first = figures.draw(whole).figure, figures.draw(whole, Selection(layer=1)).figure
+    assert overlaid(drawn)[0] == 2
+    assert [len(curves_of(axes)) for axes in drawn.axes[1:]] == [6, 6]
+    assert [len(curves_of(axes)) for axes in first.axes[1:]] == [3, 3]
+    assert overlaid(figures.draw(files).figure) == [0, 0, 0]
     assert "Ioffe" in said(figures.draw(whole))
     assert "Ioffe" not in said(figures.draw(files))
 
@@ -159,13 +170,14 @@ def test_the_papers_curves_lie_over_the_papers_experiment_alone(files):
         ({"layer": 2, "source": "batch"}, "--layer 2: not recorded; there is layer 3"),
         ({"unit": 6}, "--unit 6: no such unit; give typical, all, or 0 to 5"),
         ({"unit": "mean"}, "--unit mean: no such unit; give typical, all, or 0 to 5"),
+        ({"seed": 5}, "--seed 5: not trained; there is 0, 1, 2"),
         ({"unit": "-1"}, "--unit -1: no such unit; give typical, all, or 0 to 5"),
     ],
 )
 def test_what_is_not_there_is_a_usage_error(files, asked, text):
     """Each names what there is."""
     with pytest.raises(ConfigError) as caught:
-        figures.draw(files, **asked)
+        figures.draw(files, Selection(**asked))
     assert str(caught.value) == text
 
 
@@ -174,7 +186,7 @@ def test_without_a_probe_the_minibatch_curves_are_drawn_unless_the_probe_is_aske
     runs = {name: other(run, probe=None) for name, run in files.variants.items()}
     assert "minibatch" in said(figures.draw(replace(files, variants=runs)))
     with pytest.raises(ConfigError, match=r"record\.probe_every is null"):
-        figures.draw(replace(files, variants=runs), source="probe")
+        figures.draw(replace(files, variants=runs), Selection("probe"))
 
 
 def test_nothing_to_draw_and_unknown_formats_are_errors(files, tmp_path):
@@ -182,14 +194,14 @@ def test_nothing_to_draw_and_unknown_formats_are_errors(files, tmp_path):
     with pytest.raises(StorageError, match="nothing to draw yet"):
         figures.draw(replace(files, variants={}))
     with pytest.raises(ConfigError, match="--format jpg: no such format; there are png, pdf, svg"):
-        figures.save(figures.draw(files), tmp_path / "fig1", ["png", "jpg"])
+        drawing.save(figures.draw(files), tmp_path / "fig1", ["png", "jpg"])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_file_names_tell_the_options_apart():
     """The default is fig1, and no two figures share a name."""
-    options = itertools.product(("probe", "batch"), (None, 2), ("typical", "all", 7))
-    names = [figures.file_name(*each) for each in options]
+    options = itertools.product(("probe", "batch"), (None, 2), ("typical", "all", 7), (None, 1))
+    names = [figures.file_name(Selection(*each)) for each in options]
     assert names[0] == "fig1"
     assert len(set(names)) == len(names)
 
@@ -215,15 +227,15 @@ def test_short_lines_are_drawn_as_they_are():
 
 def test_a_line_is_also_decimated_to_the_medians_of_its_bins():
     """An outlier counts for nothing."""
-    values = np.repeat(np.arange(600.0), 10)
+    values = np.repeat(np.arange(500.0), 12)
     values[3000] = 1e9
     steps, found = drawing.decimate(np.arange(6000), values, [np.median])
-    assert np.array_equal(steps, np.arange(0, 6000, 10))
-    assert np.array_equal(found, np.arange(600.0))
+    assert np.array_equal(steps, np.arange(0, 6000, 12))
+    assert np.array_equal(found, np.arange(500.0))
 
 
 @pytest.mark.parametrize(
-    "positions", [[0.9, 0.91, 0.92], [0.5], [0.2, 0.8], [0.4, 0.39, 0.1, 0.41]]
+    "positions", [[0.9, 0.91, 0.92], [0.5], [0.2, 0.8], [0.4, 0.39, 0.1, 0.41], [0.99, 0.98, 1]]
 )
 def test_labels_are_moved_apart_in_their_order(positions):
     """At least the gap apart, below 1, and where they were if there is room."""
@@ -258,6 +270,38 @@ def test_the_shipped_style_is_found_by_the_package():
         assert mpl.rcParams["svg.hashsalt"] == "bnexp"
 
 
+@pytest.mark.parametrize("width", [3.25, 6.75, 13.0])
+def test_a_figure_fits_a_column_a_page_and_a_slide(files, width):
+    """Its panels stand below each other where they have no room beside."""
+    figure = figures.draw(many(files, 3), width=width).figure
+    assert figure.get_size_inches()[0] == width
+    assert overlaps(figure) == []
+    across = {round(axes.get_position().x0, 2) for axes in figure.axes}
+    assert len(across) == min(4, max(1, int(width // 2.1)))
+
+
+def test_the_caption_and_the_source_are_in_the_files_and_not_in_the_picture(files, tmp_path):
+    """As metadata of each format; `burn_caption` puts the caption under the figure too."""
+    picture = figures.draw(files)
+    formats = ["png", "pdf", "svg"]
+    plain = drawing.save(picture, tmp_path / "plain", formats, source="commit 0123abc")
+    with Image.open(plain[0]) as image:
+        height = image.height
+        assert image.info["Description"] == picture.caption
+        assert image.info["Source"] == "commit 0123abc"
+    assert b"commit 0123abc" in plain[1].read_bytes()
+    assert "commit 0123abc" in plain[2].read_text()
+    burnt = drawing.save(figures.draw(files), tmp_path / "burnt", burn_caption=True)
+    with Image.open(burnt[0]) as image:
+        assert image.height > height
+
+
+def test_text_stays_text_in_svg(files, tmp_path):
+    """It can be searched and edited."""
+    drawing.save(figures.draw(files), tmp_path / "fig1", ["svg"])
+    assert ">pre-activation</text>" in (tmp_path / "fig1.svg").read_text()
+
+
 @pytest.mark.parametrize("unit", ["typical", "all", 0])
 def test_a_diverged_run_is_drawn_as_far_as_it_is_finite(files, unit):
     """Infinity and NaN in a log stop neither the figure nor the other panels."""
@@ -266,7 +310,7 @@ def test_a_diverged_run_is_drawn_as_far_as_it_is_finite(files, unit):
     values[60:], values[80:] = np.inf, np.nan
     diverged = other(run, probe=replace(run.probe, values=values), state="failed")
     figure = figures.draw(
-        replace(files, variants=files.variants | {"baseline": diverged}), unit=unit
-    )
+        replace(files, variants=files.variants | {"baseline": diverged}), Selection(unit=unit)
+    ).figure
     assert np.isfinite(figure.axes[1].get_ylim()).all()
     assert overlaps(figure) == []

@@ -9,7 +9,7 @@ from helpers.synthetic import fig1, other
 
 from bnexp.analysis.records import GradientShift
 from bnexp.errors import StorageError
-from bnexp.figures.gradient_shift import draw_ics
+from bnexp.figures.gradient_shift import draw_gradient_shift
 
 HIDDEN = (4, 3, 6)
 
@@ -27,27 +27,25 @@ def files():
     return replace(files, variants=runs)
 
 
-def test_the_figure_has_the_percentiles_and_the_median_shift_of_each_layer(files):
-    """A column for the net that recorded it, a line for each layer from the second on."""
-    figure = draw_ics(files)
-    percentiles, distance, cosine = figure.axes
-    run = files.variants["batchnorm"]
-    assert len(percentiles.lines) == 3
-    for axes, values in (
-        (distance, run.gradient_shift.distance),
-        (cosine, run.gradient_shift.cosine),
-    ):
-        assert [line.get_label() for line in axes.lines] == ["2", "3", "4"]
-        for layer, line in enumerate(axes.lines):
-            assert np.array_equal(line.get_xdata(), run.gradient_shift.steps)
-            assert np.array_equal(line.get_ydata(), np.median(values[:, layer], axis=1))
-    assert distance.get_yscale() == "log"
+def test_each_layer_has_a_panel_with_a_line_for_each_variant_that_recorded_it(files):
+    """The median over seeds of the distance relative to ||G||, and of the cosine."""
+    figure = draw_gradient_shift(files).figure
+    shift = files.variants["batchnorm"].gradient_shift
+    assert len(figure.axes) == 6
+    for place, axes in enumerate(figure.axes):
+        values = (shift.relative_distance, shift.cosine)[place // 3][:, place % 3]
+        (line,) = axes.lines
+        assert np.array_equal(line.get_xdata(), shift.steps)
+        assert np.array_equal(line.get_ydata(), np.median(values, axis=1))
+    letters = [axes.get_title(loc="left")[:3] for axes in figure.axes]
+    assert letters == ["(a)", "(b)", "(c)", "(d)", "(e)", "(f)"]
+    assert figure.axes[0].get_yscale() == "log"
     assert overlaps(figure) == []
 
 
 def test_the_caption_claims_no_causality(files):
     """It names the source, and what the two rows do not show."""
-    caption = said(draw_ics(files))
+    caption = said(draw_gradient_shift(files))
     assert "Santurkar et al. 2018, Definition 2.1" in caption
     assert "does not show that one causes the other" in caption
 
@@ -55,4 +53,4 @@ def test_the_caption_claims_no_causality(files):
 def test_without_a_recorded_shift_there_is_no_figure(files):
     """The error names the key."""
     with pytest.raises(StorageError, match=r"set record\.ics_every"):
-        draw_ics(replace(files, variants={"baseline": files.variants["baseline"]}))
+        draw_gradient_shift(replace(files, variants={"baseline": files.variants["baseline"]}))

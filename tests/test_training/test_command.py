@@ -223,9 +223,9 @@ def test_ctrl_c_while_a_run_is_starting_shows_no_traceback(command):
 STOPPED_WHILE_DRAWING = """
 import signal, sys
 from bnexp import cli
-from bnexp.figures import fitting as present
+from bnexp.figures import fitting
 number = int(sys.argv.pop())
-present.present = lambda _: signal.raise_signal(number)
+fitting.save_figures = lambda *_: signal.raise_signal(number)
 cli.main()
 """
 

@@ -1,5 +1,6 @@
 """Of any damage to any file, none passes as another result: it is named, or makes no difference."""
 
+import json
 import random
 import shutil
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.experiments import contents, go
 
-from bnexp.analysis import results, summary
+from bnexp.analysis import comparison, measuring, results
 from bnexp.errors import BnexpError
 from bnexp.files import checkpoint, run_folder
 from bnexp.files.experiment_folder import CONFIG, runs_of, write_config
@@ -47,7 +48,9 @@ def reading(folder):
     found = results.read_experiment(folder)
     if found.problems:
         raise BnexpError("; ".join(found.problems.values()))
-    taken = {"settings": found.settings, "seeds": found.seeds, "table": summary.compare([found])}
+    compared = comparison.compare([(found.path, measuring.measure(found))])
+    table = json.dumps(comparison.to_json(compared))
+    taken = {"settings": found.settings, "seeds": found.seeds, "table": table}
     for name, each in found.variants.items():
         taken[f"{name}/runs"] = each.runs
         logs = {"minibatch": each.minibatch, "probe": each.probe, "metrics": each.metrics}

@@ -1,7 +1,6 @@
 """What a check is, and how its verdict and numbers are put into words."""
 
 import numpy as np
-import pytest
 import torch
 
 from bnexp.verify.check import (
@@ -11,7 +10,6 @@ from bnexp.verify.check import (
     found,
     largest,
     not_tested,
-    over_seeds,
 )
 
 
@@ -60,16 +58,3 @@ def test_the_largest_value_of_several_arrays_is_nan_if_there_is_one():
     assert largest(*values) == 3
     assert np.isnan(largest(*values, float("nan")))
     assert np.isnan(largest(np.array([np.nan, 5.0]), 7.0))
-
-
-@pytest.mark.parametrize(
-    ("values", "text"),
-    [
-        ([1.0, 2.0, 3.0], "+2.0 ±2.5"),
-        ([2.0], "+2.0"),
-        ([1.0, float("nan")], "not by every seed"),
-    ],
-)
-def test_values_of_seeds_are_told_as_their_mean_and_half_of_the_interval(values, text):
-    """The 95 % t-interval of three values with deviation 1 reaches 4.30 / sqrt(3) to each side."""
-    assert over_seeds(np.array(values), "+.1f") == text

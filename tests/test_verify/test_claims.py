@@ -5,8 +5,9 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from helpers.synthetic import fig1, other
+from helpers.synthetic import experiment_of, fig1, other
 
+from bnexp.analysis.measuring import measure
 from bnexp.errors import StorageError
 from bnexp.verify import claims, suite, trained
 from bnexp.verify.check import Verdict
@@ -34,17 +35,19 @@ def gamma_pair(activation, loss, accuracy, seeds=5):
         train_loss=metrics.train_loss + loss + 1e-3 * noise,
         test_accuracy=metrics.test_accuracy + accuracy + 1e-3 * noise,
     )
-    return (
-        other(base, name="with", settings=settings | {"model.gamma": True}),
-        other(base, name="without", settings=settings | {"model.gamma": False}, metrics=bare),
-    )
+    full = other(base, name="with", settings=settings | {"model.gamma": True})
+    other_settings = settings | {"model.gamma": False}
+    without = other(base, name="without", settings=other_settings, metrics=bare)
+    numbers = measure(experiment_of({"with": full, "without": without})).variants
+    return numbers["with"], numbers["without"]
 
 
 def test_the_papers_claims_hold_for_curves_like_the_papers():
     """Each claim once, and the distance to the figure for both networks."""
     found = list(claims.checks(fig1()))
-    assert [check.number for check in found] == [21, 22, 23, 24, 25, 26, 27, 27]
-    assert [check for check in found if check.verdict is not Verdict.HOLDS] == []
+    assert [check.number for check in found] == [21, 22, 23, 24, 25, 26, 28, 29, 27, 27]
+    # Gamma and beta are not recorded, so that what they explain is not known.
+    assert [check.number for check in found if check.verdict is not Verdict.HOLDS] == [28]
     json.dumps([asdict(check) for check in found])
 
 
@@ -107,6 +110,31 @@ def test_claims_about_percentiles_are_not_tested_without_a_probe():
     assert found[22] is Verdict.HOLDS
 
 
+def explained(share, seeds=4):
+    """Measures of a network whose P_15 and P_85 are explained by gamma and beta to this share."""
+    values = share + 1e-3 * np.arange(seeds)
+    return {"explained_15": values, "explained_50": values - share, "explained_85": values}
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.93, Verdict.HOLDS), (0.5, Verdict.FAILS)])
+def test_percentiles_are_said_to_follow_gamma_and_beta_where_they_do(share, verdict):
+    """Check 28: the share for the median is told, and decides nothing."""
+    found = claims.concentrated(explained(share))
+    assert found.verdict is verdict
+    assert f"P_15 {share + 0.0015:.3f}" in found.measured
+    assert claims.concentrated(explained(share, seeds=1)).verdict is Verdict.NOT_TESTED
+    assert claims.concentrated({}).verdict is Verdict.NOT_TESTED
+
+
+def test_networks_that_end_alike_are_not_said_to_end_at_different_points():
+    """Check 29, for networks of equal curves and for those of the experiment."""
+    experiment = fig1(rows=101)
+    assert verdicts(claims.checks(experiment))[29] is Verdict.HOLDS
+    first, second = experiment.variants.values()
+    vars(second)["probe"] = first.probe
+    assert verdicts(claims.checks(experiment))[29] is Verdict.FAILS
+
+
 @pytest.mark.parametrize(
     ("activation", "loss", "accuracy", "verdict"),
     [
@@ -128,7 +156,8 @@ def test_leaving_gamma_out_is_judged_by_what_the_activation_lets_the_weights_do(
 def test_networks_with_and_without_gamma_that_train_alike_to_the_bit_fail():
     """Then gamma was not there."""
     first, second = gamma_pair("relu", 0.0, 0.0)
-    found = claims.gamma(first, other(second, metrics=first.metrics))
+    same = replace(second, measures=first.measures)
+    found = claims.gamma(first, same)
     assert found.verdict is Verdict.FAILS
 
 

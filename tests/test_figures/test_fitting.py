@@ -1,4 +1,4 @@
-"""Figures of a comparison: which fits, and that they hold what the logs and the table hold."""
+"""Which figures fit an experiment, and that they hold what the logs and the table hold."""
 
 from dataclasses import replace
 
@@ -7,11 +7,17 @@ import pytest
 from helpers.pictures import overlaps, said
 from helpers.synthetic import experiment_of, fig1, other, settings
 
-from bnexp.analysis.summary import compare
+from bnexp.analysis.comparison import compare
+from bnexp.analysis.distributions import typical_unit
+from bnexp.analysis.measuring import measure
+from bnexp.analysis.records import RunningStatistics
 from bnexp.config import experiment as config
 from bnexp.config import flatten
-from bnexp.errors import StorageError
-from bnexp.figures.comparison import comparison_kind, draw_bias, draw_gamma, draw_grid
+from bnexp.errors import ConfigError, StorageError
+from bnexp.figures.bias import draw_bias
+from bnexp.figures.fitting import comparison_kind, fitting_figures
+from bnexp.figures.gamma import draw_gamma, learned_gammas
+from bnexp.figures.heatmap import draw_heatmap
 
 HIDDEN = (4, 3, 6)
 
@@ -105,7 +111,8 @@ def test_one_variant_or_an_incomplete_grid_has_no_figure_of_its_own(grid):
 
 def test_the_bias_figure_shows_the_largest_difference_and_the_norms(bias):
     """From the net without bias, wherever it stands among the variants."""
-    figure = draw_bias(bias)
+    picture = draw_bias(bias)
+    figure = picture.figure
     _, gap, norms = figure.axes
     reference = bias.variants["no_bias"].probe.values
     for line, name in zip(gap.lines, ("zero", "random"), strict=True):
@@ -113,7 +120,7 @@ def test_the_bias_figure_shows_the_largest_difference_and_the_norms(bias):
         assert line.get_ydata() == pytest.approx(largest)
     levels = [float(line.get_ydata()[0]) for line in norms.lines]
     assert levels == pytest.approx([1e-8, 1e-17, 17, 17e-9])
-    assert "no_bias" in said(figure)
+    assert "no_bias" in said(picture)
     assert overlaps(figure) == []
 
 
@@ -123,7 +130,7 @@ def test_an_exact_zero_has_no_place_in_the_bias_figure(bias):
     norms = run.metrics.bias_norm.copy()
     norms[0] = 0
     vars(run)["metrics"] = replace(run.metrics, bias_norm=norms)
-    for axes in draw_bias(bias).axes[1:]:
+    for axes in draw_bias(bias).figure.axes[1:]:
         assert not np.isfinite(axes.transData.transform((0, 0))[1])
 
 
@@ -132,59 +139,127 @@ def test_the_bias_figure_compares_a_run_under_way_as_far_as_it_got(bias):
     run = bias.variants["random"]
     probe, other_probe = run.probe, bias.variants["no_bias"].probe
     vars(run)["probe"] = replace(probe, steps=probe.steps[:60], values=probe.values[:60])
-    drawn = draw_bias(bias).axes[1].lines[1].get_ydata()
+    drawn = draw_bias(bias).figure.axes[1].lines[1].get_ydata()
     largest = np.abs(probe.values - other_probe.values).max(axis=(1, 2, 3))
     assert drawn == pytest.approx(largest[:60])
 
 
 def test_the_bias_figure_lays_one_unit_of_all_nets_over_each_other(bias):
     """The typical unit of the net without bias."""
-    lines = draw_bias(bias).axes[0].lines
+    lines = draw_bias(bias).figure.axes[0].lines
     shown = [line.get_ydata() for line in lines]
     assert len(shown) == 9
     assert np.allclose(shown[0], shown[3], atol=1e-5)  # no_bias, zero: P15 of the same unit
     assert not np.allclose(shown[0], shown[6], atol=1e-5)
 
 
+def with_gammas(files, name, gammas):
+    """The variant with these gammas in its last layer at the end."""
+    run = files.variants[name]
+    rows, seeds, _, units = run.probe.values.shape
+    parameters = np.zeros((rows, seeds, 2, units), np.float32)
+    parameters[-1, :, 0, -HIDDEN[-1] :] = gammas
+    vars(run)["norm_parameters"] = parameters
+
+
 def test_the_gamma_figure_has_a_row_an_activation_and_the_learned_gammas(gamma):
     """Accuracy, without, with, and the histogram with its share below 0."""
-    gammas = {"relu_True": np.array([-1.0, 1.0, 1.0, 2.0]), "tanh_True": np.ones((3, 6))}
-    figure = draw_gamma(gamma, gammas)
+    with_gammas(gamma, "relu_True", [[-1, -1, -1, 1, 1, 1]] * 2 + [[-1, -1, -1, 2, 2, 2]])
+    figure = draw_gamma(gamma).figure
     assert len(figure.axes) == 8
-    assert sum(patch.get_height() for patch in figure.axes[3].patches) == 4
-    assert "25.0 % below 0" in figure.axes[3].texts[0].get_text()
+    assert sum(patch.get_height() for patch in figure.axes[3].patches) == 18
+    assert "50.0 % below 0" in figure.axes[3].texts[0].get_text()
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles[4:7] == ["tanh", "tanh, no gamma", "tanh, gamma"]
+    assert titles[4:7] == ["(e) tanh", "(f) tanh, no gamma", "(g) tanh, gamma"]
     assert overlaps(figure) == []
-    assert "0.0 % below 0" in draw_gamma(gamma, {}).axes[3].texts[0].get_text()
+    assert learned_gammas(gamma.variants["tanh_True"]).size == 0
+    assert learned_gammas(gamma.variants["relu_False"]).size == 0
+
+
+def test_the_accuracy_axis_of_the_gamma_figure_shows_small_effects(gamma):
+    """It spans the second half of training, however near the variants are."""
+    low, high = draw_gamma(gamma).figure.axes[0].get_ylim()
+    late = [run.metrics.test_accuracy[50:] for run in gamma.variants.values()]
+    assert high - low < 2 * (np.max(late) - np.min(late))
+
+
+def compared(grid):
+    """The comparison of a grid's variants."""
+    return compare([(grid.path, measure(grid))])
 
 
 def test_the_heat_map_holds_the_numbers_of_compare(grid):
     """A panel a norm over the two settings with most values, and their difference."""
-    rows = compare([grid])
-    figure = draw_grid(rows)
-    plain, norm, difference = figure.axes
+    found = compared(grid)
+    figure = draw_heatmap(found).figure
+    plain, norm, difference, *bars = figure.axes
+    assert len(bars) == 2
     for axes, kind in ((plain, "none"), (norm, "batch")):
         expected = [
-            f"{row['measures']['test_accuracy']['mean']:.3f}"
-            for row in rows
-            if row["settings"]["model.norm"] == kind
+            f"{row.numbers.measures['test_accuracy'].mean:.3f}"
+            for row in found.rows
+            if row.settings["model.norm"] == kind
         ]
         assert [text.get_text() for text in axes.texts] == expected
-    gap = (
-        rows[1]["measures"]["test_accuracy"]["mean"] - rows[0]["measures"]["test_accuracy"]["mean"]
-    )
-    assert difference.texts[0].get_text() == f"{gap:.3f}"
-    assert difference.get_title(loc="left") == "norm batch minus norm none"
+    first, second = (row.numbers.measures["test_accuracy"] for row in found.rows[:2])
+    assert difference.texts[0].get_text() == f"{second.mean - first.mean:+.3f}"
+    assert difference.get_title(loc="left").replace("\n", " ") == "(c) norm batch minus norm none"
     assert overlaps(figure) == []
+
+
+def test_the_difference_is_bold_where_its_interval_excludes_zero_and_its_scale_is_centred(grid):
+    """Blue and red are as far from white as each other."""
+    figure = draw_heatmap(compared(grid)).figure
+    difference = figure.axes[2]
+    assert {text.get_weight() for text in difference.texts} == {"bold"}
+    assert difference.images[0].norm(0.0) == pytest.approx(0.5)
+    same = {name: other(run, metrics=grid.variants[next(iter(grid.variants))].metrics)
+            for name, run in grid.variants.items()}  # fmt: skip
+    equal = draw_heatmap(compared(replace(grid, variants=same))).figure.axes[2]
+    assert {text.get_weight() for text in equal.texts} == {"normal"}
 
 
 def test_the_heat_map_marks_what_was_not_reached(grid):
     """A dash, where a seed never got to the accuracy; also where none did."""
-    rows = compare([grid])
-    for row in rows:
-        row["measures"]["steps_to_97"]["mean"] = None
-    assert {text.get_text() for text in draw_grid(rows, "steps_to_97").axes[0].texts} == {"-"}
+    for run in grid.variants.values():
+        low = run.metrics.test_accuracy * 0.5
+        vars(run)["metrics"] = replace(run.metrics, test_accuracy=low)
+    drawn = draw_heatmap(compared(grid), "steps_to_97").figure
+    assert {text.get_text() for text in drawn.axes[0].texts} == {"-"}
+
+
+def test_a_measure_that_is_not_there_is_refused_with_a_suggestion(grid, bias):
+    """And so is an experiment with one setting that differs."""
+    with pytest.raises(ConfigError, match="no such measure; did you mean 'test_accuracy'"):
+        draw_heatmap(compared(grid), "test_acuracy")
+    one = {name: bias.variants[name] for name in ("no_bias", "zero")}
+    with pytest.raises(ConfigError, match="needs two settings that differ"):
+        draw_heatmap(compared(experiment_of(one)))
+
+
+def test_gamma_beta_and_running_statistics_are_drawn_where_they_are_recorded():
+    """For an experiment that is no ablation."""
+    made = fig1(rows=101, seeds=3, hidden=HIDDEN)
+    assert set(fitting_figures(made, measure(made))) == {"fig1"}
+    run = made.variants["batchnorm"]
+    rows, seeds, _, units = run.probe.values.shape
+    rng = np.random.default_rng(0)
+    parameters = rng.uniform(1, 2, (rows, seeds, 2, units)).astype(np.float32)
+    values = rng.uniform(0.01, 1, (5, 4, seeds))
+    kept = RunningStatistics(np.array([0, 10, 20, 30]), (0, 1, 2), *values)
+    vars(run)["norm_parameters"], vars(run)["running_statistics"] = parameters, kept
+    drawn = fitting_figures(made, measure(made))
+    assert set(drawn) == {"fig1", "norm_parameters", "running_statistics"}
+    seed, unit = typical_unit(run.probe.values[..., -HIDDEN[-1] :])
+    dashed = [line for line in drawn["norm_parameters"].figure.axes[0].lines
+              if line.get_linestyle() == "--"]  # fmt: skip
+    gamma, beta = parameters[:, seed, :, units - HIDDEN[-1] + unit].T
+    assert dashed[2].get_ydata() == pytest.approx(beta + 1.0364 * gamma, rel=1e-4)
+    assert dashed[1].get_ydata() == pytest.approx(beta)
+    mean = drawn["running_statistics"].figure.axes[0].lines[0]
+    assert mean.get_ydata() == pytest.approx(values[0].mean(axis=1))
+    for picture in drawn.values():
+        assert overlaps(picture.figure) == []
 
 
 def test_a_comparison_needs_runs(bias):
@@ -192,4 +267,4 @@ def test_a_comparison_needs_runs(bias):
     with pytest.raises(StorageError, match="train it first"):
         draw_bias(replace(bias, variants={"zero": bias.variants["zero"]}))
     with pytest.raises(StorageError, match="train it first"):
-        draw_gamma(replace(bias, variants={}), {})
+        draw_gamma(replace(bias, variants={}))

@@ -1,0 +1,262 @@
+"""Variants compared with a baseline, paired by seed: the rows of `bnexp compare`."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bnexp.analysis.formatting import cell
+from bnexp.analysis.numbers import PRIMARY, ExperimentNumbers, VariantNumbers, differing, jsonable
+from bnexp.analysis.statistics import (
+    OverSeeds,
+    exploratory_verdict,
+    holm,
+    over_seeds,
+    p_value,
+    primary_verdict,
+)
+from bnexp.config import DATASET_SIZES, Value, suggestion
+from bnexp.errors import ConfigError
+
+MARGIN = 0.001  # of test accuracy: differences within it count as none
+# The measures that are tested beside the primary one, with Holm's correction over all of them.
+EXPLORATORY = (
+    "train_loss",
+    "settle_0.1",
+    "settle_0.2",
+    "median_range",
+    "width_range",
+    "late_shift",
+    "end_width",
+    "steps_to_95",
+)
+UNFAIR = ("data.name", "data.binarize", "train.steps")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A measure of a variant minus that of its baseline, over the seeds that both have.
+
+    Attributes:
+        over: the differences, their mean and its 95 % interval.
+        p: of the paired t-test.
+        corrected: the p-value after Holm's correction; NaN for measures that are not tested.
+        verdict: what the differences show, in words; empty for measures that are not tested.
+    """
+
+    over: OverSeeds
+    p: float
+    corrected: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class ComparedVariant:
+    """A row of a comparison.
+
+    Attributes:
+        label: the variant's name; of several experiments, `experiment/variant`.
+        settings: those in which the variants differ.
+        numbers: the variant.
+        baseline: the label of the variant that it is compared with; None for a baseline itself.
+        differences: by measure; None where `notes` say why.
+        percentile_gap: the largest difference from the baseline's probe percentiles, where the two
+            should be equal.
+        notes: what a reader of the row must know.
+    """
+
+    label: str
+    settings: Mapping[str, Value]
+    numbers: VariantNumbers
+    baseline: str | None = None
+    differences: Mapping[str, Difference] | None = None
+    percentile_gap: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All rows.
+
+    Attributes:
+        rows: in the order of the experiments and their variants.
+        margin: within which two accuracies count as equivalent.
+        test_error: the standard error of one network's accuracy that comes from the test set having
+            so few examples; NaN where the data set is not known.
+    """
+
+    rows: tuple[ComparedVariant, ...]
+    margin: float
+    test_error: float
+
+
+def compare(
+    experiments: Sequence[tuple[Path, ExperimentNumbers]],
+    baseline: str | None = None,
+    margin: float = MARGIN,
+) -> Comparison:
+    """Compare every variant with its baseline.
+
+    Args:
+        experiments: each with its folder.
+        baseline: a label; or `key=value`: each row's baseline is then the one with this value and
+            all other settings equal. None: in a grid, the first value of its last setting that has
+            two; else the first row.
+        margin: within which two accuracies count as equivalent.
+
+    Raises:
+        ConfigError: no row is the baseline.
+    """
+    variants, gaps = _labelled(experiments)
+    keys = differing([each.settings for each in variants.values()])
+    rows = {
+        label: ComparedVariant(label, {key: each.settings.get(key) for key in keys}, each)
+        for label, each in variants.items()
+    }
+    compared = []
+    for label, base in _baselines(rows, baseline).items():
+        row, other = rows[label], rows[base]
+        notes = tuple(_notes(row, other))
+        if row is other:
+            compared.append(replace(row, notes=notes))
+            continue
+        differences = None
+        if row.numbers.state == other.numbers.state == "done":
+            differences = _differences(row.numbers, other.numbers, margin)
+        gap = gaps.get(frozenset((label, base)))
+        compared.append(replace(row, baseline=base, differences=differences, percentile_gap=gap,
+                                notes=notes))  # fmt: skip
+    return Comparison(tuple(_corrected(compared)), margin, _test_error(rows.values()))
+
+
+def to_json(comparison: Comparison) -> list[dict[str, Any]]:
+    """The rows as JSON; null stands for NaN."""
+    rows = []
+    for row in comparison.rows:
+        content = asdict(row)
+        numbers = content.pop("numbers")
+        del numbers["settings"]
+        if row.differences is not None:
+            content["differences"] = {
+                name: {**asdict(each.over), "p": each.p, "p_holm": each.corrected,
+                       "verdict": each.verdict}
+                for name, each in row.differences.items()
+            }  # fmt: skip
+        rows.append({**content, **numbers})
+    return list(jsonable(rows))
+
+
+def _labelled(
+    experiments: Sequence[tuple[Path, ExperimentNumbers]],
+) -> tuple[dict[str, VariantNumbers], dict[frozenset[str], float]]:
+    """The variants by label, and the gaps between percentiles of two of them."""
+    names = {each.experiment for _, each in experiments}
+    found, gaps = dict[str, VariantNumbers](), dict[frozenset[str], float]()
+    for folder, each in experiments:
+        place = each.experiment if len(names) == len(experiments) else folder
+        prefix = "" if len(experiments) == 1 else f"{place}/"
+        found |= {f"{prefix}{name}": numbers for name, numbers in each.variants.items()}
+        for gap in each.bias_gaps:
+            gaps[frozenset(f"{prefix}{name}" for name in gap.variants)] = gap.largest
+    return found, gaps
+
+
+def _baselines(rows: Mapping[str, ComparedVariant], baseline: str | None) -> dict[str, str]:
+    """The label of the row that each row is compared with."""
+    settings = {
+        label: {key: cell(value) for key, value in row.settings.items()}
+        for label, row in rows.items()
+    }
+    first = next(iter(rows))
+    if baseline is None:
+        values = {key: {each[key] for each in settings.values()} for key in settings[first]}
+        pairs = [key for key, found in values.items() if len(found) == 2]
+        different = {tuple(each.values()) for each in settings.values()}
+        grid = len(different) == len(rows) == math.prod(map(len, values.values()))
+        many = grid and len(values) > 1 and pairs
+        baseline = f"{pairs[-1]}={settings[first][pairs[-1]]}" if many else first
+    if baseline in rows:
+        return dict.fromkeys(rows, baseline)
+    key, _, value = baseline.partition("=")
+    found = {
+        label: other
+        for label, each in settings.items()
+        for other, candidate in settings.items()
+        if candidate == each | {key: value}
+    }
+    if len(found) < len(rows):
+        hint = suggestion(baseline, rows) or f"; there are {', '.join(rows)}"
+        raise ConfigError(f"--baseline {baseline}: no such variant{hint}")
+    return found
+
+
+def _notes(row: ComparedVariant, base: ComparedVariant) -> Iterator[str]:
+    mine, theirs = row.numbers, base.numbers
+    if mine.problem is not None:
+        yield mine.problem
+    elif mine.state != "done":
+        yield f"{mine.state} (step {mine.step:,})"
+    if row is base:
+        return
+    for key in UNFAIR:
+        if row.settings.get(key) != base.settings.get(key):
+            yield f"{key} is not the baseline's: read the differences with care"
+    if theirs.state != "done":
+        yield f"the baseline is not finished: {theirs.state} (step {theirs.step:,})"
+    elif mine.state == "done" and set(mine.seeds) != set(theirs.seeds):
+        yield "not the baseline's seeds: only those in common are paired"
+
+
+def _differences(
+    row: VariantNumbers, base: VariantNumbers, margin: float
+) -> dict[str, Difference] | None:
+    """Each measure less the baseline's; None where they have no seed in common."""
+    common = [seed for seed in row.seeds if seed in base.seeds]
+    mine, theirs = ([each.seeds.index(seed) for seed in common] for each in (row, base))
+    if not common:
+        return None
+    found = {}
+    for name, values in row.measures.items():
+        if name not in base.measures:
+            continue
+        gaps = np.array(values.per_seed)[mine] - np.array(base.measures[name].per_seed)[theirs]
+        verdict = primary_verdict(gaps, margin) if name == PRIMARY else ""
+        found[name] = Difference(over_seeds(gaps), p_value(gaps), float("nan"), verdict)
+    return found
+
+
+def _corrected(rows: Sequence[ComparedVariant]) -> Iterator[ComparedVariant]:
+    """The rows with Holm's correction over all exploratory tests of all of them."""
+    tested = [
+        (row.label, name)
+        for row in rows
+        for name in EXPLORATORY
+        if row.differences is not None and name in row.differences
+    ]
+    by_label = {row.label: row.differences or {} for row in rows}
+    p_values = holm([by_label[label][name].p for label, name in tested])
+    corrected = dict(zip(tested, p_values, strict=True))
+    for row in rows:
+        if row.differences is None:
+            yield row
+            continue
+        judged = dict(row.differences)
+        for name, each in row.differences.items():
+            if (p := corrected.get((row.label, name))) is not None:
+                verdict = exploratory_verdict(each.over, p)
+                judged[name] = replace(each, corrected=p, verdict=verdict)
+        yield replace(row, differences=judged)
+
+
+def _test_error(rows: Iterable[ComparedVariant]) -> float:
+    """sqrt(p (1 - p) / n), for the mean accuracy p of all variants and n test examples."""
+    errors = []
+    for row in rows:
+        sizes = DATASET_SIZES.get(str(row.numbers.settings.get("data.name")))
+        accuracy = row.numbers.measures.get(PRIMARY)
+        if sizes is not None and accuracy is not None and 0 <= accuracy.mean <= 1:
+            errors.append(math.sqrt(accuracy.mean * (1 - accuracy.mean) / sizes.test))
+    return float(np.median(errors)) if errors else float("nan")

@@ -1,0 +1,24 @@
+"""How values and numbers are written in tables, captions and labels."""
+
+from math import isnan
+
+
+def cell(value: object) -> str:
+    """A value as YAML would write it; nothing for None."""
+    if value is None or isinstance(value, bool):
+        return "" if value is None else str(value).lower()
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(cell, value))}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def number(value: float | None, form: str) -> str:
+    """The value in this form; `-` for None and NaN.
+
+    One digit and the exponent where the form would make a value that is not 0 look like it.
+    """
+    if value is None or isnan(value):
+        return "-"
+    text = f"{value:{form}}"
+    looks_zero = value and not text.strip("+-0.")
+    return f"{value:{'+' if '+' in form else ''}.0e}" if looks_zero else text

@@ -1,0 +1,286 @@
+"""From the logs to the numbers: what is measured of each variant, and of pairs of variants.
+
+Every measure has one value a seed. Those of units are medians over the units of the last recorded
+layer. Names: `test_accuracy` and `train_loss` are means over the last 2,000 steps (a fifth of a run
+of less than 10,000); `steps_to_90` and `steps_above_90` are the evaluation at which an accuracy is
+first reached, and that from which it stays; the drift measures are those of `drift`;
+`explained_15` is the share of the movement of P_15 that gamma and beta explain; `gamma_lowest`,
+`gamma_median` and `gamma_highest` are of the final network, and so is `bias_norm`.
+"""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnexp.analysis import paper
+from bnexp.analysis.distributions import normal_quantiles, typical_unit, units_of_layer
+from bnexp.analysis.drift import UnitMeasures, unit_measures, window_steps, windowed
+from bnexp.analysis.numbers import (
+    PRIMARY,
+    BiasGap,
+    End,
+    ExperimentNumbers,
+    GradientShiftNumbers,
+    Pair,
+    StatisticsCurve,
+    VariantNumbers,
+    differing,
+)
+from bnexp.analysis.records import Metrics, PercentileLog
+from bnexp.analysis.results import ExperimentResults, VariantResults
+from bnexp.analysis.statistics import OverSeeds, PerSeed, over_seeds, steps_to, superiority
+from bnexp.config import Value
+
+ACCURACIES = (0.90, 0.95, 0.97)
+# A network that ends below this accuracy has not left its plateau. Its units have hardly any
+# spread, so a drift in units of the final spread would be a large number that says nothing.
+LEARNED = 0.2
+
+
+def measure(experiment: ExperimentResults) -> ExperimentNumbers:
+    """Every number of an experiment; of variants without a row, only their settings and state."""
+    units = {name: _units(each) for name, each in experiment.variants.items()}
+    variants = {}
+    for name, settings in experiment.settings.items():
+        results = experiment.variants.get(name)
+        if name in experiment.problems:
+            problem = experiment.problems[name]
+            variants[name] = VariantNumbers(settings, state="damaged", problem=problem)
+        elif results is None:
+            variants[name] = VariantNumbers(settings)
+        else:
+            variants[name] = _numbers(results, units[name])
+    done = {name: each for name, each in experiment.variants.items() if each.state == "done"}
+    distances = {
+        name: paper.distance(each.settings, each.metrics, variants[name].end)
+        for name, each in done.items()
+    }
+    return ExperimentNumbers(
+        experiment.name,
+        experiment.seeds,
+        variants,
+        tuple(
+            _pair(norm, plain, units)
+            for norm, plain in itertools.permutations(done.values(), 2)
+            if _counterparts(norm.settings, plain.settings)
+        ),
+        {name: far for name, far in distances.items() if far is not None},
+        tuple(_bias_gaps(done)),
+    )
+
+
+def last_layer(log: PercentileLog) -> tuple[int, slice]:
+    """The last recorded layer, and where its units stand."""
+    layer = int(log.layer[-1])
+    return layer, units_of_layer(log.layer, layer)
+
+
+def _units(results: VariantResults) -> UnitMeasures | None:
+    """The drift of the units of the last layer, from the probe; None without a row of it.
+
+    A minibatch's percentiles would not do: most of their movement is sampling noise.
+    """
+    log = results.probe
+    if log is None or not len(log.steps):
+        return None
+    values = log.values[..., last_layer(log)[1]]
+    return unit_measures(log.steps, values, log.percentiles)
+
+
+def _numbers(results: VariantResults, units: UnitMeasures | None) -> VariantNumbers:
+    measures = {}
+    if len(results.metrics.steps):
+        learned = _accuracies(results.metrics) | _drift(results.metrics, units)
+        found = learned | _norm_parameters(results) | _bias(results.metrics)
+        measures = {name: over_seeds(values) for name, values in found.items()}
+    return VariantNumbers(
+        results.settings,
+        results.seeds,
+        results.state,
+        results.step,
+        results.parameters,
+        results.seconds_per_step,
+        measures,
+        _end(results.probe),
+        _gradient_shift(results),
+        _statistics_curve(results),
+    )
+
+
+def _accuracies(metrics: Metrics) -> dict[str, PerSeed]:
+    last = metrics.steps > metrics.steps[-1] - window_steps(int(metrics.steps[-1]))
+    found: dict[str, PerSeed] = {
+        PRIMARY: metrics.test_accuracy[last].mean(axis=0),
+        "train_loss": metrics.train_loss[last].mean(axis=0),
+    }
+    for level in ACCURACIES:
+        first, stays = steps_to(metrics.steps, metrics.test_accuracy, level)
+        found[f"steps_to_{100 * level:g}"] = first
+        found[f"steps_above_{100 * level:g}"] = stays
+    return found
+
+
+def _drift(metrics: Metrics, units: UnitMeasures | None) -> dict[str, PerSeed]:
+    if units is None:
+        return {}
+    arrays = {f"settle_{tolerance:g}": steps for tolerance, steps in units.settle.items()}
+    arrays |= {f"surrogate_{tolerance:g}": steps for tolerance, steps in units.surrogate.items()}
+    arrays |= {
+        each.name: getattr(units, each.name)
+        for each in fields(units)
+        if each.name not in {"settle", "surrogate"}
+    }
+    learned = metrics.test_accuracy[-1] >= LEARNED
+    return {
+        name: np.median(values, axis=1)
+        if name == "end_width"
+        else np.where(learned, np.median(values, axis=1), np.nan)
+        for name, values in arrays.items()
+    }
+
+
+def explained_by_norm(
+    values: NDArray[np.floating],
+    norm_parameters: NDArray[np.floating],
+    percentiles: tuple[float, ...],
+) -> NDArray[np.float64]:
+    """The share of each percentile's movement that gamma and beta explain, for each unit.
+
+    Batch norm gives a unit the mean beta and the standard deviation gamma. If its distribution
+    kept one shape, P_q(t) would be beta(t) + z_q gamma(t), with z_q = 1.036 for P_85 of a Gaussian.
+    The share is 1 - Var_t(P_q - beta - z_q gamma) / Var_t(P_q). What is left is a change of shape.
+
+    Args:
+        values: (rows, S, Q, U).
+        norm_parameters: gamma and beta (rows, S, 2, U).
+        percentiles: (Q,).
+
+    Returns:
+        (S, Q, U); NaN for a percentile that does not move.
+    """
+    gamma, beta = norm_parameters[:, :, :1], norm_parameters[:, :, 1:]
+    implied = beta + normal_quantiles(percentiles)[:, None] * gamma
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return np.asarray(
+            1 - np.var(values - implied, axis=0) / np.var(values, axis=0, dtype=float)
+        )
+
+
+def _norm_parameters(results: VariantResults) -> dict[str, PerSeed]:
+    log, parameters = results.probe, results.norm_parameters
+    if log is None or parameters is None or not len(parameters):
+        return {}
+    units = last_layer(log)[1]
+    rows = min(len(parameters), len(log.values))
+    gammas = parameters[rows - 1, :, 0, units]
+    shares = explained_by_norm(
+        log.values[:rows, ..., units], parameters[:rows, ..., units], log.percentiles
+    )
+    found: dict[str, PerSeed] = {
+        f"explained_{q:g}": np.median(shares[:, i], axis=1) for i, q in enumerate(log.percentiles)
+    }
+    return found | {
+        "gamma_lowest": gammas.min(axis=1),
+        "gamma_median": np.median(gammas, axis=1),
+        "gamma_highest": gammas.max(axis=1),
+    }
+
+
+def _bias(metrics: Metrics) -> dict[str, PerSeed]:
+    norm = metrics.bias_norm[-1]
+    return {} if np.isnan(norm).all() else {"bias_norm": norm}
+
+
+def _end(log: PercentileLog | None) -> End | None:
+    if log is None or not len(log.steps):
+        return None
+    layer, units = last_layer(log)
+    values = log.values[..., units]
+    end = windowed(log.steps, values)[-1]
+    seed, unit = typical_unit(values)
+    return End(
+        layer,
+        log.population,
+        log.percentiles,
+        tuple(map(float, np.median(end, axis=(0, 2)))),
+        tuple(map(float, end[seed, :, unit])),
+        log.seeds[seed],
+        int(log.unit[units][unit]),
+    )
+
+
+def _gradient_shift(results: VariantResults) -> GradientShiftNumbers | None:
+    shift = results.gradient_shift
+    if shift is None or not len(shift.steps):
+        return None
+    half = len(shift.steps) // 2
+    medians = (
+        tuple(map(float, np.nanmedian(values[half:], axis=(0, 2))))
+        for values in (shift.distance, shift.relative_distance, shift.cosine)
+    )
+    return GradientShiftNumbers(int(shift.steps[half]), shift.layers, *medians)
+
+
+def _statistics_curve(results: VariantResults) -> StatisticsCurve | None:
+    found = results.running_statistics
+    if found is None or not len(found.steps):
+        return None
+    columns = (
+        found.mean_gap,
+        found.variance_gap,
+        found.running_accuracy,
+        found.population_accuracy,
+        found.minibatch_accuracy,
+    )
+    means = (tuple(map(float, column.mean(axis=1))) for column in columns)
+    return StatisticsCurve(tuple(map(int, found.steps)), *means)
+
+
+def _counterparts(norm: Mapping[str, Value], plain: Mapping[str, Value]) -> bool:
+    """Whether these are a normalized net and a plain one that differ in nothing else."""
+    if norm.get("model.norm", "none") == "none" or plain.get("model.norm") != "none":
+        return False
+    same = {"model.hidden", "model.activation", "model.weight_std"}
+    keys = differing([norm, plain])
+    return not any(key in same or not key.startswith("model.") for key in keys)
+
+
+def _pair(
+    norm: VariantResults, plain: VariantResults, units: Mapping[str, UnitMeasures | None]
+) -> Pair:
+    """What is measured of both together, over the seeds that both have."""
+    sooner, ratio = dict[str, OverSeeds](), dict[str, OverSeeds]()
+    first, second = units[norm.name], units[plain.name]
+    common = [seed for seed in norm.seeds if seed in plain.seeds]
+    if first is not None and second is not None and common:
+        mine, theirs = ([each.seeds.index(seed) for seed in common] for each in (norm, plain))
+        for tolerance, steps in first.settle.items():
+            a, b = steps[mine], second.settle[tolerance][theirs]
+            name = f"settle_{tolerance:g}"
+            sooner[name] = over_seeds(superiority(a, b))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratio[name] = over_seeds(np.median(b, axis=1) / np.median(a, axis=1))
+    return Pair(norm.name, plain.name, sooner, ratio)
+
+
+def _bias_gaps(done: Mapping[str, VariantResults]) -> list[BiasGap]:
+    """The largest gap between the percentiles of nets that should be equal.
+
+    They should be where nothing but the bias before the norm differs: the norm subtracts it.
+    """
+    found = []
+    for one, other in itertools.combinations(done.values(), 2):
+        only_bias = set(differing([one.settings, other.settings])) <= {
+            "model.bias",
+            "model.bias_std",
+        }
+        normalized = one.settings.get("model.norm") == "batch"
+        if not only_bias or not normalized or one.probe is None or other.probe is None:
+            continue
+        if one.probe.seeds == other.probe.seeds:
+            gap = float(np.abs(one.probe.values[:] - other.probe.values[:]).max())
+            found.append(BiasGap((one.name, other.name), gap))
+    return found

@@ -1,0 +1,229 @@
+"""What an experiment comes to in numbers: the content of summary.json, as dataclasses.
+
+`measuring` computes it from the logs. `to_json` and `from_json` write and read it, so that variants
+can be compared without their logs. NaN stands for what was not reached or not recorded; JSON has
+null for it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from bnexp.analysis.paper import PaperDistance
+from bnexp.analysis.statistics import OverSeeds
+from bnexp.config import Value
+from bnexp.files.status import frozen
+
+NOTE = "'End' is the end of the run. A net that still moves would settle later in a longer one."
+PRIMARY = "test_accuracy"
+
+
+@dataclass(frozen=True)
+class End:
+    """The windowed percentiles of the last recorded layer at the end of training.
+
+    Attributes:
+        layer: counted from 1.
+        population: the examples that the percentiles are over, in words.
+        percentiles: (Q,), in [0, 100].
+        median_of_all_units: (Q,): of each percentile, over units and seeds.
+        typical_unit: (Q,): of the unit that is nearest to the median unit all the time.
+        typical_seed: the typical unit's seed.
+        typical_index: its index in the layer, counted from 0.
+    """
+
+    layer: int
+    population: str
+    percentiles: tuple[float, ...]
+    median_of_all_units: tuple[float, ...]
+    typical_unit: tuple[float, ...]
+    typical_seed: int
+    typical_index: int
+
+
+@dataclass(frozen=True)
+class GradientShiftNumbers:
+    """Gradient shift of each layer: medians over seeds and the last half of the rows.
+
+    Attributes:
+        from_step: the first of these rows.
+        layers: counted from 1; the last is the output layer.
+        distance: ||G - G'|| of each layer.
+        relative_distance: ||G - G'|| / ||G||.
+        cosine: of G and G'.
+    """
+
+    from_step: int
+    layers: tuple[int, ...]
+    distance: tuple[float, ...]
+    relative_distance: tuple[float, ...]
+    cosine: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class StatisticsCurve:
+    """Running statistics against the population's over training; means over seeds, each (rows,).
+
+    The attributes are those of `records.RunningStatistics`.
+    """
+
+    steps: tuple[int, ...]
+    mean_gap: tuple[float, ...]
+    variance_gap: tuple[float, ...]
+    running_accuracy: tuple[float, ...]
+    population_accuracy: tuple[float, ...]
+    minibatch_accuracy: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class VariantNumbers:
+    """One variant.
+
+    Attributes:
+        settings: by dotted key.
+        seeds: the runs that there are.
+        state: `done`, or the state of the first run that is not; `not started`; or `damaged`.
+        step: how many updates every run has made.
+        parameters: of the network.
+        seconds_per_step: the median over the runs.
+        measures: every number that has one value a seed, by name; see `measuring`.
+        problem: what is wrong with its files, if they cannot be read.
+    """
+
+    settings: Mapping[str, Value]
+    seeds: tuple[int, ...] = ()
+    state: str = "not started"
+    step: int = 0
+    parameters: int | None = None
+    seconds_per_step: float | None = None
+    measures: Mapping[str, OverSeeds] = field(default_factory=dict)
+    end: End | None = None
+    gradient_shift: GradientShiftNumbers | None = None
+    running_statistics: StatisticsCurve | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A finished normalized network and its plain counterpart.
+
+    Attributes:
+        norm: the variant with a norm.
+        plain: the variant without it.
+        sooner: the probability that a random unit of `norm` settles before a random unit of
+            `plain`, by tolerance, such as `settle_0.1`.
+        settle_ratio: how many times longer the median unit of `plain` takes, by tolerance.
+    """
+
+    norm: str
+    plain: str
+    sooner: Mapping[str, OverSeeds]
+    settle_ratio: Mapping[str, OverSeeds]
+
+
+@dataclass(frozen=True)
+class BiasGap:
+    """The largest difference between the probe percentiles of nets that differ in a useless bias.
+
+    Attributes:
+        variants: the names of the two.
+        largest: over rows, seeds, percentiles and units.
+    """
+
+    variants: tuple[str, str]
+    largest: float
+
+
+@dataclass(frozen=True)
+class ExperimentNumbers:
+    """A whole experiment.
+
+    Attributes:
+        experiment: its name.
+        seeds: of all its variants.
+        variants: by name, whether they were begun or not.
+        pairs: normalized networks with their plain counterparts.
+        paper: how far each finished variant is from the paper's Figure 1, where it is that network.
+        bias_gaps: of nets that differ in a bias before the norm alone.
+    """
+
+    experiment: str
+    seeds: tuple[int, ...]
+    variants: Mapping[str, VariantNumbers]
+    pairs: tuple[Pair, ...] = ()
+    paper: Mapping[str, PaperDistance] = field(default_factory=dict)
+    bias_gaps: tuple[BiasGap, ...] = ()
+
+
+def differing(settings: Sequence[Mapping[str, Value]]) -> list[str]:
+    """Dotted keys in which the settings differ; where the data lie is not one of them."""
+    keys = [key for key in dict.fromkeys(k for s in settings for k in s) if key != "data.root"]
+    first, *others = settings
+    return [key for key in keys if any(each.get(key) != first.get(key) for each in others)]
+
+
+def jsonable(value: object) -> Any:  # noqa: ANN401  (JSON's values have no narrower type)
+    """Dataclasses and mappings as dicts, tuples as lists, NaN and infinity as None."""
+    return json.loads(json.dumps(value, default=_plain), parse_constant=lambda _: None)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    return asdict(value) if hasattr(value, "__dataclass_fields__") else value.tolist()
+
+
+def to_json(numbers: ExperimentNumbers) -> dict[str, Any]:
+    """The content of summary.json, but for the environment."""
+    return {"note": NOTE, **jsonable(asdict(numbers))}
+
+
+def from_json(content: Mapping[str, Any]) -> ExperimentNumbers:
+    """The numbers that `to_json` wrote.
+
+    Raises:
+        KeyError, TypeError, AttributeError: it is something else.
+    """
+    return ExperimentNumbers(
+        content["experiment"],
+        tuple(content["seeds"]),
+        {name: _variant(each) for name, each in content["variants"].items()},
+        tuple(
+            Pair(each["norm"], each["plain"], _all(each["sooner"]), _all(each["settle_ratio"]))
+            for each in content["pairs"]
+        ),
+        {name: PaperDistance(**_frozen(each)) for name, each in content["paper"].items()},
+        tuple(BiasGap(tuple(each["variants"]), each["largest"]) for each in content["bias_gaps"]),
+    )
+
+
+def _variant(content: Mapping[str, Any]) -> VariantNumbers:
+    made = dict(content)
+    made["settings"], made["seeds"] = _frozen(made["settings"]), tuple(made["seeds"])
+    made["measures"] = _all(made["measures"])
+    for name, kind in (
+        ("end", End),
+        ("gradient_shift", GradientShiftNumbers),
+        ("running_statistics", StatisticsCurve),
+    ):
+        made[name] = None if made[name] is None else kind(**_frozen(made[name]))
+    return VariantNumbers(**made)
+
+
+def _all(measures: Mapping[str, Mapping[str, Any]]) -> dict[str, OverSeeds]:
+    return {
+        name: OverSeeds(
+            _number(each["mean"]),
+            _number(each["low"]),
+            _number(each["high"]),
+            tuple(map(_number, each["per_seed"])),
+        )
+        for name, each in measures.items()
+    }
+
+
+def _frozen(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: frozen(value) for key, value in content.items()}
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)

@@ -1,0 +1,66 @@
+"""What batch norm's learned scale, gamma, changes with each activation."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from bnexp.analysis.measuring import last_layer
+from bnexp.analysis.results import ExperimentResults, VariantResults
+from bnexp.figures.drawing import GREY, PAGE, Picture, letter, looks, step_axis, style, title
+from bnexp.figures.panels import Selection, accuracy_panel, percentile_panels, variants_with_rows
+
+
+def learned_gammas(variant: VariantResults) -> NDArray[np.float32]:
+    """Final gammas of the last layer, over units and seeds; empty unless learned and finished."""
+    values, probe = variant.norm_parameters, variant.probe
+    learns = variant.state == "done" and variant.settings["model.gamma"]
+    if values is None or probe is None or not learns:
+        return np.empty(0, np.float32)
+    return np.ravel(values[-1, :, 0, last_layer(probe)[1]])
+
+
+def draw_gamma(files: ExperimentResults) -> Picture:
+    """One row an activation: accuracy, percentiles without and with gamma, the learned gammas.
+
+    Raises:
+        StorageError: no variant has rows yet.
+    """
+    rows: dict[str, dict[str, VariantResults]] = {}
+    begun = variants_with_rows(files).values()
+    for variant in sorted(begun, key=lambda each: bool(each.settings["model.gamma"])):
+        kind = "gamma" if variant.settings["model.gamma"] else "no gamma"
+        rows.setdefault(str(variant.settings["model.activation"]), {})[kind] = variant
+    with style():
+        figure = Figure((1.2 * PAGE, 1.75 * len(rows)), layout="constrained")
+        grid = figure.subplots(len(rows), 4, squeeze=False, width_ratios=[1.15, 1, 1, 0.8])
+        for place, ((activation, variants), axes) in enumerate(
+            zip(rows.items(), grid, strict=True)
+        ):
+            names = [f"({letter(4 * place + i)})" for i in range(4)]
+            accuracy_panel(axes[0], variants, lowest=None)
+            title(axes[0], f"{names[0]} {activation}")
+            axes[2].sharey(axes[1])
+            titled = {
+                f"{names[1 + i]} {activation}, {kind}": each
+                for i, (kind, each) in enumerate(variants.items())
+            }
+            percentile_panels(axes[1 : 1 + len(variants)], titled, Selection())
+            axes[1].set_ylabel("pre-activation")
+            learned = np.concatenate([learned_gammas(each) for each in variants.values()])
+            below = 100 * np.sum(learned < 0) / max(len(learned), 1)
+            title(axes[3], f"{names[3]} learned gammas", f"{below:.1f} % below 0")
+            axes[3].hist(learned, bins=40, color=looks(2)[1]["color"], alpha=0.6)
+            axes[3].axvline(1, color=GREY, lw=0.8, ls=":")
+            axes[3].set_ylabel("units, all seeds")
+        for each in grid[:, 1:3].flat:
+            step_axis(each)
+        for each in grid[:-1, :3].flat:
+            each.set_xlabel("")
+        grid[-1, 3].set_xlabel("gamma")
+    return Picture(
+        figure,
+        "Accuracy: mean over seeds; band: lowest to highest seed; the axis is that of the second "
+        "half of training. Percentiles of the pre-activation of the typical unit (the nearest to "
+        "the median unit) of the last hidden layer, network in training mode. Dotted: where gammas "
+        "start.",
+    )
