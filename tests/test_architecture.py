@@ -77,7 +77,10 @@ def test_a_module_imports_only_from_its_own_room_and_from_those_below(path):
 
 def test_no_module_imports_itself_by_way_of_others():
     """Within a room too, imports form no circle."""
-    arrows = {path: {module_file(name) for name in imported(path)} for path in MODULES}
+    arrows = {
+        path: {module_file(name) for name in imported(path) if name != "bnexp.__version__"}
+        for path in MODULES
+    }
     done, under_way = set(), []
 
     def visit(path):

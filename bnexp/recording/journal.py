@@ -48,7 +48,7 @@ class Journal:
     def __init__(
         self, run: RecordedRun, plan: Plan, computes: Mapping[str, Value], parameters: int
     ) -> None:
-        self.metrics = Metrics(plan.metrics_every, None)
+        self.metrics = Metrics(plan.metrics_every)
         self._run, self._plan = run, plan
         self._computes, self._parameters = computes, parameters
         self._rows = {"minibatch": SelectedRows(), "probe": SelectedRows()}
@@ -75,8 +75,9 @@ class Journal:
                 raise ConfigError(f"{run.folder}: there is no run to continue at step {resume}")
             return 0
         step = run.resume(None if resume is True else int(resume), self._computes, self._check_axes)
-        if run.has_metrics(step):
-            self.metrics = Metrics(self._plan.metrics_every, step)
+        last, measured = run.metrics_so_far()
+        skip = step if last == step else None
+        self.metrics = Metrics(self._plan.metrics_every, skip, measured=measured)
         return step
 
     def _check_axes(self, axes: Axes) -> None:

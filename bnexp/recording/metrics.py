@@ -27,13 +27,16 @@ class Metrics:
     the forward pass before belongs to it. So it does not matter whether something is logged before
     or after the optimizer's step.
 
+    Once something was measured, there are rows of measurements alone, so that no curve has gaps.
+
     Args:
-        every: steps between two rows, where losses are given.
+        every: steps between two rows, as long as losses are all that is given.
         skip: a step whose row is written already.
+        measured: whether there are rows of measurements already.
     """
 
-    def __init__(self, every: int, skip: int | None) -> None:
-        self._every, self._skip = every, skip
+    def __init__(self, every: int, skip: int | None = None, *, measured: bool = False) -> None:
+        self._every, self._skip, self._ever_measured = every, skip, measured
         self._rows: list[_Row] = []
         self._losses: list[Number] = []
         self._settled = 0  # of the losses that are held, those that belong to a row
@@ -47,11 +50,13 @@ class Metrics:
     def measure(self, name: str, value: Number) -> None:
         """A number that was measured of the network as it is now."""
         self._measured[name] = _number(name, value)
+        self._ever_measured = True
 
     def settle(self, step: int, *, last: bool = False) -> None:
         """Make the row of this step, if it is due."""
         fresh = len(self._losses) > self._settled or self._count > 0
-        due = last or step == 0 or bool(self._measured) or (fresh and step % self._every == 0)
+        of_losses = last or (fresh and step % self._every == 0)
+        due = bool(self._measured) or step == 0 or (of_losses and not self._ever_measured)
         if due and step != self._skip:
             measured = (self._measured.get(key, math.nan) for key in ("test_accuracy", "test_loss"))
             self._rows.append(_Row(step, len(self._losses), *measured))

@@ -72,7 +72,8 @@ def record(
             without touching running statistics or the random state. A tuple holds several inputs,
             a mapping inputs by name.
         probe_every: steps between two rows of percentiles over the probe.
-        metrics_every: steps between two rows of metrics, where losses are given.
+        metrics_every: steps between two rows of metrics, as long as losses are all that is given.
+            Once a test accuracy or loss is logged, there is a row for each of these.
         counted_by: what counts a step: calls of `recorder.step`; an optimizer, by its `step`; or
             every forward pass in training mode (`forward`).
         steps: how many there will be, to be shown by `bnexp runs`.

@@ -89,6 +89,7 @@ class RecordedRun:
             write_axes(self.folder, axes)
             self.axes, self._logs = axes, RunLogs(self.folder, axes)
             self._logs.start()
+            self._began = time.monotonic(), 0
             self._status = replace(self._status, parameters=parameters)
             self._note(computes, 0)
             self._write("running")
@@ -158,13 +159,12 @@ class RecordedRun:
     def _lines(path: Path, count: int) -> list[bytes]:
         return path.read_bytes().splitlines(keepends=True)[1 : 1 + count]
 
-    def has_metrics(self, step: int) -> bool:
-        """Whether the last row of metrics is of this step."""
-        extent = self._status.files.get(METRICS)
-        if extent is None:
-            return False
+    def metrics_so_far(self) -> tuple[int, bool]:
+        """The step of the last row of metrics, or -1; and whether anything but losses is there."""
+        extent = self._status.files[METRICS]
         table = read_table(self.folder / METRICS, METRICS_COLUMNS, extent)
-        return bool(len(table)) and int(table[-1, 0]) == step
+        last = int(table[-1, 0]) if len(table) else -1
+        return last, bool(np.isfinite(table[:, 2:4]).any())
 
     def append(
         self,
