@@ -68,6 +68,14 @@ def plain_model(model: nn.Module) -> nn.Module:
     return inner if isinstance(inner, nn.Module) else model
 
 
+def is_compiled(model: nn.Module) -> bool:
+    """Whether torch.compile has anything to do with this module or a part of it."""
+    return any(
+        hasattr(module, _UNCOMPILED) or getattr(module, "_compiled_call_impl", None) is not None
+        for module in model.modules()
+    )
+
+
 def find_layers(model: nn.Module, layers: Layers) -> dict[str, nn.Module]:
     """The modules to record, by name.
 

@@ -13,7 +13,7 @@ from bnexp.files.run_folder import run_folder
 from bnexp.recording.capture import Capture, Side
 from bnexp.recording.device import describe
 from bnexp.recording.journal import Plan
-from bnexp.recording.layers import Layers, UnitAxis, find_layers, plain_model
+from bnexp.recording.layers import Layers, UnitAxis, find_layers, is_compiled, plain_model
 from bnexp.recording.probe import Inputs, Probe
 from bnexp.recording.recorded_run import RecordedRun
 from bnexp.recording.recorder import Counter, Recorder
@@ -114,6 +114,7 @@ def record(
         ),
         computes=describe(device),
         counted_by=counted_by,
+        compiled=is_compiled(model),
         resume=resume,
     )
 

@@ -35,6 +35,7 @@ class Recorder:
         run: where it is written.
         computes: what makes the steps, in words.
         counted_by: what counts the steps.
+        compiled: whether the model was compiled before.
         resume: whether a run goes on, and where.
 
     Attributes:
@@ -52,6 +53,7 @@ class Recorder:
         *,
         computes: str,
         counted_by: Counter,
+        compiled: bool,
         resume: bool | int,
     ) -> None:
         self.steps, self.folder = 0, run.folder
@@ -59,6 +61,7 @@ class Recorder:
         self._run, self._counted_by, self._resume = run, counted_by, resume
         parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         self._journal = Journal(run, plan, {"arithmetic": computes}, parameters)
+        self._compiled, self._attached = compiled, False
         self._in_pass = self._passed = self._probing = False
         self._stack = ExitStack()
 
@@ -71,7 +74,13 @@ class Recorder:
                 stack.enter_context(locked(self.folder, elsewhere=ELSEWHERE))
             stack.callback(self._run.close)
             self.steps = self._journal.resume(self._resume)
-            stack.callback(self._capture.detach)
+            if self._compiled:
+                # Code that was compiled without the hooks would never call them, and code that was
+                # compiled with them would go on to be interrupted. It is compiled anew.
+                stack.callback(torch.compiler.reset)
+                torch.compiler.reset()
+            stack.callback(self._detach)
+            self._attached = True
             self._capture.attach()
             before, after = uncompiled(self._before_pass), uncompiled(self._after_pass)
             stack.callback(self._model.register_forward_pre_hook(before, prepend=True).remove)
@@ -151,8 +160,13 @@ class Recorder:
             self._count()
         self._journal.commit(self.steps)
 
+    def _detach(self) -> None:
+        # A model that was compiled inside may call the hooks still.
+        self._attached = False
+        self._capture.detach()
+
     def _before_pass(self, module: nn.Module, *_: Any) -> None:  # noqa: ANN401  (its inputs)
-        if self._probing:
+        if self._probing or not self._attached:
             return
         self._in_pass = False
         if not (module.training and torch.is_grad_enabled()):
@@ -172,7 +186,7 @@ class Recorder:
             self._capture.listen("minibatch", self.steps)
 
     def _after_pass(self, *_: Any) -> None:  # noqa: ANN401  (inputs and outputs)
-        if self._probing or not self._in_pass:
+        if self._probing or not self._in_pass or not self._attached:
             return
         self._in_pass, self._passed = False, True
         if self.steps % self._plan.every == 0:
