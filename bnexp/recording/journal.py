@@ -52,6 +52,7 @@ class Journal:
         self._run, self._plan = run, plan
         self._computes, self._parameters = computes, parameters
         self._rows = {"minibatch": SelectedRows(), "probe": SelectedRows()}
+        self._begun = False
         self._broken: StorageError | None = None
         self._committed = time.monotonic()
 
@@ -109,6 +110,9 @@ class Journal:
         Raises:
             ConfigError: a run that goes on has layers of other sizes.
         """
+        if self._begun:
+            return
+        self._begun = True
         axes = Axes(
             self._axes(seen["minibatch"], self._plan.every, "the step's minibatch"),
             self._probe_axes(seen),
