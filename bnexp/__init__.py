@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bnexp.api.experiment import Experiment, load
     from bnexp.api.training import train
+    from bnexp.recording.record import record
 
 __version__ = "0.2.0"
-__all__ = ["Experiment", "__version__", "load", "train"]
+__all__ = ["Experiment", "__version__", "load", "record", "train"]
 
 _HOMES = {
     "Experiment": "bnexp.api.experiment",
     "load": "bnexp.api.experiment",
+    "record": "bnexp.recording.record",
     "train": "bnexp.api.training",
 }
 

@@ -52,7 +52,7 @@ def _listed(folder: Path) -> ListedRun:
         metrics = run.table(METRICS, METRICS_COLUMNS)
     except BnexpError as error:
         return ListedRun(experiment, variant, number, f"damaged: {error}")
-    accuracy = f"{metrics[-1, 2]:.4f}" if len(metrics) else None
+    accuracy = f"{metrics[-1, 2]:.4f}" if len(metrics) and metrics[-1, 2] >= 0 else None
     status = run.status
     return ListedRun(
         experiment,

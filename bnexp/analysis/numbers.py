@@ -157,10 +157,17 @@ class ExperimentNumbers:
 
 
 def differing(settings: Sequence[Mapping[str, Value]]) -> list[str]:
-    """Dotted keys in which the settings differ; where the data lie is not one of them."""
-    keys = [key for key in dict.fromkeys(k for s in settings for k in s) if key != "data.root"]
-    first, *others = settings
-    return [key for key in keys if any(each.get(key) != first.get(key) for each in others)]
+    """Dotted keys in which the settings differ; where the data lie is not one of them.
+
+    A model that `bnexp.record` watched states few settings or none. What it does not state is not
+    known to differ.
+    """
+    stated: dict[str, list[Value]] = {}
+    for each in settings:
+        for key, value in each.items():
+            stated.setdefault(key, []).append(value)
+    differ = (key for key, values in stated.items() if any(v != values[0] for v in values))
+    return [key for key in differ if key != "data.root"]
 
 
 def jsonable(value: object) -> Any:

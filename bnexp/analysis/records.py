@@ -21,6 +21,7 @@ class PercentileLog:
         unit: (units,): its index in the layer, counted from 0.
         examples: how many the percentiles are over.
         population: which ones, in words.
+        names: of the layers, from layer 1 on, where a model of the user's own was recorded.
     """
 
     steps: NDArray[np.int64]
@@ -31,6 +32,7 @@ class PercentileLog:
     unit: NDArray[np.int64]
     examples: int
     population: str
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

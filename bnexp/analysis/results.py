@@ -204,6 +204,7 @@ class VariantResults:
             np.array(first.unit, np.int64),
             first.examples,
             first.population,
+            first.names,
         )
 
 

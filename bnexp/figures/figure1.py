@@ -11,6 +11,7 @@ from bnexp.figures.drawing import PAGE, NotebookFigure, Picture, letter, step_ax
 from bnexp.figures.panels import (
     Selection,
     accuracy_panel,
+    knows_noise,
     percentile_log,
     percentile_panels,
     variants_with_rows,
@@ -86,8 +87,11 @@ def _caption(variants: Mapping[str, VariantResults], selection: Selection) -> st
     q = ", ".join(f"{percentile:g}" for percentile in log.percentiles)
     layer = selection.layer
     where = "the last recorded layer" if layer is None else f"hidden layer {layer}"
+    what = "the pre-activation (the input of the nonlinearity)"
+    if log.names:
+        what, where = "what was recorded", log.names[-1 if layer is None else layer - 1]
     text = (
-        f"Percentiles {q} of the pre-activation (the input of the nonlinearity) in {where}, over "
+        f"Percentiles {q} of {what} in {where}, over "
         f"{log.population}{f' ({log.examples} examples)' if minibatch else ''}, network in "
         "training mode. "
     )
@@ -99,13 +103,16 @@ def _caption(variants: Mapping[str, VariantResults], selection: Selection) -> st
     if minibatch and selection.unit == "all":
         text += "The bands hold the noise of minibatches, smaller with BN by construction. "
     elif minibatch:
-        every = variant.settings.get("record.every", 1)
+        every = int(log.steps[1] - log.steps[0]) if len(log.steps) > 1 else 1
         which = "every minibatch" if every == 1 else f"every {every}th minibatch"
         text += (
             f"Recorded of {which}. Lines: median of neighbouring steps; bands: 10 to 90 % of them. "
-            "Black bars: where 80 % of the minibatches of a Gaussian unit that stands still would "
-            "lie; shorter with BN by construction. "
         )
+        if any(knows_noise(each) for each in variants.values()):
+            text += (
+                "Black bars: where 80 % of the minibatches of a Gaussian unit that stands still "
+                "would lie; shorter with BN by construction. "
+            )
     if any(paper.paper_panel(each.settings) for each in variants.values()):
         text += "Grey: Figure 1 of Ioffe & Szegedy (2015), digitised. "
     for name, each in variants.items():

@@ -60,6 +60,7 @@ class Curves:
     lines: NDArray[np.float32]
     band: NDArray[np.float64] | None = None
     floor: NDArray[np.float64] | None = None
+    noisy: bool = False
 
 
 def variants_with_rows(files: ExperimentResults, least: int = 1) -> dict[str, VariantResults]:
@@ -98,12 +99,21 @@ def read_curves(variant: VariantResults, selection: Selection) -> Curves:
         return _all_units(log, _columns(log, selection.layer), _seeds(log, selection.seed))
     seed, column = unit_position(variant, log, selection)
     lines, floor = _read_unit(log.values, seed, column), None
-    if log is not variant.probe:
-        normalized = variant.settings.get("model.norm", "none") != "none"
+    minibatches = log is not variant.probe
+    if minibatches and knows_noise(variant):
+        normalized = variant.settings["model.norm"] != "none"
         floor = noise_floor(log.percentiles, log.examples, normalized=normalized)
         floor *= spread(lines[-100:, :, None], log.percentiles).mean()
     whose = f"unit {log.unit[column]}, seed {log.seeds[seed]}"
-    return Curves(whose, log.percentiles, log.steps, lines, floor=floor)
+    return Curves(whose, log.percentiles, log.steps, lines, floor=floor, noisy=minibatches)
+
+
+def knows_noise(variant: VariantResults) -> bool:
+    """Whether the noise of its minibatches is known: of a network that bnexp itself describes.
+
+    A model of the user's own may have convolutions, whose positions are no independent examples.
+    """
+    return "model.hidden" in variant.settings
 
 
 def unit_position(
@@ -226,11 +236,12 @@ def draw_curves(axes: Axes, curves: Curves, colour: str) -> None:
     """Percentile lines, the middle one heavier, with what bands and noise bars they have."""
     for q, line in enumerate(curves.lines.T):
         drawn = decimate(curves.steps, line)
-        if curves.floor is not None:
+        if curves.noisy:
             drawn = decimate(curves.steps, line, [np.median])
             if len(drawn[0]) < len(line):
                 low, high = (decimate(curves.steps, line, [edge])[1] for edge in EDGES)
                 axes.fill_between(drawn[0], low, high, color=colour, alpha=0.25, lw=0)
+        if curves.floor is not None:
             end = 1.03 * curves.steps[-1], line[-100:].mean()
             axes.errorbar(*end, 1.2816 * curves.floor[q], color="black", capsize=2, lw=1)
         if curves.band is not None:

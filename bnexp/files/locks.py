@@ -13,6 +13,7 @@ from bnexp.errors import LockedError, StorageError
 from bnexp.files.atomic import open_regular, read_json, write_all
 
 LOCK, HOLDER = ".bnexp.lock", ".bnexp.holder.json"
+ELSEWHERE = "use --out DIR"
 
 
 def is_ours(folder: Path) -> bool:
@@ -21,10 +22,14 @@ def is_ours(folder: Path) -> bool:
     return not folder.is_symlink() and lock.is_file() and not lock.is_symlink()
 
 
-def claim(folder: Path) -> None:
+def claim(folder: Path, elsewhere: str = ELSEWHERE) -> None:
     """Make a folder, or check that an existing one is empty or was made by bnexp.
 
     bnexp writes into no other folder, so that it never replaces a file of somebody else.
+
+    Args:
+        folder: made if it is not there.
+        elsewhere: what errors tell the user to do.
 
     Raises:
         StorageError: the folder is a link, or holds files that bnexp did not write.
@@ -38,12 +43,12 @@ def claim(folder: Path) -> None:
     for path in folder.iterdir():
         raise StorageError(
             f"{folder}: holds files that this version of bnexp did not write, such as "
-            f"{path.name!r}.\nGive another folder with --out DIR, or move them away."
+            f"{path.name!r}.\nTo keep them, {elsewhere}; or move them away."
         )
 
 
 @contextmanager
-def locked(folder: Path, wait: float = 0.5) -> Iterator[None]:
+def locked(folder: Path, wait: float = 0.5, elsewhere: str = ELSEWHERE) -> Iterator[None]:
     """Claim the folder and hold it against other processes.
 
     A dead process's lock is free by itself.
@@ -51,12 +56,13 @@ def locked(folder: Path, wait: float = 0.5) -> Iterator[None]:
     Args:
         folder: made if it is not there.
         wait: seconds to wait for another process to let go, or to have written who it is.
+        elsewhere: what errors tell the user to do.
 
     Raises:
         LockedError: another process holds it; the text names its host and pid.
         StorageError: the folder holds files that bnexp did not write.
     """
-    claim(folder)
+    claim(folder, elsewhere)
     lock = FileLock(folder / LOCK, timeout=wait)
     try:
         lock.acquire()
@@ -66,7 +72,7 @@ def locked(folder: Path, wait: float = 0.5) -> Iterator[None]:
             who = f"process {other.get('pid')} on {other.get('host')}"
         except StorageError:
             who = "another process"
-        raise LockedError(f"{folder}: in use by {who}; wait for it, or use --out DIR") from None
+        raise LockedError(f"{folder}: in use by {who}; wait for it, or {elsewhere}") from None
     try:
         # At once, and not `write_whole`: another process may be waiting to know.
         with open_regular(folder / HOLDER, os.O_RDWR | os.O_CREAT | os.O_TRUNC) as file:

@@ -37,6 +37,8 @@ from bnexp.files.atomic import (
     write_all,
 )
 
+_CHUNK = 1 << 22  # bytes read at a time
+
 
 class AppendedFile:
     """A file that only grows, whose rows so far are known by their extent.
@@ -145,6 +147,23 @@ class AppendedArray(AppendedFile):
     def _write_header(self) -> None:
         self.header = npy_header(self.size // self.row_bytes, self.row_shape)
         super()._write_header()
+
+
+def prefix_extent(path: Path, skip: int, size: int) -> Extent:
+    """The extent of the first `size` bytes behind a header of `skip` bytes.
+
+    Raises:
+        DamagedError: the file is missing, or shorter.
+        StorageError: it cannot be read.
+    """
+    crc32, left = 0, size
+    with reading(path, RETRAIN), open_regular(path) as file:
+        file.seek(skip)
+        while left and (chunk := file.read(min(left, _CHUNK))):
+            crc32, left = zlib.crc32(chunk, crc32), left - len(chunk)
+    if left:
+        raise DamagedError(f"{path}: damaged ({left} bytes short); {RETRAIN}")
+    return Extent(size, crc32)
 
 
 def npy_header(rows: int, row_shape: Sequence[int]) -> bytes:

@@ -92,6 +92,7 @@ class LogAxes:
         examples: how many examples the percentiles are over.
         population: which ones, in words.
         mode: how the network was run, in words.
+        names: of the layers, from layer 1 on; empty: they are the hidden layers of a bnexp network.
     """
 
     every: int
@@ -101,6 +102,7 @@ class LogAxes:
     examples: int
     population: str
     mode: str
+    names: tuple[str, ...] = ()
 
     @property
     def row_shape(self) -> tuple[int, int]:

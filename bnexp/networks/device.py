@@ -5,14 +5,6 @@ import torch
 from bnexp.errors import ConfigError
 
 
-def describe(device: torch.device) -> str:
-    """The engine and the device, for `status.json`."""
-    text = f"torch {torch.__version__}, {device.type}"
-    if device.type == "cuda":
-        text += f" ({torch.cuda.get_device_name(device)})"
-    return text
-
-
 def resolve_device(device: str, dtype: str) -> str:
     """The device of `train.device`: `auto` is CUDA where there is one, else the CPU.
 

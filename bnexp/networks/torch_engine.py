@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bnexp.config import Settings, TrainConfig, probe_examples, recorded_layers
-from bnexp.networks.device import describe
 from bnexp.networks.engine import (
     DatasetArrays,
     EngineName,
@@ -31,6 +30,7 @@ from bnexp.networks.gradient_shift import GradientShiftRow, gradient_shift
 from bnexp.networks.mlp import initial_state_dict
 from bnexp.networks.recorder import StackedRecorder
 from bnexp.networks.stacked import StackedMLP, host
+from bnexp.recording.device import describe
 
 CHUNK = 2000  # test examples evaluated at a time
 

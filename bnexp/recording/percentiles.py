@@ -38,6 +38,7 @@ class Percentiles:
         self.fraction: NDArray[np.float64] = position - self.low
         # Sorting puts NaN last, so the largest order statistic says whether there is one.
         self.rows = np.concatenate([self.low, self.high, [examples - 1]])
+        self._rows_on: dict[torch.device, torch.Tensor] = {}
 
     def select(self, values: NDArray[Any]) -> NDArray[Any]:
         """The order statistics that the percentiles need.
@@ -48,8 +49,9 @@ class Percentiles:
         Returns:
             (..., 2 * len(q) + 1, units): x_i of each percentile, x_(i+1) of each, and x_(m-1).
         """
-        # Sorting is several times faster along the axis that is contiguous in memory.
-        columns = np.ascontiguousarray(values.swapaxes(-1, -2))
+        # Sorting is several times faster along the axis that is contiguous in memory. A copy is
+        # made in any case: of a single unit the columns would be the caller's own memory.
+        columns = np.array(values.swapaxes(-1, -2), order="C")
         columns.sort(axis=-1)
         return columns[..., self.rows].swapaxes(-1, -2)
 
@@ -58,7 +60,10 @@ class Percentiles:
         import torch
 
         columns = values.detach().transpose(-1, -2).contiguous()
-        rows = torch.from_numpy(self.rows).to(values.device)
+        # Copied to the device once: a GPU would wait for a copy at every step.
+        rows = self._rows_on.get(values.device)
+        if rows is None:
+            rows = self._rows_on[values.device] = torch.from_numpy(self.rows).to(values.device)
         return torch.sort(columns).values.index_select(-1, rows).transpose(-1, -2)
 
     def interpolate(self, selected: NDArray[Any]) -> NDArray[np.float32]:

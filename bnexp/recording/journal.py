@@ -1,0 +1,184 @@
+"""What a recorder has taken so far: held on its device, and written to the files in blocks."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from bnexp.config import Value
+from bnexp.errors import ConfigError, StorageError
+from bnexp.files.run_folder import TRAINING_MODE, Axes, LogAxes
+from bnexp.files.status import State
+from bnexp.recording.capture import Population, Seen, Selected, SelectedRows
+from bnexp.recording.metrics import Metrics
+from bnexp.recording.recorded_run import ELSEWHERE, RecordedRun
+
+COMMIT_SECONDS = 5.0  # a process that is killed loses at most so much
+BLOCK_NUMBERS = 1 << 22  # held before they are appended: 16 MiB of float32
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be recorded.
+
+    Attributes:
+        names: of the layers, from layer 1 on.
+        percentiles: in [0, 100], ascending.
+        every: steps between two rows of minibatch percentiles.
+        probe_every: steps between two rows of probe percentiles; `None`: there is no probe.
+        metrics_every: steps between two rows of metrics.
+    """
+
+    names: tuple[str, ...]
+    percentiles: tuple[float, ...]
+    every: int
+    probe_every: int | None
+    metrics_every: int
+
+
+class Journal:
+    """Holds rows and writes them.
+
+    Args:
+        run: the files.
+        plan: what they are to hold.
+        computes: what makes the steps, for `status.json`.
+        parameters: of the network, those that are trained.
+    """
+
+    def __init__(
+        self, run: RecordedRun, plan: Plan, computes: Mapping[str, Value], parameters: int
+    ) -> None:
+        self.metrics = Metrics(plan.metrics_every)
+        self._run, self._plan = run, plan
+        self._computes, self._parameters = computes, parameters
+        self._rows = {"minibatch": SelectedRows(), "probe": SelectedRows()}
+        self._begun = False
+        self._broken: StorageError | None = None
+        self._committed = time.monotonic()
+
+    def resume(self, resume: bool | int) -> int:  # noqa: FBT001  (it may be a step as well)
+        """Open the files of a run that goes on, if there are some; the steps that were made.
+
+        Raises:
+            ConfigError: a run is there but is not to go on, or was recorded otherwise.
+            DamagedError: it is not what was written.
+        """
+        run = self._run
+        if resume is False:
+            if run.exists:
+                raise ConfigError(
+                    f"{run.folder}: holds a run already; record(..., resume=True) continues it.\n"
+                    f"To keep it, {ELSEWHERE}."
+                )
+            return 0
+        if not run.exists:
+            if resume is not True and resume > 0:
+                raise ConfigError(f"{run.folder}: there is no run to continue at step {resume}")
+            return 0
+        step = run.resume(None if resume is True else int(resume), self._computes, self._check_axes)
+        last, measured = run.metrics_so_far()
+        skip = step if last == step else None
+        self.metrics = Metrics(self._plan.metrics_every, skip, measured=measured)
+        return step
+
+    def _check_axes(self, axes: Axes) -> None:
+        """Check that what is recorded fits to what was recorded before."""
+        plan = self._plan
+        for kind, log, every in (
+            ("minibatch", axes.minibatch, plan.every),
+            ("probe", axes.probe, plan.probe_every),
+        ):
+            found = log and (log.every, log.percentiles, log.names)
+            if found != (every and (every, plan.percentiles, plan.names)):
+                raise ConfigError(
+                    f"{self._run.folder}: its {kind} percentiles are of other layers, percentiles "
+                    f"or steps than asked for now; to keep them, {ELSEWHERE}"
+                )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the files are there."""
+        return self._run.is_open
+
+    def add(self, population: Population, row: list[Selected]) -> None:
+        """Hold a row."""
+        self._rows[population].rows.append(row)
+
+    def begin(self, seen: Mapping[Population, Seen]) -> None:
+        """Open the files, now that the layers' sizes are known; or check them, if they are open.
+
+        Raises:
+            ConfigError: a run that goes on has layers of other sizes.
+        """
+        if self._begun:
+            return
+        self._begun = True
+        axes = Axes(
+            self._axes(seen["minibatch"], self._plan.every, "the step's minibatch"),
+            self._probe_axes(seen),
+        )
+        if not self._run.is_open:
+            self.guarded(lambda: self._run.begin(axes, self._computes, self._parameters))
+        elif not _same_units(axes.minibatch, self._run.axes.minibatch):
+            raise ConfigError(
+                f"{self._run.folder}: its layers had other numbers of units; {ELSEWHERE}"
+            )
+
+    def _probe_axes(self, seen: Mapping[Population, Seen]) -> LogAxes | None:
+        if "probe" not in seen or self._plan.probe_every is None:
+            return None
+        told = f"a probe of {seen['probe'].examples:,} fixed examples"
+        return self._axes(seen["probe"], self._plan.probe_every, told)
+
+    def _axes(self, seen: Seen, every: int, population: str) -> LogAxes:
+        return LogAxes(
+            every,
+            self._plan.percentiles,
+            tuple(n for n, size in enumerate(seen.units, 1) for _ in range(size)),
+            tuple(unit for size in seen.units for unit in range(size)),
+            seen.examples,
+            population + (", at every position" if seen.positions else ""),
+            TRAINING_MODE,
+            self._plan.names,
+        )
+
+    def counted(self, steps: int) -> None:
+        """Write what is held, if it is time."""
+        if time.monotonic() - self._committed >= COMMIT_SECONDS:
+            self.commit(steps)
+        elif sum(rows.numbers for rows in self._rows.values()) >= BLOCK_NUMBERS:
+            self.append()
+
+    def append(self) -> None:
+        """Write what is held; on a GPU, this is where the host waits."""
+        taken = {kind: rows.take() if rows.rows else None for kind, rows in self._rows.items()}
+        metrics = self.metrics.take()
+        self.guarded(lambda: self._run.append(taken["minibatch"], taken["probe"], metrics))
+
+    def commit(self, steps: int, state: State = "running", error: str | None = None) -> None:
+        """Write what is held, put it on the disk, and promise it to readers."""
+        if self._run.is_open:
+            self.append()
+            self.guarded(lambda: self._run.commit(steps, state, error))
+        self._committed = time.monotonic()
+
+    def guarded(self, write: Callable[[], None]) -> None:
+        """Write; after a failure the log's end is unknown, so nothing is written any more."""
+        self.raise_if_broken()
+        try:
+            write()
+        except StorageError as error:
+            self._broken = error
+            self._run.fail(error)
+            raise
+
+    def raise_if_broken(self) -> None:
+        """Raise the error that ended the writing, if one did."""
+        if self._broken is not None:
+            raise self._broken
+
+
+def _same_units(axes: LogAxes | None, other: LogAxes | None) -> bool:
+    if axes is None or other is None:
+        return axes is other
+    return (axes.layer, axes.unit) == (other.layer, other.unit)

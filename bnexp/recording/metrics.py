@@ -1,0 +1,114 @@
+"""The metrics of a run that somebody else trains: losses by the step, and what is measured."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bnexp.errors import ConfigError
+
+Number = float | Tensor
+
+
+@dataclass(frozen=True)
+class _Row:
+    step: int
+    losses: int  # how many of the losses that are held come before this row
+    test_accuracy: Number
+    test_loss: Number
+
+
+class Metrics:
+    """Collects rows of `metrics.csv`; numbers stay on their device until `take`.
+
+    A row tells of the network right before the forward pass of its step. Whatever was logged since
+    the forward pass before belongs to it. So it does not matter whether something is logged before
+    or after the optimizer's step.
+
+    Once something was measured, there are rows of measurements alone, so that no curve has gaps.
+
+    Args:
+        every: steps between two rows, as long as losses are all that is given.
+        skip: a step whose row is written already.
+        measured: whether there are rows of measurements already.
+    """
+
+    def __init__(self, every: int, skip: int | None = None, *, measured: bool = False) -> None:
+        self._every, self._skip, self._ever_measured = every, skip, measured
+        self._rows: list[_Row] = []
+        self._losses: list[Number] = []
+        self._settled = 0  # of the losses that are held, those that belong to a row
+        self._measured: dict[str, Number] = {}
+        self._total, self._count = 0.0, 0  # of the losses that were taken since the last row
+
+    def add_loss(self, loss: Number) -> None:
+        """The mean loss of a minibatch."""
+        self._losses.append(_number("train_loss", loss))
+
+    def measure(self, name: str, value: Number) -> None:
+        """A number that was measured of the network as it is now."""
+        self._measured[name] = _number(name, value)
+        self._ever_measured = True
+
+    def settle(self, step: int, *, last: bool = False) -> None:
+        """Make the row of this step, if it is due."""
+        fresh = len(self._losses) > self._settled or self._count > 0
+        of_losses = last or (fresh and step % self._every == 0)
+        due = bool(self._measured) or step == 0 or (of_losses and not self._ever_measured)
+        if due and step != self._skip:
+            measured = (self._measured.get(key, math.nan) for key in ("test_accuracy", "test_loss"))
+            self._rows.append(_Row(step, len(self._losses), *measured))
+            self._settled = len(self._losses)
+        self._measured = {}
+
+    def take(self) -> list[tuple[float, ...]]:
+        """The rows, as `METRICS_COLUMNS` has them, which are then forgotten."""
+        losses, start = _on_host(self._losses), 0
+        taken = list[tuple[float, ...]]()
+        for row in self._rows:
+            self._add(losses[start : row.losses])
+            start = row.losses
+            mean = self._total / self._count if self._count else math.nan
+            accuracy, loss = _on_host([row.test_accuracy, row.test_loss])
+            taken.append((row.step, mean, accuracy, loss, math.nan, math.nan))
+            self._total, self._count = 0.0, 0
+        self._add(losses[start:])
+        self._rows, self._losses, self._settled = [], [], 0
+        return taken
+
+    def _add(self, losses: Sequence[float]) -> None:
+        # One at a time: `sum` may add in another order, which would depend on the blocks.
+        for loss in losses:
+            self._total, self._count = self._total + loss, self._count + 1
+
+
+def _number(name: str, value: Number) -> Number:
+    """The value without its graph.
+
+    Raises:
+        ConfigError: it is no single number.
+    """
+    if isinstance(value, Tensor):
+        if value.numel() != 1:
+            raise ConfigError(f"record: {name} has shape {tuple(value.shape)}; give one number")
+        return value.detach().reshape(()).clone()
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ConfigError(f"record: {name} is {value!r}; give a number or a tensor") from None
+
+
+def _on_host(values: Sequence[Number]) -> list[float]:
+    """The numbers as floats; tensors of one device are copied at once."""
+    found = [value if isinstance(value, float) else math.nan for value in values]
+    by_device: dict[torch.device, list[int]] = {}
+    for place, value in enumerate(values):
+        if isinstance(value, Tensor):
+            by_device.setdefault(value.device, []).append(place)
+    for places in by_device.values():
+        tensors = [value for value in (values[i] for i in places) if isinstance(value, Tensor)]
+        for place, number in zip(places, torch.stack(tensors).tolist(), strict=True):
+            found[place] = float(number)
+    return found

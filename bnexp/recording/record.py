@@ -1,0 +1,124 @@
+"""`bnexp.record`: the percentiles of any PyTorch model, while its user trains it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from bnexp.config import Value
+from bnexp.config.schema import NAME_RULES, violation
+from bnexp.errors import ConfigError
+from bnexp.files.run_folder import run_folder
+from bnexp.recording.capture import Capture, Side
+from bnexp.recording.device import describe
+from bnexp.recording.journal import Plan
+from bnexp.recording.layers import Layers, UnitAxis, find_layers, is_compiled, plain_model
+from bnexp.recording.probe import Inputs, Probe
+from bnexp.recording.recorded_run import RecordedRun
+from bnexp.recording.recorder import Counter, Recorder
+
+
+def record(
+    model: nn.Module,
+    out: str | Path,
+    layers: Layers,
+    *,
+    variant: str = "model",
+    seed: int = 0,
+    of: Side = "outputs",
+    unit_axis: UnitAxis = "auto",
+    percentiles: Sequence[float] = (15.0, 50.0, 85.0),
+    every: int = 1,
+    probe: Inputs | None = None,
+    probe_every: int = 50,
+    metrics_every: int = 100,
+    counted_by: Counter = "step",
+    steps: int | None = None,
+    settings: Mapping[str, Value] | None = None,
+    varying: bool = False,
+    resume: bool | int = False,
+) -> Recorder:
+    """Record the percentiles of a model's layers, unit by unit, while you train it.
+
+        with bnexp.record(model, "results/mine", nn.BatchNorm1d, variant="bn", seed=0) as recorder:
+            for x, y in loader:
+                loss = F.cross_entropy(model(x), y)
+                ...
+                optimizer.step()
+                recorder.step(train_loss=loss)
+
+    It writes the folder of a run, `out/variant/seed-N`, which `bnexp plot`, `compare` and `runs`
+    read. Several calls with another variant or seed make one experiment.
+
+    A unit is one output of a dense layer, a channel of a convolution (its percentiles are over the
+    batch and all positions), or a feature of a sequence (over the batch and all places). Recorded
+    is the first forward pass of each step in training mode with gradients enabled. `torch.compile`
+    works: the compiled code is interrupted at each recorded layer. Under autocast, the values are
+    those that the layer gives.
+
+    Args:
+        model: any module. Call this module itself, and not its parts.
+        out: the experiment's folder.
+        layers: which modules: a name as in `model.named_modules()`, a type, or a function of name
+            and module that says yes or no; or several of these.
+        variant: the name of this model among those that are compared.
+        seed: of this run. Runs of the same seed are compared in pairs.
+        of: record what the layers return, or their first input (`inputs`).
+        unit_axis: where a layer's units are: `first` after the batch, `last`, or by its type.
+        percentiles: which ones, in [0, 100], ascending.
+        every: steps between two rows of percentiles over the minibatch.
+        probe: fixed examples, as the model's input, on its device. They are run in training mode
+            without touching running statistics or the random state. A tuple holds several inputs,
+            a mapping inputs by name.
+        probe_every: steps between two rows of percentiles over the probe.
+        metrics_every: steps between two rows of metrics, as long as losses are all that is given.
+            Once a test accuracy or loss is logged, there is a row for each of these.
+        counted_by: what counts a step: calls of `recorder.step`; an optimizer, by its `step`; or
+            every forward pass in training mode (`forward`).
+        steps: how many there will be, to be shown by `bnexp runs`.
+        settings: what else tells this variant from others, by dotted key, such as
+            `{"model.norm": "batch"}`; shown by `bnexp compare`.
+        varying: allow the number of examples to change from step to step.
+        resume: continue the run that is there: `True` from its last commit; a number from the step
+            of your own checkpoint, at or before that commit. `recorder.steps` says where it is.
+
+    Raises:
+        ConfigError: there are no such layers, or an argument is out of its range.
+    """
+    plain = plain_model(model)
+    found = find_layers(plain, layers)
+    for name, value in (("every", every), ("probe_every", probe_every), ("steps", steps or 1)):
+        _check(isinstance(value, int) and value >= 1, f"{name} is {value!r}; give 1 or more")
+    _check(metrics_every >= 1, f"metrics_every is {metrics_every!r}; give 1 or more")
+    q = tuple(float(each) for each in percentiles)
+    ascending = bool(q) and [*q] == sorted({*q}) and 0 <= q[0] <= q[-1] <= 100
+    _check(ascending, f"percentiles are {q}; give numbers from 0 to 100 in ascending order")
+    if problem := violation(NAME_RULES, variant):
+        raise ConfigError(f"record: variant '{variant}' {problem}")
+    _check(isinstance(seed, int) and 0 <= seed < 2**32, f"seed is {seed!r}; give 0 to {2**32 - 1}")
+    _check(of in {"outputs", "inputs"}, f"of is '{of}'; give outputs or inputs")
+    axes = {"auto", "first", "last"}
+    _check(unit_axis in axes, f"unit_axis is '{unit_axis}'; give auto, first or last")
+    counts = isinstance(counted_by, torch.optim.Optimizer) or counted_by in {"step", "forward"}
+    _check(counts, f"counted_by is {counted_by!r}; give 'step', 'forward' or an optimizer")
+    tensors = [*plain.parameters(), *plain.buffers()]
+    device = tensors[0].device if tensors else torch.device("cpu")
+    return Recorder(
+        plain,
+        Capture(found, q, of, unit_axis, varying=varying),
+        None if probe is None else Probe(plain, probe),
+        Plan(tuple(found), q, every, None if probe is None else probe_every, metrics_every),
+        RecordedRun(
+            run_folder(Path(out).expanduser(), variant, seed), variant, seed, settings or {}, steps
+        ),
+        computes=describe(device),
+        counted_by=counted_by,
+        compiled=is_compiled(model),
+        resume=resume,
+    )
+
+
+def _check(holds: bool, problem: str) -> None:  # noqa: FBT001
+    if not holds:
+        raise ConfigError(f"record: {problem}")

@@ -1,0 +1,231 @@
+"""The folder of a recorded run: begun, continued behind any step, committed, and ended.
+
+There is no checkpoint here: the network is the user's. What `status.json` promises is the state of
+the recording, so a run continues at the last commit, or at any step before it. Whatever lies behind
+that step is cut off and recorded again.
+"""
+
+import os
+import shlex
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnexp.config import Value
+from bnexp.errors import ConfigError, StorageError
+from bnexp.files.atomic import Extent
+from bnexp.files.locks import storage_errors
+from bnexp.files.logs import csv_header, csv_row, npy_header, prefix_extent, read_table
+from bnexp.files.provenance import provenance
+from bnexp.files.run_folder import (
+    METRICS,
+    METRICS_COLUMNS,
+    MINIBATCH,
+    PROBE,
+    Axes,
+    RunLogs,
+    read_axes,
+    write_axes,
+)
+from bnexp.files.status import STATUS, State, Status, read_status, write_status
+
+ELSEWHERE = "give another folder, variant or seed"
+
+
+class RecordedRun:
+    """Writes the files of a run that somebody else trains.
+
+    Args:
+        folder: the run's; must be locked.
+        variant: its name.
+        seed: the run's.
+        settings: what its results are bound to, by dotted key.
+        total: how many steps it will have; `None` if nobody knows.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        variant: str,
+        seed: int,
+        settings: Mapping[str, Value],
+        total: int | None,
+    ) -> None:
+        self.folder, self.axes = folder, Axes(None, None)
+        self._total, self._logs = total, RunLogs(folder, self.axes)
+        self._began: tuple[float, int] = time.monotonic(), 0
+        self._status = Status(
+            state="running",
+            step=0,
+            steps=total or 0,
+            variant=variant,
+            seed=seed,
+            settings=dict(settings),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            made_with={**provenance(), "command": _command()},
+        )
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was recorded there before."""
+        return (self.folder / STATUS).exists()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether rows can be appended."""
+        return bool(self._status.files)
+
+    def begin(self, axes: Axes, computes: Mapping[str, Value], parameters: int) -> None:
+        """Open the files anew."""
+        with storage_errors(self.folder):
+            write_axes(self.folder, axes)
+            self.axes, self._logs = axes, RunLogs(self.folder, axes)
+            self._logs.start()
+            self._began = time.monotonic(), 0
+            self._status = replace(self._status, parameters=parameters)
+            self._note(computes, 0)
+            self._write("running")
+
+    def resume(
+        self,
+        step: int | None,
+        computes: Mapping[str, Value],
+        check: Callable[[Axes], None],
+    ) -> int:
+        """Open the files behind a step; returns it.
+
+        Args:
+            step: how many updates the network has made; `None`: as many as were committed.
+            computes: what makes the steps from here on.
+            check: raises an error for axes that are not those of what is to be recorded.
+
+        Raises:
+            ConfigError: another run lies there, or one that is not as far as this step.
+            DamagedError: the files are not what was written.
+        """
+        with storage_errors(self.folder):
+            status, axes = read_status(self.folder), read_axes(self.folder)
+            mine = self._status
+            if (status.settings, status.variant) != (mine.settings, mine.variant):
+                raise ConfigError(
+                    f"{self.folder}: holds a run with other settings; to keep it, {ELSEWHERE}"
+                )
+            check(axes)
+            step = status.step if step is None else step
+            if step > status.step:
+                raise ConfigError(
+                    f"{self.folder}: cannot continue at step {step}, since {status.step} steps "
+                    f"were committed.\nUse resume={status.step} or less; `recorder.commit()` "
+                    "before each of your checkpoints keeps them together."
+                )
+            self.axes, self._logs = axes, RunLogs(self.folder, axes)
+            self._logs.check(status.files)
+            extents = self._extents_at(step, status.files)
+            self._status = replace(
+                mine, step=step, history=status.history, parameters=status.parameters
+            )
+            self._began = time.monotonic(), step
+            # First the promise is taken back to this step, then the logs.
+            self._note(computes, step, extents)
+            self._write("running")
+            self._logs.resume(extents)
+        return step
+
+    def _extents_at(self, step: int, promised: Mapping[str, Extent]) -> dict[str, Extent]:
+        """What identifies the rows of the steps before `step` in each log."""
+        extents = {}
+        for name, axes in ((MINIBATCH, self.axes.minibatch), (PROBE, self.axes.probe)):
+            if axes is not None:
+                rows = -(-step // axes.every)
+                row_bytes = 4 * int(np.prod(axes.row_shape))
+                header = len(npy_header(0, axes.row_shape))
+                extents[name] = prefix_extent(self.folder / name, header, rows * row_bytes)
+        # A row of metrics is written after the update that it counts, so the step's own stays.
+        path, skip = self.folder / METRICS, len(csv_header(METRICS_COLUMNS))
+        table = read_table(path, METRICS_COLUMNS, promised[METRICS])
+        kept = [line for line in self._lines(path, len(table)) if int(line.split(b",")[0]) <= step]
+        extents[METRICS] = prefix_extent(path, skip, sum(map(len, kept)))
+        return extents
+
+    @staticmethod
+    def _lines(path: Path, count: int) -> list[bytes]:
+        return path.read_bytes().splitlines(keepends=True)[1 : 1 + count]
+
+    def metrics_so_far(self) -> tuple[int, bool]:
+        """The step of the last row of metrics, or -1; and whether anything but losses is there."""
+        extent = self._status.files[METRICS]
+        table = read_table(self.folder / METRICS, METRICS_COLUMNS, extent)
+        last = int(table[-1, 0]) if len(table) else -1
+        return last, bool(np.isfinite(table[:, 2:4]).any())
+
+    def append(
+        self,
+        minibatch: NDArray[np.float32] | None,
+        probe: NDArray[np.float32] | None,
+        metrics: Sequence[Sequence[float]],
+    ) -> None:
+        """Append rows; readers see them after the next commit."""
+        with storage_errors(self.folder):
+            for log, rows in ((self._logs.minibatch, minibatch), (self._logs.probe, probe)):
+                if log is not None and rows is not None:
+                    log.append_rows(rows)
+            for row in metrics:
+                self._logs.metrics.append(csv_row(row))
+
+    def commit(self, step: int, state: State = "running", error: str | None = None) -> None:
+        """Put everything appended on the disk, and promise it to readers."""
+        with storage_errors(self.folder):
+            self._logs.commit()
+            files = self._logs.extents()
+            self._status = replace(self._status, step=step, files=files, error=error)
+            self._write(state)
+
+    def fail(self, error: BaseException) -> None:
+        """Say why the recording ended, if the disk still takes it; what was committed stays."""
+        with suppress(OSError, StorageError):
+            if not self._status.files:
+                return
+            self._status = replace(self._status, error=_one_line(error))
+            self._write("failed")
+
+    def close(self) -> None:
+        """Close the files."""
+        self._logs.close()
+
+    def _note(
+        self, computes: Mapping[str, Value], step: int, files: Mapping[str, Extent] | None = None
+    ) -> None:
+        """Add to the history what computes the steps from here on, if it is something else."""
+        made_with = {key: x for key, x in self._status.made_with.items() if key != "command"}
+        entry = {"engine": "record", **computes, **made_with}
+        history = [*self._status.history]
+        if not history or {**history[-1], "from_step": 0} != {**entry, "from_step": 0}:
+            history.append({"from_step": step, **entry})
+        files = self._logs.extents() if files is None else files
+        self._status = replace(self._status, history=tuple(history), files=files)
+
+    def _write(self, state: State) -> None:
+        began, first = self._began
+        made = self._status.step - first
+        seconds = (time.monotonic() - began) / made if made else None
+        steps = max(self._total or 0, self._status.step)
+        self._status = replace(self._status, state=state, steps=steps, seconds_per_step=seconds)
+        write_status(self.folder, self._status)
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _command() -> str:
+    """The program that records, without this machine's path to it."""
+    return shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -1,0 +1,228 @@
+"""The recorder of a user's own model: which forward pass is recorded, and what counts a step.
+
+The recorder hooks the layers and the model itself. A *training pass* is a forward pass of the model
+in training mode with gradients enabled; evaluations are not looked at. Step t is recorded at the
+first training pass after t updates, with the parameters before update t, and the probe runs right
+before it.
+"""
+
+from contextlib import ExitStack, suppress
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import torch
+from torch import nn
+
+from bnexp.errors import ConfigError, StorageError
+from bnexp.files.locks import locked, storage_errors
+from bnexp.recording.capture import Capture, uncompiled
+from bnexp.recording.journal import Journal, Plan
+from bnexp.recording.metrics import Number
+from bnexp.recording.probe import Probe
+from bnexp.recording.recorded_run import ELSEWHERE, RecordedRun
+
+Counter = Literal["step", "forward"] | torch.optim.Optimizer
+
+
+class Recorder:
+    """Records a model from `__enter__` to `__exit__`; `bnexp.record` makes one.
+
+    Args:
+        model: the module as it is called.
+        capture: the hooks of its layers.
+        probe: runs the probe; `None`: there is none.
+        plan: what is recorded, and when.
+        run: where it is written.
+        computes: what makes the steps, in words.
+        counted_by: what counts the steps.
+        compiled: whether the model was compiled before.
+        resume: whether a run goes on, and where.
+
+    Attributes:
+        steps: how many updates have been made.
+        folder: the run's.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        capture: Capture,
+        probe: Probe | None,
+        plan: Plan,
+        run: RecordedRun,
+        *,
+        computes: str,
+        counted_by: Counter,
+        compiled: bool,
+        resume: bool | int,
+    ) -> None:
+        self.steps, self.folder = 0, run.folder
+        self._model, self._capture, self._probe, self._plan = model, capture, probe, plan
+        self._run, self._counted_by, self._resume = run, counted_by, resume
+        parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        self._journal = Journal(run, plan, {"arithmetic": computes}, parameters)
+        self._compiled, self._attached = compiled, False
+        self._in_pass = self._passed = self._probing = False
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            with storage_errors(self.folder):
+                # The experiment's folder gets bnexp's mark, and is free for other runs again.
+                with locked(self.folder.parents[1], wait=5.0, elsewhere=ELSEWHERE):
+                    pass
+                stack.enter_context(locked(self.folder, elsewhere=ELSEWHERE))
+            stack.callback(self._run.close)
+            self.steps = self._journal.resume(self._resume)
+            if self._compiled:
+                # Code that was compiled without the hooks would never call them, and code that was
+                # compiled with them would go on to be interrupted. It is compiled anew.
+                stack.callback(torch.compiler.reset)
+                torch.compiler.reset()
+            stack.callback(self._detach)
+            self._attached = True
+            self._capture.attach()
+            before, after = uncompiled(self._before_pass), uncompiled(self._after_pass)
+            stack.callback(self._model.register_forward_pre_hook(before, prepend=True).remove)
+            stack.callback(self._model.register_forward_hook(after).remove)
+            if isinstance(self._counted_by, torch.optim.Optimizer):
+                hook = self._counted_by.register_step_post_hook(lambda *_: self._count())
+                stack.callback(hook.remove)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._stack:
+            if error is None:
+                self._finish()
+                return
+            # What the user's loop raised is what they are told, whatever the disk says.
+            with suppress(StorageError):
+                if isinstance(error, Exception):
+                    told = str(error).strip().splitlines() or [type(error).__name__]
+                    self._journal.commit(self.steps, "failed", told[0])
+                else:  # Ctrl-C, or the end of the interpreter
+                    self._journal.commit(self.steps, "interrupted")
+
+    def step(
+        self,
+        train_loss: Number | None = None,
+        test_accuracy: Number | None = None,
+        test_loss: Number | None = None,
+    ) -> None:
+        """Say that an update was made; call it once after each `optimizer.step()`.
+
+        Args:
+            train_loss: the mean loss of the minibatch, as a number or a tensor on any device.
+            test_accuracy: of the network as it is now, from 0 to 1.
+            test_loss: of the network as it is now.
+
+        Raises:
+            ConfigError: there was no training pass since the last step, or an optimizer counts.
+            StorageError: the files cannot be written.
+        """
+        if self._counted_by != "step":
+            raise ConfigError(
+                "record: counted_by counts the steps already; pass numbers to recorder.log(...)"
+            )
+        self.log(train_loss, test_accuracy, test_loss)
+        self._count()
+
+    def log(
+        self,
+        train_loss: Number | None = None,
+        test_accuracy: Number | None = None,
+        test_loss: Number | None = None,
+    ) -> None:
+        """Note numbers without counting a step; see `step`."""
+        metrics = self._journal.metrics
+        if train_loss is not None:
+            metrics.add_loss(train_loss)
+        if test_accuracy is not None:
+            metrics.measure("test_accuracy", test_accuracy)
+        if test_loss is not None:
+            metrics.measure("test_loss", test_loss)
+
+    def commit(self) -> None:
+        """Put all that was recorded on the disk, so that `resume` can continue from here.
+
+        Call it before you save a checkpoint of your own.
+
+        Raises:
+            StorageError: the files cannot be written.
+        """
+        if self._counted_by == "forward" and self._passed:
+            self._count()
+        self._journal.commit(self.steps)
+
+    def _detach(self) -> None:
+        # A model that was compiled inside may call the hooks still.
+        self._attached = False
+        self._capture.detach()
+
+    def _before_pass(self, module: nn.Module, *_: Any) -> None:  # noqa: ANN401  (its inputs)
+        if self._probing or not self._attached:
+            return
+        self._in_pass = False
+        if not (module.training and torch.is_grad_enabled()):
+            return
+        if self._passed and self._counted_by == "forward":
+            self._count()
+        if self._passed:
+            return  # another pass of the same step, as of gradient accumulation
+        self._journal.raise_if_broken()
+        self._journal.metrics.settle(self.steps)
+        if self._probe is not None:
+            self._probe.note()
+            if self._plan.probe_every and self.steps % self._plan.probe_every == 0:
+                self._record_probe(self._probe)
+        self._in_pass = True
+        if self.steps % self._plan.every == 0:
+            self._capture.listen("minibatch", self.steps)
+
+    def _after_pass(self, *_: Any) -> None:  # noqa: ANN401  (inputs and outputs)
+        if self._probing or not self._in_pass or not self._attached:
+            return
+        self._in_pass, self._passed = False, True
+        if self.steps % self._plan.every == 0:
+            row = self._capture.take()
+            self._journal.begin(self._capture.seen)
+            self._journal.add("minibatch", row)
+
+    def _record_probe(self, probe: Probe) -> None:
+        self._probing = True
+        try:
+            self._capture.listen("probe", self.steps)
+            probe.run()
+            self._journal.add("probe", self._capture.take())
+        finally:
+            self._probing = False
+
+    def _count(self) -> None:
+        self._journal.raise_if_broken()
+        if not self._passed:
+            raise ConfigError(
+                f"record: step {self.steps} had no forward pass to record. Call the recorded model "
+                "itself, in training mode and with gradients, before each step"
+            )
+        self._passed = False
+        self.steps += 1
+        self._journal.counted(self.steps)
+
+    def _finish(self) -> None:
+        if self._passed and self._counted_by == "forward":
+            self._count()
+        if not self._journal.is_open:
+            raise ConfigError(
+                "record: nothing was recorded, since the model was never called in training mode "
+                "with gradients. Call the module that was given to record, not its parts"
+            )
+        if self._probe is not None:
+            self._record_probe(self._probe)
+        self._journal.metrics.settle(self.steps, last=True)
+        self._journal.commit(self.steps, "done")

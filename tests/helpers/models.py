@@ -1,0 +1,62 @@
+"""Models of a user's own, the loops that train them, and what was recorded of them."""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+import bnexp
+from bnexp.analysis.results import read_variant
+
+
+def dense(seed=0):
+    """A small network with batch norm: 8 inputs, 6 units, 3 classes."""
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(8, 6), nn.BatchNorm1d(6), nn.Sigmoid(), nn.Linear(6, 3))
+
+
+def minibatch(step, examples=16):
+    """The inputs and labels of a step."""
+    generator = torch.Generator().manual_seed(step)
+    x = torch.randn(examples, 8, generator=generator)
+    return x, x[:, :3].argmax(1)
+
+
+def train(model, recorder, end, optimizer=None, call=None):
+    """Train to a step as people do; `call` is what the loop calls instead of the model."""
+    optimizer = optimizer or torch.optim.SGD(model.parameters(), 0.1)
+    while recorder.steps < end:
+        x, y = minibatch(recorder.steps)
+        loss = F.cross_entropy((call or model)(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        recorder.step(train_loss=loss)
+
+
+def record(model, folder, layers="1", **options):
+    """`bnexp.record` with a layer."""
+    return bnexp.record(model, folder, layers, **options)
+
+
+def read(folder, variant="model", seeds=(0,)):
+    """What was recorded, as analysis reads it."""
+    return read_variant(variant, [folder / variant / f"seed-{seed}" for seed in seeds])
+
+
+def rows(log):
+    """All rows (rows, percentiles, units) of the first seed."""
+    return np.asarray(log.values[:, 0])
+
+
+def expected(values, axis=1, q=(15, 50, 85)):
+    """numpy.percentile of captured values, unit by unit."""
+    columns = np.moveaxis(values.detach().double().numpy(), axis, -1)
+    columns = columns.reshape(-1, columns.shape[-1])
+    return np.percentile(columns, q, axis=0).astype(np.float32)
+
+
+def files(folder):
+    """The bytes of the logs and of what describes them."""
+    names = ("batch_percentiles.npy", "probe_percentiles.npy", "metrics.csv", "percentiles.json")
+    return {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}

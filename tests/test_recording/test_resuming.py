@@ -1,0 +1,151 @@
+"""A recording that was cut short goes on, and its files are those of one that was not."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import models
+
+from bnexp.errors import DamagedError
+from bnexp.files.status import read_status
+from bnexp.recording import journal
+
+STEPS = 12
+OPTIONS = {"every": 2, "probe_every": 3, "metrics_every": 4}
+RUN = Path("model") / "seed-0"
+
+
+def recorded(folder, end=STEPS, state=None, logged=None, **options):
+    """Train from a state of model and optimizer to a step; the state then."""
+    model = models.dense()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    if state is not None:
+        model.load_state_dict(state[0])
+        optimizer.load_state_dict(state[1])
+    probe = models.minibatch(99, 20)[0]
+    with models.record(model, folder, probe=probe, **OPTIONS, **options) as recorder:
+        models.train(model, recorder, end, optimizer)
+        if logged is not None:
+            recorder.log(test_accuracy=logged)
+    return {key: value.clone() for key, value in model.state_dict().items()}, optimizer.state_dict()
+
+
+def without_metrics(folder):
+    """The logs whose bytes do not depend on when the recording was cut."""
+    found = models.files(folder / RUN)
+    del found["metrics.csv"]
+    return found
+
+
+@pytest.mark.parametrize("end", [1, 5, 6, 11])
+def test_a_run_that_ended_goes_on_where_it_ended(tmp_path, end):
+    """The percentiles are those of one long recording; the row of the old end is taken back."""
+    recorded(tmp_path / "whole")
+    state = recorded(tmp_path / "parts", end)
+    assert read_status(tmp_path / "parts" / RUN).state == "done"
+    recorded(tmp_path / "parts", state=state, resume=True)
+    assert without_metrics(tmp_path / "parts") == without_metrics(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("step", [0, 3, 4, 7])
+def test_a_run_goes_on_from_an_earlier_checkpoint(tmp_path, step):
+    """What was recorded behind the checkpoint's step is cut off and recorded again."""
+    recorded(tmp_path / "whole")
+    state = recorded(tmp_path / "other", step) if step else None
+    recorded(tmp_path / "parts", 9)
+    recorded(tmp_path / "parts", state=state, resume=step)
+    assert without_metrics(tmp_path / "parts") == without_metrics(tmp_path / "whole")
+
+
+def test_metrics_go_on_and_no_step_has_two_rows(tmp_path):
+    """Rows up to the step of the checkpoint are kept; after the first measurement, no others come.
+
+    The row of step 4 is one of losses alone, from before anything was measured.
+    """
+    state = recorded(tmp_path, 5, logged=0.25)
+    recorded(tmp_path, 12, state=state, logged=0.5, resume=True)
+    metrics = models.read(tmp_path).metrics
+    assert metrics.steps.tolist() == [0, 4, 5, 12]
+    assert metrics.test_accuracy[2:, 0].tolist() == [0.25, 0.5]
+
+
+def test_resume_begins_where_there_is_nothing_yet(tmp_path):
+    """The same program may be started again and again."""
+    recorded(tmp_path / "whole")
+    recorded(tmp_path / "new", resume=True)
+    assert models.files(tmp_path / "new" / RUN) == models.files(tmp_path / "whole" / RUN)
+
+
+def test_a_killed_process_loses_nothing_that_was_committed(tmp_path, monkeypatch):
+    """It goes on from its own checkpoint, and ends with the rows of one long recording."""
+    program = textwrap.dedent("""
+        import os, signal, sys, torch
+        from helpers import models
+        from tests_options import OPTIONS
+        folder, checkpoint = sys.argv[1:]
+        model = models.dense()
+        optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+        probe = models.minibatch(99, 20)[0]
+        with models.record(model, folder, probe=probe, **OPTIONS) as recorder:
+            models.train(model, recorder, 5, optimizer)
+            recorder.commit()
+            torch.save([model.state_dict(), optimizer.state_dict()], checkpoint)
+            models.train(model, recorder, 8, optimizer)
+            recorder.commit()
+            models.train(model, recorder, 10, optimizer)
+            os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    (tmp_path / "tests_options.py").write_text(f"OPTIONS = {OPTIONS!r}\n")
+    tests = str(Path(__file__).parents[1])
+    paths = [tests, str(tmp_path), *filter(None, sys.path)]
+    monkeypatch.setenv("PYTHONPATH", ":".join(paths))
+    words = [sys.executable, "-c", program, tmp_path / "parts", tmp_path / "checkpoint.pt"]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+    status = read_status(tmp_path / "parts" / RUN)
+    assert (status.state, status.step) == ("running", 8)
+    assert len(models.read(tmp_path / "parts").minibatch.values) == 4
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    recorded(tmp_path / "parts", state=state, resume=5)
+    recorded(tmp_path / "whole")
+    assert without_metrics(tmp_path / "parts") == without_metrics(tmp_path / "whole")
+    assert read_status(tmp_path / "parts" / RUN).state == "done"
+
+
+def test_ctrl_c_leaves_an_interrupted_run_that_can_be_read(tmp_path):
+    """All steps that were made are committed, and the interrupt goes on to the caller."""
+
+    def stopped(model):
+        with models.record(model, tmp_path) as recorder:
+            models.train(model, recorder, 5)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped(models.dense())
+    assert read_status(tmp_path / RUN).state == "interrupted"
+    assert len(models.read(tmp_path).minibatch.values) == 5
+
+
+def test_damage_is_found_before_a_run_goes_on(tmp_path):
+    """A flipped bit of a promised row is an error, and the files stay as they are."""
+    recorded(tmp_path)
+    path = tmp_path / RUN / "batch_percentiles.npy"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedError, match=r"batch_percentiles\.npy: damaged"):
+        recorded(tmp_path, resume=True)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(("seconds", "numbers"), [(0.0, 1 << 22), (1e9, 1), (1e9, 100)])
+def test_the_files_do_not_depend_on_the_blocks(tmp_path, monkeypatch, seconds, numbers):
+    """Committed at each step, or appended in blocks of any size, the bytes are the same."""
+    recorded(tmp_path / "whole")
+    monkeypatch.setattr(journal, "COMMIT_SECONDS", seconds)
+    monkeypatch.setattr(journal, "BLOCK_NUMBERS", numbers)
+    recorded(tmp_path / "blocks")
+    assert models.files(tmp_path / "blocks" / RUN) == models.files(tmp_path / "whole" / RUN)
