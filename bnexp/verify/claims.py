@@ -101,7 +101,7 @@ def sooner(probabilities: Mapping[str, OverSeeds]) -> Finding:
         return not_tested("the jitter of a step hides every tolerance, or a network did not learn")
     if any(len(each.per_seed) == 1 for each in known.values()):
         return not_tested(ONE_SEED)
-    texts = (f"{name.removeprefix('settle_')}: {p.text('.3f')}" for name, p in known.items())
+    texts = (f"{name.removeprefix('settle_')}: {p.range_text('.3f')}" for name, p in known.items())
     return found(all(p.low > 0.5 for p in known.values()), "; ".join(texts))
 
 
