@@ -8,12 +8,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bnexp.recording.lightning import LightningCallback
     from bnexp.recording.record import record
 
 __version__ = "0.2.0"
-__all__ = ["__version__", "record"]
+__all__ = ["LightningCallback", "__version__", "record"]
 
-_HOMES = {"record": "bnexp.recording.record"}
+_HOMES = {
+    "LightningCallback": "bnexp.recording.lightning",
+    "record": "bnexp.recording.record",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever the API holds)
