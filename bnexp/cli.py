@@ -24,6 +24,7 @@ from bnexp.terminal import Progress, say
 
 if TYPE_CHECKING:
     from bnexp.analysis.comparison import Comparison
+    from bnexp.config import Experiment
 
 app = typer.Typer(
     help="See what batch normalization does: train networks with and without it, record how the "
@@ -31,7 +32,6 @@ app = typer.Typer(
     epilog="Start here: bnexp train --config quickstart   (needs no download)",
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -120,7 +120,9 @@ def _options(
         raise typer.Exit
 
 
-@app.command(epilog="Example: bnexp train --config fig1 train.steps=5000 --out /tmp/short")
+@app.command(
+    epilog="Example: bnexp train fig1 train.steps=5000 --grid train.lr=0.05,0.1 --out /tmp/short"
+)
 def train(
     words: Annotated[
         list[str] | None,
@@ -149,6 +151,14 @@ def train(
     restart: Annotated[
         bool, typer.Option("--restart", help="Remove the runs that are there, and begin again.")
     ] = False,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--grid",
+            help="Make every variant once for each of these values; several make a grid.",
+            metavar="KEY=A,B,C",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved YAML and what would run.")
     ] = False,
@@ -164,7 +174,8 @@ def train(
         if not overrides:
             raise ConfigError("train: which config? `bnexp train --config quickstart` is a start")
         config, *overrides = overrides
-    experiment = configs.load(config, overrides)
+    experiment = configs.load(config, overrides, grid or [])
+    _warn_of_identical(experiment)
     folder = out or Path("results") / experiment.name
     if dry_run:
         print(configs.dump(experiment), end="")
@@ -188,6 +199,14 @@ def train(
             say(f"bnexp: {text}")
     if errors:
         raise SystemExit(errors[0].exit_code)
+
+
+def _warn_of_identical(experiment: "Experiment") -> None:
+    """Say which variants do not differ, since comparing them would show nothing."""
+    from bnexp.config import identical_variants
+
+    for first, second in identical_variants(experiment):
+        say(f"warning: {first} and {second} have the same settings")
 
 
 def _show(folder: Path) -> None:
@@ -377,10 +396,14 @@ def _draw_heatmap(compared: "Comparison", measure: str, folder: Path) -> None:
         say(picture.caption)
 
 
-@app.command()
+@app.command(epilog="Example: bnexp verify --explain 3")
 def verify(
     experiment: Annotated[Path | None, typer.Argument(metavar="[EXPERIMENT]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    explain: Annotated[
+        int | None,
+        typer.Option(help="Print the derivation of one check, and its numbers.", metavar="N"),
+    ] = None,
 ) -> None:
     """Check what is said of batch normalization.
 
@@ -396,6 +419,11 @@ def verify(
     from bnexp.verify import suite
     from bnexp.verify.check import Verdict, closing_line
 
+    if explain is not None:
+        from bnexp.verify import explanations
+
+        print(explanations.explain(explain))
+        return
     checks = (
         suite.experiment_checks(results.read_experiment(experiment))
         if experiment
@@ -431,15 +459,41 @@ def runs(
         say(f"{folder}: no runs here; `bnexp train --config quickstart` makes some")
 
 
-@app.command(name="configs")
-def list_configs() -> None:
-    """List the packaged configs and what each shows."""
-    from bnexp.config import header, packaged
+@app.command(name="configs", epilog="Example: bnexp configs fig1 --copy mine.yaml")
+def show_configs(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None,
+    copy: Annotated[
+        Path | None,
+        typer.Option(help="Write the config to a new file, to change it there.", metavar="PATH"),
+    ] = None,
+) -> None:
+    """List the packaged configs and what each shows; with NAME, print that config."""
+    from bnexp.config import header, packaged, suggestion
 
+    if name is not None:
+        known = packaged()
+        if name not in known:
+            hint = suggestion(name, known) or f"; there are {', '.join(known)}"
+            raise ConfigError(f"{name}: no such packaged config{hint}")
+        text = known[name].read_text(encoding="utf-8")
+        if copy is None:
+            print(text, end="")
+            return
+        try:
+            with copy.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:
+            raise StorageError(f"{copy}: is there already, and stays as it is") from None
+        except OSError as error:
+            raise StorageError(f"{copy}: {error.strerror or error}") from None
+        print(copy)
+        return
+    if copy is not None:
+        raise ConfigError("configs --copy: which config? `bnexp configs` lists them")
     # A terminal breaks lines between words; a file or a pipe gets a line for each config.
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-    for name, path in packaged().items():
-        text = f"{name:14} {header(path)['What it shows']}"
+    for each, path in packaged().items():
+        text = f"{each:14} {header(path)['What it shows']}"
         print(textwrap.fill(text, max(width, 40), subsequent_indent=" " * 15))
 
 
@@ -457,6 +511,7 @@ def validate(
         except ConfigError as error:
             mistakes += error.mistakes
         else:
+            _warn_of_identical(experiment)
             variants, seeds = len(experiment.variants), len(experiment.seeds)
             print(f"{name}: valid; {variants} variants, {seeds} seeds")
     if mistakes:

@@ -14,6 +14,7 @@ ROOMS = (
     "__main__",
     "cli",
     "terminal",
+    "api",
     "report",
     "verify",
     "figures",

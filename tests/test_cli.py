@@ -204,7 +204,7 @@ def test_compare_draws_a_heat_map_of_a_measure(trained, bnexp):
     path = folder / "figures" / "heatmap_train_loss.png"
     code, out, err = bnexp("compare", folder, "--heatmap", "train_loss")
     assert (code, out) == (0, f"{path}\n")
-    assert err.startswith("train_loss: mean over seeds")
+    assert err.startswith("training loss: mean over seeds")
     assert path.stat().st_size > 1000
 
 
@@ -482,3 +482,40 @@ def test_numbers_that_are_not_finite_make_no_warning(bnexp, tmp_path):
     assert "Warning" not in err
     code, _, err = bnexp("compare", tmp_path / "out")
     assert (code, "Warning" in err) == (0, False)
+
+
+def test_a_packaged_config_is_printed_and_copied(bnexp, tmp_path):
+    """A file that is there stays as it is; an unknown name gets a suggestion."""
+    text = (ROOT / "configs" / "gamma.yaml").read_text()
+    assert bnexp("configs", "gamma") == (0, text, "")
+    mine = tmp_path / "mine.yaml"
+    assert bnexp("configs", "gamma", "--copy", mine) == (0, f"{mine}\n", "")
+    assert mine.read_text() == text
+    mine.write_text("my own")
+    code, _, err = bnexp("configs", "gamma", "--copy", mine)
+    assert (code, mine.read_text()) == (4, "my own")
+    assert "is there already" in err
+    code, _, err = bnexp("configs", "gama")
+    assert code == 2
+    assert "did you mean 'gamma'?" in err
+    assert bnexp("configs", "--copy", mine)[0] == 2
+
+
+def test_variants_that_do_not_differ_are_warned_of(bnexp):
+    """By train, here without training, and by validate."""
+    words = ["train", "quickstart", "model.norm=batch", "model.bias=false", "--dry-run"]
+    code, _, err = bnexp(*words)
+    assert code == 0
+    assert "warning: baseline and batchnorm have the same settings" in err
+
+
+def test_the_reference_of_the_keys_is_current():
+    """configs/README.md is what scripts/document_keys.py writes, and names every key."""
+    import runpy
+
+    from bnexp.config.schema import HINTS
+
+    text = runpy.run_path(str(ROOT / "scripts" / "document_keys.py"))["text"]()
+    assert (ROOT / "configs" / "README.md").read_text() == text
+    for key in HINTS:
+        assert f"| `{key.split('.')[1]}` |" in text

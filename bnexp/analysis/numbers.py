@@ -170,12 +170,12 @@ def differing(settings: Sequence[Mapping[str, Value]]) -> list[str]:
     return [key for key in differ if key != "data.root"]
 
 
-def jsonable(value: object) -> Any:  # noqa: ANN401  (JSON's values have no narrower type)
+def jsonable(value: object) -> Any:
     """Dataclasses and mappings as dicts, tuples as lists, NaN and infinity as None."""
     return json.loads(json.dumps(value, default=_plain), parse_constant=lambda _: None)
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401
+def _plain(value: Any) -> Any:
     return asdict(value) if hasattr(value, "__dataclass_fields__") else value.tolist()
 
 

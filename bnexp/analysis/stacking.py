@@ -30,7 +30,7 @@ class StackedRows:
     def __len__(self) -> int:
         return int(self.shape[0])
 
-    def __getitem__(self, key: Any) -> NDArray[np.float32]:  # noqa: ANN401  (what NumPy takes)
+    def __getitem__(self, key: Any) -> NDArray[np.float32]:
         keys = list(key) if isinstance(key, tuple) else [key]
         if Ellipsis in keys:
             at = keys.index(Ellipsis)
@@ -47,7 +47,7 @@ class StackedRows:
         parts = [log.read((rows, *rest)) for log in chosen]
         return np.stack(parts, axis=0 if isinstance(rows, int) else 1)
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:  # noqa: ANN401
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
         whole = self[:]
         return whole if dtype is None else whole.astype(dtype, copy=bool(copy))
 
@@ -65,7 +65,7 @@ class _Remapped:
             self._again = (array.filename, array.dtype, "r", array.offset, array.shape)
             self._array = None
 
-    def read(self, key: Any) -> NDArray[np.float32]:  # noqa: ANN401
+    def read(self, key: Any) -> NDArray[np.float32]:
         if self._array is not None:
             return np.array(self._array[key])
         return np.array(np.memmap(*self._again)[key])  # type: ignore[call-overload]

@@ -10,7 +10,7 @@ Other rooms import the names below from here.
 """
 
 from bnexp.config.constraints import DATASET_SIZES, Sizes, probe_examples, recorded_layers
-from bnexp.config.experiment import load
+from bnexp.config.experiment import identical_variants, load
 from bnexp.config.schema import (
     DataConfig,
     Experiment,
@@ -43,6 +43,7 @@ __all__ = [
     "dump",
     "flatten",
     "header",
+    "identical_variants",
     "load",
     "packaged",
     "probe_examples",

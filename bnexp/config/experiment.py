@@ -8,6 +8,7 @@ reads every key by the types of `schema`, and then looks at each variant as a wh
 import itertools
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ __all__ += ["Variant", "differences", "dump", "flatten", "load", "packaged", "re
 _MAX_VARIANTS = 200
 
 
-def load(config: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+def load(config: str | Path, overrides: Sequence[str] = (), grid: Sequence[str] = ()) -> Experiment:
     """The experiment of a YAML file.
 
     Args:
@@ -49,6 +50,8 @@ def load(config: str | Path, overrides: Sequence[str] = ()) -> Experiment:
             the file's own value. A variant that sets the same key still wins over a shared section;
             `variants.NAME.key.path=value` sets the key of that variant. If two set the same key,
             the later one counts.
+        grid: each is `key.path=value,value,...`. Every variant of the file, or of the file's own
+            grid, is made once for each combination of these values.
 
     Raises:
         ConfigError: the file or an override is wrong. It lists every mistake with its place.
@@ -59,13 +62,23 @@ def load(config: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     if isinstance(root, yaml.MappingNode):
         for number, text in enumerate(overrides, 1):
             reader.override(root, text, f"override {number} '{shorten(text)}'")
+        for text in grid:
+            key, _, values = text.partition("=")
+            reader.override(root, f"grid.{key}=[{values}]", f"--grid '{shorten(text)}'")
         experiment = _experiment(reader, root)
         if not reader.mistakes:
             return experiment
     elif root:
         reader.value(root, {})  # reports that this is no map
-    # Variants that share a mistake would list it once for each of them.
-    raise ConfigError(list(dict.fromkeys(reader.mistakes)))
+    # Variants that share a mistake would list it once for each of them. Those of overrides come
+    # last, in the order in which they were given.
+    raise ConfigError(sorted(dict.fromkeys(reader.mistakes), key=_override_number))
+
+
+def _override_number(mistake: str) -> int:
+    """The place of an override among the overrides; 0 for a mistake in the file."""
+    found = re.match(r"override (\d+) '", mistake)
+    return int(found[1]) if found else 0
 
 
 def _experiment(reader: Reader, root: yaml.Node) -> Experiment:
@@ -108,7 +121,8 @@ def _drafts(reader: Reader, top: Mapping[str, Any]) -> dict[str, Mapping[str, Va
         problem = "missing; give at least one, as 'baseline: {}', or a grid"
         reader.report(kind, problem, reader.nodes[""])
         return {}
-    if kind == "variants" and "grid" in top:
+    asked = [key for key in top.get("grid", {}) if reader.overridden(f"grid.{key}")]
+    if kind == "variants" and len(asked) < len(top.get("grid", {})):
         reader.report("grid", "give variants or a grid, not both", reader.names["grid"])
     if not reader.nodes[kind].value or reader.nodes[kind].tag == NULL:
         example = "baseline: {}" if kind == "variants" else "model.norm: [none, batch]"
@@ -116,10 +130,40 @@ def _drafts(reader: Reader, top: Mapping[str, Any]) -> dict[str, Mapping[str, Va
     drafts: dict[str, Mapping[str, Value]]
     if kind == "variants":
         drafts = {name: schema.flat(sections) for name, sections in top[kind].items()}
+        if asked:
+            drafts = _crossed(reader, drafts, _combinations(reader, top["grid"]))
     else:
         drafts = _combinations(reader, top[kind])
     _check_names(reader, drafts, kind)
     return drafts
+
+
+def _crossed(
+    reader: Reader,
+    drafts: Mapping[str, Mapping[str, Value]],
+    combinations: Mapping[str, Mapping[str, Value]],
+) -> dict[str, Mapping[str, Value]]:
+    """Each variant with each combination of a grid, which wins where both set a key."""
+    count = len(drafts) * len(combinations)
+    if count > _MAX_VARIANTS:
+        reader.report("grid", f"makes {count} variants, above {_MAX_VARIANTS}")
+        return {}
+    return {
+        f"{name},{label}": {**changes, **values}
+        for name, changes in drafts.items()
+        for label, values in combinations.items()
+    }
+
+
+def identical_variants(experiment: Experiment) -> list[tuple[str, str]]:
+    """Pairs of variants that do not differ in any setting, each with the first that is like it."""
+    first: dict[Settings, str] = {}
+    pairs = []
+    for variant in experiment.variants:
+        known = first.setdefault(variant.settings, variant.name)
+        if known != variant.name:
+            pairs.append((known, variant.name))
+    return pairs
 
 
 def _check_names(reader: Reader, drafts: Mapping[str, Mapping[str, Value]], kind: str) -> None:
@@ -166,7 +210,10 @@ def _variant(
     for *pair, problem in conflicts(settings):
         # Of the two keys, the one that was said last is the mistake: an override if there is one,
         # else a change of the variant, else a shared key.
-        places = [f"variants.{name}.{key}" for key in pair] + [f"grid.{key}" for key in pair]
+        # A variant that --grid has multiplied was named `baseline,lr=0.1` after `baseline`.
+        names = list(itertools.accumulate(name.split(","), "{},{}".format))
+        places = [f"variants.{own}.{key}" for own in names for key in pair]
+        places += [f"grid.{key}" for key in pair]
         places += [key for key in pair if key not in changes]
         last = max(filter(reader.nodes.__contains__, places), key=reader.overridden)
         if schema.INVALID not in [merged.get(key) for key in pair]:

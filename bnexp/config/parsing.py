@@ -187,6 +187,9 @@ class Reader:
             elif name in values:
                 first = self._place(self.names[here])
                 self.report(here, f"duplicate key; first given at {first}", key)
+                kept = self.nodes[here]
+                self.value(child, hints.get(name, hints.get(ANY)), here)  # for its own mistakes
+                self.nodes[here] = kept
             elif name in hints or ANY in hints:
                 self.names[here] = key
                 if ANY in hints:
@@ -239,18 +242,30 @@ def _unquoted(node: yaml.ScalarNode, option: Hint) -> Value:
 
 def _mismatch(node: yaml.Node, types: list[Hint]) -> str:
     """What a node should have been, what it is, and what to write instead if that can be told."""
-    wanted, advice, number = [], "", _scalar(node, float)
+    advice, number = "", _scalar(node, float)
+    if isinstance(node, yaml.ScalarNode) and number is INVALID and not node.style:
+        plain = node.value.replace("_", "").replace(",", "")
+        if plain != node.value and _NUMBER.fullmatch(plain) and {int, float} & {*types}:
+            return f"{_expected(types)}, got {_shown(node)}; write {plain}"
+    for option in types:
+        if _origin(option) is Literal:
+            advice = suggestion(str(node.value), get_args(option))
+    if int in types and number is not INVALID and number.is_integer() and abs(number) < 1e15:
+        advice = f"; write {number:.0f}"
+    elif str in types and isinstance(node, yaml.ScalarNode) and node.value:
+        advice = "; put it in quotes"
+    return f"{_expected(types)}, got {_shown(node)}{advice}"
+
+
+def _expected(types: list[Hint]) -> str:
+    """What a node should have been, such as `expected a whole number or null`."""
+    wanted = []
     for option in types:
         if _origin(option) is Literal:
             wanted.append(f"one of {', '.join(get_args(option))}")
-            advice = suggestion(str(node.value), get_args(option))
         elif _origin(option) is tuple:
             item: Any = getattr(get_args(option)[0], "__origin__", None)
             wanted.append(f"a list of {_NOUNS.get(item, 'value').removeprefix('a ')}s")
         else:
             wanted.append(_NOUNS[option])
-    if int in types and number is not INVALID and number.is_integer() and abs(number) < 1e15:
-        advice = f"; write {number:.0f}"
-    elif str in types and isinstance(node, yaml.ScalarNode) and node.value:
-        advice = "; put it in quotes"
-    return f"expected {' or '.join(wanted)}, got {_shown(node)}{advice}"
+    return f"expected {' or '.join(wanted)}"

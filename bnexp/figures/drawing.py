@@ -34,6 +34,16 @@ METADATA = {
 }
 
 
+class NotebookFigure(Figure):
+    """A figure that a notebook shows, although it belongs to no window."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = BytesIO()
+        with style():
+            self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
 @dataclass(frozen=True)
 class Picture:
     """A figure and the caption that belongs under it."""

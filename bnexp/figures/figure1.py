@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from bnexp.analysis import paper
 from bnexp.analysis.results import ExperimentResults, VariantResults
-from bnexp.figures.drawing import PAGE, Picture, letter, step_axis, style, title
+from bnexp.figures.drawing import PAGE, NotebookFigure, Picture, letter, step_axis, style, title
 from bnexp.figures.panels import (
     Selection,
     accuracy_panel,
@@ -66,7 +66,7 @@ def _layout(n: int, width: float) -> tuple[Figure, Axes, list[Axes]]:
     across = max(1, min(int(width // PANEL_WIDTH), n + 1))
     down = -(-(n + 1) // across)
     height = 2.3 if down == 1 else max(2.0, 0.14 * n + 0.6)  # inches: room for n names of lines
-    figure = Figure((width, height * down), layout="constrained")
+    figure = NotebookFigure((width, height * down), layout="constrained")
     accuracy, *panels = figure.subplots(down, across, squeeze=False).flat
     for unused in panels[n:]:
         unused.remove()

@@ -82,5 +82,5 @@ def source_of(files: ExperimentResults) -> str:
     made_with = next(
         (run.status.made_with for variant in files.variants.values() for run in variant.runs), {}
     )
-    commit = f", commit {made_with['commit']}" if made_with.get("commit") else ""
+    commit = f", commit {made_with['git_commit']}" if made_with.get("git_commit") else ""
     return f"experiment {files.name}{commit}, bnexp plot results/{files.name}"

@@ -1,18 +1,23 @@
 """A measure of a grid of two settings or more, as heat maps."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bnexp.analysis.comparison import ComparedVariant, Comparison
-from bnexp.analysis.formatting import cell
-from bnexp.analysis.statistics import OverSeeds, over_seeds
+from bnexp.analysis.formatting import cell, number
+from bnexp.analysis.statistics import OverSeeds, direction, over_seeds
+from bnexp.analysis.tables import MEASURES
 from bnexp.config import suggestion
 from bnexp.errors import ConfigError
 from bnexp.figures.drawing import Picture, letter, style, title
+
+Cells = Mapping[tuple[int, int], OverSeeds]  # by row and column
 
 
 def draw_heatmap(comparison: Comparison, measure: str = "test_accuracy") -> Picture:
@@ -40,10 +45,19 @@ def draw_heatmap(comparison: Comparison, measure: str = "test_accuracy") -> Pict
         at = levels[down].index(each[down]), levels[across].index(each[across])
         maps.setdefault(name, {})[at] = row
     shape = len(levels[down]), len(levels[across])
-    grids = {name: _means(found, measure, shape) for name, found in maps.items()}
+    cells = {
+        name: {
+            at: row.numbers.measures[measure]
+            for at, row in found.items()
+            if measure in row.numbers.measures
+        }
+        for name, found in maps.items()
+    }
+    grids = {name: _means(each, shape) for name, each in cells.items()}
+    heading, form = MEASURES.get(measure, (measure, ".3f"))
     panels = len(maps) + (len(maps) == 2)
     with style():
-        size = max(1.0 + panels * (0.9 + 0.42 * shape[1]), 3.25), 1.4 + 0.36 * shape[0]
+        size = max(1.0 + panels * (0.9 + 0.5 * shape[1]), 3.25), 1.4 + 0.36 * shape[0]
         figure = Figure(size, layout="constrained")
         axes = figure.subplots(1, panels, squeeze=False, sharey=True)[0]
         finite = [value for grid in grids.values() for value in grid.flat if np.isfinite(value)]
@@ -51,18 +65,18 @@ def draw_heatmap(comparison: Comparison, measure: str = "test_accuracy") -> Pict
         image: Any = None
         for i, (name, grid) in enumerate(grids.items()):
             image = axes[i].imshow(grid, norm=scale, cmap="Greys", alpha=0.4, aspect="auto")
-            _write(axes[i], grid, {})
+            _write(axes[i], cells[name], form)
             title(axes[i], f"({letter(i)}) {name}".rstrip())
-        figure.colorbar(image, ax=list(axes[: len(maps)]), label=measure, shrink=0.9)
+        figure.colorbar(image, ax=list(axes[: len(maps)]), label=heading, shrink=0.9)
         if len(maps) == 2:
             (first, base), (second, other) = maps.items()
             gaps = {at: _gap(other[at], base[at], measure) for at in other if at in base}
-            _draw_difference(figure, axes[2], gaps, shape, measure)
+            _draw_difference(figure, axes[2], gaps, shape, (heading, form))
             title(axes[2], f"({letter(2)}) {second} minus {first}")
         for each in axes:
             each.set(xlabel=across, xticks=range(shape[1]), xticklabels=levels[across])
         axes[0].set(ylabel=down, yticks=range(shape[0]), yticklabels=levels[down])
-    text = f"{measure}: mean over seeds; -: not reached by every seed."
+    text = f"{heading}: mean over seeds and half of its 95 % t-interval; -: not by every seed."
     if len(maps) == 2:
         text += (
             " Differences are paired by seed; bold: the 95 % t-interval excludes 0; not corrected "
@@ -71,13 +85,10 @@ def draw_heatmap(comparison: Comparison, measure: str = "test_accuracy") -> Pict
     return Picture(figure, text)
 
 
-def _means(
-    found: dict[tuple[int, int], ComparedVariant], measure: str, shape: tuple[int, int]
-) -> NDArray[np.float64]:
+def _means(cells: Cells, shape: tuple[int, int]) -> NDArray[np.float64]:
     grid = np.full(shape, np.nan)
-    for at, row in found.items():
-        if measure in row.numbers.measures:
-            grid[at] = row.numbers.measures[measure].mean
+    for at, over in cells.items():
+        grid[at] = over.mean
     return grid
 
 
@@ -95,31 +106,28 @@ def _gap(row: ComparedVariant, base: ComparedVariant, measure: str) -> OverSeeds
 
 def _draw_difference(
     figure: Figure,
-    axes: Any,  # noqa: ANN401  (matplotlib's, as subplots gives them)
-    gaps: dict[tuple[int, int], OverSeeds | None],
+    axes: Axes,
+    gaps: Mapping[tuple[int, int], OverSeeds | None],
     shape: tuple[int, int],
-    measure: str,
+    measure: tuple[str, str],
 ) -> None:
-    grid, certain = np.full(shape, np.nan), {}
-    for at, gap in gaps.items():
-        if gap is not None:
-            grid[at], certain[at] = gap.mean, bool(gap.low > 0 or gap.high < 0)
+    """The differences on a scale that is centred on 0, by the measure's heading and format."""
+    heading, form = measure
+    cells = {at: gap for at, gap in gaps.items() if gap is not None}
+    grid = _means(cells, shape)
     largest = float(np.nanmax(np.abs(grid), initial=0)) or 1.0
     scale = TwoSlopeNorm(0, -largest, largest)
     image = axes.imshow(grid, norm=scale, cmap="RdBu", alpha=0.5, aspect="auto")
-    _write(axes, grid, certain, sign="+")
-    bar = figure.colorbar(image, ax=axes, label=f"difference in {measure}", shrink=0.9)
+    _write(axes, cells, f"+{form}", bold=True)
+    bar = figure.colorbar(image, ax=axes, label=f"difference in {heading}", shrink=0.9)
     bar.set_ticks([-largest, 0, largest], labels=[f"{-largest:.3g}", "0", f"{largest:+.3g}"])
 
 
-def _write(
-    axes: Any,  # noqa: ANN401
-    grid: NDArray[np.float64],
-    certain: dict[tuple[int, int], bool],
-    sign: str = "",
-) -> None:
-    for at, value in np.ndenumerate(grid):
-        form = f"{sign}.3f" if abs(value) < 100 else f"{sign},.0f"
-        text = "-" if np.isnan(value) else f"{value:{form}}"
-        weight = "bold" if certain.get((at[0], at[1])) else "normal"
-        axes.text(at[1], at[0], text, ha="center", va="center", weight=weight, fontsize=6.5)
+def _write(axes: Axes, cells: Cells, form: str, *, bold: bool = False) -> None:
+    """Each cell's mean and half interval; bold, if asked for, where the interval excludes 0."""
+    for (y, x), over in cells.items():
+        text = number(over.mean, form)
+        if np.isfinite(over.low):
+            text += f"\n±{number(over.high - over.mean, form.lstrip('+'))}"
+        weight = "bold" if bold and direction(over) else "normal"
+        axes.text(x, y, text, ha="center", va="center", weight=weight, fontsize=6)

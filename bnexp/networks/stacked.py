@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from bnexp.config import ModelConfig
 from bnexp.networks.mlp import StateDict, activation_module, linear_name

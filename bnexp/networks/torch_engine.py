@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from bnexp.config import Settings, TrainConfig, probe_examples, recorded_layers
 from bnexp.networks.engine import (

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 from typing import Any
 
 from bnexp.config import Settings
@@ -74,10 +75,25 @@ def start(threads: int) -> tuple[BaseProcess, Connection]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=work, args=(theirs,), name="bnexp worker")
-    with environment(threads), _signals_held():
+    with environment(threads), _signals_held(), _without_main():
         process.start()
     theirs.close()
     return process, ours
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the program that is running; a process started here does not import it.
+
+    Spawned processes import the program's main module, to find functions there. Ours stand in this
+    module. The import would run a user's script a second time, up to its own call of bnexp.train.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Checks 6, 8, 9 and 10: what becomes of a bias that is added right before batch norm."""
+"""Checks 6, 8, 9, 10 and 30: what becomes of a bias that is added right before batch norm."""
 
 from dataclasses import replace
 
@@ -136,4 +136,36 @@ def allclose(norm: BatchNorm) -> Finding:
         f"{equal[0]}: {first:.4f} apart, bias up to {largest(bias):.4f}; "
         f"{after_10 / first:.0%} of it after 10 passes, {after_100:.0e} after 100, "
         f"{after_200:.0e} after 200",
+    )
+
+
+@check(
+    30,
+    "the demonstration that a bias is useless, with convolutions",
+    "evaluation: False, by max |b| / sqrt(1 + eps) to 1e-6; training: equal to 1e-5",
+)
+@torch.no_grad()
+def convolution(norm: type[torch.nn.BatchNorm2d] = torch.nn.BatchNorm2d) -> Finding:
+    """The same of Conv2d and BatchNorm2d: fresh statistics show the bias, a minibatch's hide it.
+
+    A channel is normalized over the minibatch and all its places, so its bias is a constant that is
+    added to every value of the channel, as in check 7. The convolutions lead from 3 to 16 channels
+    by kernels of 3 by 3. Their weights and biases are PyTorch's own, uniform up to 1 / sqrt(27).
+    """
+    with torch.random.fork_rng(devices=[]):  # PyTorch fills its modules from the global state
+        torch.manual_seed(0)
+        biased, bare = torch.nn.Conv2d(3, 16, 3), torch.nn.Conv2d(3, 16, 3, bias=False)
+        x = torch.randn((8, 3, 16, 16))
+    if biased.bias is None:
+        raise TypeError("a convolution without a bias")
+    bare.weight.copy_(biased.weight)
+    layers = norm(16), norm(16)
+    z = biased(x), bare(x)
+    outputs = [layer.eval()(each) for layer, each in zip(layers, z, strict=True)]
+    trained = [layer.train()(each) for layer, each in zip(layers, z, strict=True)]
+    apart, bias = largest(outputs[0] - outputs[1]), largest(biased.bias)
+    equal, left = torch.allclose(*outputs), largest(trained[0] - trained[1])
+    return found(
+        not equal and abs(apart * (1 + layers[0].eps) ** 0.5 - bias) <= 1e-6 and left <= 1e-5,
+        f"{equal}: {apart:.3f} apart, bias up to {bias:.3f}; in training mode {left:.0e}",
     )

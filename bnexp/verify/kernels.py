@@ -20,7 +20,7 @@ Array = NDArray[np.floating]
 
 
 @entry
-def _forward(  # noqa: PLR0913, PLR0917  (the quantities of Algorithm 1)
+def _forward(
     x: Array,
     gamma: Array,
     beta: Array,
@@ -28,7 +28,7 @@ def _forward(  # noqa: PLR0913, PLR0917  (the quantities of Algorithm 1)
     running_var: Array,
     eps: float,
     momentum: float,
-    training: bool,  # noqa: FBT001
+    training: bool,
 ) -> tuple[Array, Array, Array]:
     """y, x-hat and 1 / sqrt(var + eps); in training the running statistics move."""
     x_hat, y, inv_std = x.copy(), np.empty_like(x), np.empty_like(gamma)
@@ -61,7 +61,7 @@ class _Function(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,  # noqa: ANN401  (torch's own type of it is no more than that)
+        ctx: Any,
         x: torch.Tensor,
         gamma: torch.Tensor,
         beta: torch.Tensor,
@@ -83,7 +83,7 @@ class _Function(torch.autograd.Function):
         return torch.from_numpy(y)
 
     @staticmethod
-    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
+    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """The gradients of x, gamma and beta, and none of the module."""
         saved = (each.detach().numpy() for each in ctx.saved_tensors)
         gradients = _backward(upstream[0].contiguous().numpy(), *saved)

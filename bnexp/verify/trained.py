@@ -15,7 +15,7 @@ from bnexp.data.datasets import Dataset
 from bnexp.errors import DamagedError, StorageError
 from bnexp.files.checkpoint import load_tensors
 from bnexp.files.run_folder import MODEL
-from bnexp.verify import gamma, inference, logs
+from bnexp.verify import gamma, inference, logs, weights
 from bnexp.verify.check import Check
 from bnexp.verify.networks import Build, initial_network
 
@@ -70,6 +70,10 @@ def checks_of(
         yield inference.modes(networks, dataset, size).about(name)
         yield inference.running_statistics(
             networks, seeds, dataset, size, model.norm_momentum
+        ).about(name)
+    if model.norm == "none" and model.bias:
+        yield weights.implied_by_weights(
+            networks, torch.as_tensor(dataset.test_x[:1000]).double()
         ).about(name)
     if model.norm == "batch" and model.gamma:
         x = torch.as_tensor(dataset.test_x[:1000]).double()

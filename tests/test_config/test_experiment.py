@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from helpers.configs import (
@@ -21,7 +22,8 @@ from helpers.configs import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnexp.config import differences, dump
+from bnexp.config import differences, dump, identical_variants
+from bnexp.config import load as load_file
 from bnexp.errors import ConfigError
 
 BAD = {
@@ -103,7 +105,7 @@ EXAMPLES = settings(max_examples=2000, derandomize=True, deadline=None)
 
 
 def test_all_mistakes_of_file_and_overrides_are_told_at_once():
-    """One error holds every mistake of file and command line, in the order of the file's keys."""
+    """One error holds every mistake, in the order of the file's keys, and then of the overrides."""
     text = """\
 name: a b
 seeds: [0, -1, 0.5]
@@ -126,7 +128,6 @@ variants:
         ),
         "x.yaml:6:13: train.lr: expected a finite number, got .nan",
         "x.yaml:6:30: train.steps: duplicate key; first given at x.yaml:6:19",
-        "override 1 'train.stesp=5': train.stesp: unknown key; did you mean 'steps'?",
         (
             "x.yaml:8:23: variants.one.model.norm: expected one of none, batch, got btch;"
             " did you mean 'batch'?"
@@ -134,6 +135,7 @@ variants:
         "x.yaml:8:30: variants.one.zzz: unknown key; expected one of data, model, train, record",
         "x.yaml:9:3: variants.no: expected text, got no; put it in quotes",
         "x.yaml:9:7: variants.no: expected a map (key: value), got a list",
+        "override 1 'train.stesp=5': train.stesp: unknown key; did you mean 'steps'?",
         "override 2 'record.every=0': record.every: must be 1 to 1000000000, got 0",
     ]
 
@@ -230,7 +232,6 @@ BAD_OVERRIDES = {
     "variants.two={}": "variants.two: no such variant",
     "model.activation=relu": "model.activation: changes nothing: every variant sets its own;"
     " set variants.NAME.model.activation",
-    "grid.model.bias=[true]": "grid: give variants or a grid, not both",
     "train.batch_size=1": f"train.batch_size: {NEEDS_TWO}",
 }
 
@@ -350,3 +351,83 @@ def test_any_values_are_an_experiment_or_a_config_error(content, base):
 def test_any_bytes_are_an_experiment_or_a_config_error(data):
     """A file of anything is refused in one way."""
     assert_loads_or_says_where(data)
+
+
+def test_a_grid_of_the_command_line_makes_every_variant_for_each_of_its_values():
+    """The grid's value wins over the variant's own; several axes are combined."""
+    text = NAME + "variants: {one: {train: {lr: 5}}, two: {model: {bias: false}}}"
+    Path("x.yaml").write_text(text)
+    made = load_file("x.yaml", [], ["train.lr=0.1,0.2", "model.norm=batch"])
+    found = {v.name: (v.settings.train.lr, v.settings.model.bias) for v in made.variants}
+    assert found == {
+        "one,lr=0.1,norm=batch": (0.1, True),
+        "one,lr=0.2,norm=batch": (0.2, True),
+        "two,lr=0.1,norm=batch": (0.1, False),
+        "two,lr=0.2,norm=batch": (0.2, False),
+    }
+    assert {v.settings.model.norm for v in made.variants} == {"batch"}
+    assert_round_trip(made)
+
+
+def test_a_grid_of_the_command_line_adds_axes_to_that_of_a_file():
+    """And replaces the values of an axis that the file has."""
+    Path("x.yaml").write_text(NAME + "grid: {train.lr: [1, 2]}")
+    made = load_file("x.yaml", [], ["train.lr=3", "model.hidden=[5],[6,7]"])
+    assert [v.name for v in made.variants] == ["lr=3.0,hidden=5", "lr=3.0,hidden=6-7"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ("train.lr=0.1,-2", "--grid 'train.lr=0.1,-2': grid.train.lr[1]: must be above 0, got -2"),
+        ("train.rl=1", "--grid 'train.rl=1': grid.train.rl: unknown key; did you mean 'train.lr'?"),
+        ("train.lr", "--grid 'train.lr': grid.train.lr: must be a list of at least one value"),
+        ("record.every=1,2", "--grid 'record.every=1,2': grid.record.every: unknown key"),
+        ("train.batch_size=1,2", NEEDS_TWO),
+    ],
+)
+def test_a_mistake_in_a_grid_of_the_command_line_names_it(asked, text):
+    """With the whole option, and what to write instead where that can be told."""
+    Path("x.yaml").write_text(NAME + "variants: {one: {model: {norm: batch}}}")
+    with pytest.raises(ConfigError) as caught:
+        load_file("x.yaml", [], [asked])
+    assert text in str(caught.value)
+
+
+def test_a_grid_of_the_command_line_has_a_limit():
+    """Variants times combinations."""
+    Path("x.yaml").write_text(NAME + "variants: {one: {}, two: {}}")
+    values = ",".join(map(str, range(1, 102)))
+    with pytest.raises(ConfigError, match="makes 202 variants, above 200"):
+        load_file("x.yaml", [], [f"train.steps={values}"])
+
+
+def test_variants_with_the_same_settings_are_found():
+    """Also where an override has made them equal."""
+    assert identical_variants(load(BASE)) == []
+    text = NAME + "variants: {a: {}, b: {model: {bias: false}}, c: {model: {bias: true}}}"
+    assert identical_variants(load(text)) == [("a", "c")]
+    assert identical_variants(load(text, "variants.b.model.bias=true")) == [("a", "b"), ("a", "c")]
+
+
+def test_a_number_with_underscores_or_commas_gets_the_number_to_write():
+    """As people type them."""
+    assert mistakes(BASE, "train.steps=50_000")[0].endswith("got 50_000; write 50000")
+    assert mistakes(BASE, "train.lr='0.1'")[0].endswith("expected a finite number, got '0.1'")
+
+
+def test_a_value_under_a_duplicate_key_is_checked_too():
+    """Both mistakes are told at once."""
+    text = BASE + "train:\n  lr: 0.1\n  lr: -1\n"
+    found = mistakes(text)
+    assert len(found) == 2
+    assert "duplicate key" in found[0]
+    assert "must be above 0, got -1" in found[1]
+
+
+def test_several_wrong_overrides_are_told_in_the_order_given():
+    """Whatever sections they belong to."""
+    text = BASE + "data: {binarize: 3}\nmodel: {gamma: true}\ntrain: {steps: 5}\n"
+    first, *found = mistakes(text, "train.lr=-1", "data.name=x", "model.bias=maybe")
+    assert first.startswith("x.yaml:3:")
+    assert [text.split("'")[0] for text in found] == ["override 1 ", "override 2 ", "override 3 "]

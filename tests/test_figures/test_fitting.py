@@ -196,13 +196,13 @@ def test_the_heat_map_holds_the_numbers_of_compare(grid):
     assert len(bars) == 2
     for axes, kind in ((plain, "none"), (norm, "batch")):
         expected = [
-            f"{row.numbers.measures['test_accuracy'].mean:.3f}"
+            row.numbers.measures["test_accuracy"].text(".4f").replace(" ±", "\n±")
             for row in found.rows
             if row.settings["model.norm"] == kind
         ]
         assert [text.get_text() for text in axes.texts] == expected
     first, second = (row.numbers.measures["test_accuracy"] for row in found.rows[:2])
-    assert difference.texts[0].get_text() == f"{second.mean - first.mean:+.3f}"
+    assert difference.texts[0].get_text().startswith(f"{second.mean - first.mean:+.4f}\n±")
     assert difference.get_title(loc="left").replace("\n", " ") == "(c) norm batch minus norm none"
     assert overlaps(figure) == []
 

@@ -1,4 +1,4 @@
-"""Checks 1 to 17 hold, and each of them fails for the mistake that it is there to find."""
+"""Checks 1 to 17 and 30 hold, and each of them fails for the mistake that it is there to find."""
 
 import itertools
 import json
@@ -183,12 +183,12 @@ OF_NETWORKS = {
 }
 
 
-def test_all_seventeen_checks_hold():
+def test_all_checks_without_an_experiment_hold():
     """In order, each once, and ready for JSON."""
     found = list(suite.checks())
-    assert [check.number for check in found] == list(range(1, 18))
+    assert [check.number for check in found] == [*range(1, 18), 30]
     assert [check for check in found if check.verdict is not Verdict.HOLDS] == []
-    assert len(json.loads(json.dumps([asdict(check) for check in found]))) == 17
+    assert len(json.loads(json.dumps([asdict(check) for check in found]))) == 18
 
 
 @pytest.mark.parametrize("name", OF_NORMS)
@@ -221,6 +221,36 @@ def test_check_16_fails_where_one_example_is_normalized_or_the_config_accepts_it
 def test_check_17_fails_where_all_seeds_see_the_same_minibatches():
     """Seeds must differ in what they see, and not only in their weights."""
     assert seeds.same_seed(batches=batches_of_one_seed).verdict is Verdict.FAILS
+
+
+class KeepsItsMean(nn.BatchNorm2d):
+    """A batch norm of channels that divides by the deviation and forgets to subtract the mean."""
+
+    def forward(self, x):
+        """Normalize."""
+        mean = x.mean((0, 2, 3)) if self.training else torch.zeros(x.shape[1])
+        return super().forward(x) + mean[:, None, None]
+
+
+class ForgetsItsMode(nn.BatchNorm2d):
+    """A batch norm of channels that uses the minibatch's statistics in evaluation too."""
+
+    def forward(self, x):
+        """Normalize."""
+        return nn.functional.batch_norm(x, None, None, training=True)
+
+
+@pytest.mark.parametrize("norm", [KeepsItsMean, ForgetsItsMode])
+def test_check_30_fails_for_a_batch_norm_of_channels_with_a_mistake(norm):
+    """One that shows the bias in training, and one that hides it in evaluation."""
+    assert bias.convolution(norm).verdict is Verdict.FAILS
+
+
+def test_check_30_leaves_the_global_random_state_alone():
+    """Its convolutions are filled from a generator of their own."""
+    before = torch.random.get_rng_state()
+    bias.convolution()
+    assert torch.equal(before, torch.random.get_rng_state())
 
 
 def test_one_broken_implementation_among_several_is_enough_to_fail():

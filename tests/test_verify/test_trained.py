@@ -116,7 +116,7 @@ def by_number(variant, **arguments):
 @pytest.mark.parametrize(
     ("name", "numbers"),
     [
-        ("baseline", {18, 19}),
+        ("baseline", {18, 19, 31}),
         ("batchnorm", {12, 15, 18, 19, 20}),
         ("relu", {12, 15, 18, 19, 20}),
         ("no_gamma", {15, 18, 19, 20}),

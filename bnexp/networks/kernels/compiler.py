@@ -66,9 +66,9 @@ def entry(function: Function) -> Function:
     except RuntimeError:  # no folder can be written: compile in each process
         compiled = numba.njit(**OPTIONS)(function)
     else:
-        cache = compiled._cache  # noqa: SLF001  (there is no public way)
+        cache = compiled._cache
         file: Callable[..., Any] = IndexDataCacheFile
-        cache._cache_file = file(  # noqa: SLF001
+        cache._cache_file = file(
             cache_path=cache.cache_path,
             filename_base=f"{function.__name__}-{_SOURCES[:16]}-py{sys.version_info.minor}",
             source_stamp=_SOURCES,
@@ -83,7 +83,7 @@ def is_cached(function: Any, *arguments: Any) -> bool:
     if signature in function.overloads:
         return True
     try:
-        cache = function._cache  # noqa: SLF001  (there is no public way to ask)
+        cache = function._cache
         return cache.load_overload(signature, function.targetctx) is not None
     except AttributeError:  # another version of Numba, or no cache: say that it must be compiled
         return False

@@ -83,7 +83,7 @@ def forward(
     examples: Examples,
     index: Array,
     depth: int,
-    training: bool,  # noqa: FBT001
+    training: bool,
 ) -> None:
     """Compute the pre-activations of the first `depth` layers for the examples `index`.
 

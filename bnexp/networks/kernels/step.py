@@ -30,7 +30,7 @@ def train(
     examples: Examples,
     order: Array,
     step: int,
-    change: bool,  # noqa: FBT001
+    change: bool,
     selection: Selection,
     every: int,
     recorded: Array,
@@ -98,7 +98,7 @@ def observe(
     work: Work,
     examples: Examples,
     index: Array,
-    training: bool,  # noqa: FBT001
+    training: bool,
     selection: Selection,
     out: Array,
     results: Array,

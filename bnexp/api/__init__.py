@@ -1,0 +1,7 @@
+"""The Python API, for notebooks and for other programs: `bnexp.load` and `bnexp.train`.
+
+It is a thin layer over the rooms below, which the commands use too, so there is no second way into
+the same files. `experiment` is what a loaded experiment offers, `arrays` hands its logs out as
+labelled xarray arrays that are read when they are needed, and `training` trains from Python. Begin
+reading in `experiment`.
+"""

@@ -1,0 +1,280 @@
+"""What a loaded experiment offers: arrays, tables, figures and networks."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from bnexp.analysis.comparison import MARGIN, compare
+from bnexp.analysis.numbers import ExperimentNumbers, to_json
+from bnexp.analysis.results import ExperimentResults, Run, read_experiment
+from bnexp.analysis.summary import read_numbers
+from bnexp.api.arrays import labelled
+from bnexp.config import settings_of, suggestion
+from bnexp.errors import ConfigError, StorageError
+from bnexp.files.run_folder import METRICS, METRICS_COLUMNS, MODEL
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+    from torch import nn
+
+
+class Experiment:
+    """An experiment on the disk.
+
+    Args:
+        path: its folder.
+
+    Raises:
+        StorageError: the folder holds no experiment.
+        DamagedError: its config, or the summary of an experiment without logs, is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._results: ExperimentResults | None = None
+        numbers, problems = read_numbers(path)
+        self._numbers: ExperimentNumbers = numbers
+        self.problems = tuple(problems)
+
+    @property
+    def name(self) -> str:
+        """The experiment's."""
+        return self._numbers.experiment
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The names of its variants."""
+        return tuple(self._numbers.variants)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of all variants."""
+        return self._numbers.seeds
+
+    @property
+    def settings(self) -> Mapping[str, Mapping[str, object]]:
+        """The settings of each variant, by dotted key such as `model.norm`."""
+        return {name: each.settings for name, each in self._numbers.variants.items()}
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Every number, as summary.json has it; see the glossary in results/README.md."""
+        return to_json(self._numbers)
+
+    @cached_property
+    def results(self) -> ExperimentResults:
+        """The logs, as the commands read them.
+
+        Raises:
+            StorageError: the logs are not here, as in a published folder.
+        """
+        return self._results or read_experiment(self.path)
+
+    @property
+    def probe(self) -> "xr.DataArray":
+        """Percentiles over the probe: (variant, seed, step, percentile, unit), read when used.
+
+        Raises:
+            StorageError: no probe was recorded, or the logs are not here.
+            ConfigError: the variants recorded different units.
+        """
+        return self._percentiles("probe")
+
+    @property
+    def minibatch(self) -> "xr.DataArray":
+        """Percentiles over each step's minibatch: (variant, seed, step, percentile, unit).
+
+        Raises:
+            StorageError: none were recorded, or the logs are not here.
+            ConfigError: the variants recorded different units.
+        """
+        return self._percentiles("minibatch")
+
+    def _percentiles(self, name: str) -> "xr.DataArray":
+        found = {each.name: getattr(each, name) for each in self.results.variants.values()}
+        logs = {variant: log for variant, log in found.items() if log is not None}
+        if not logs:
+            raise StorageError(f"{self.path}: no percentiles of the {name} were recorded")
+        return labelled(logs, name)
+
+    def sel(self, *variants: str) -> "Experiment":
+        """The experiment with these variants alone.
+
+        Raises:
+            ConfigError: there is no variant of this name.
+        """
+        for name in variants:
+            self._check(name)
+        selected = Experiment.__new__(Experiment)
+        selected.path, selected.problems = self.path, self.problems
+        selected._numbers = replace(
+            self._numbers,
+            variants={name: self._numbers.variants[name] for name in variants},
+            pairs=(),
+        )
+        results = self.results
+        selected._results = replace(
+            results,
+            variants={name: results.variants[name] for name in variants},
+            settings={name: results.settings[name] for name in variants},
+        )
+        return selected
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """A row for each variant, seed and evaluation: step, train_loss, test_accuracy, ...
+
+        Raises:
+            StorageError: the logs are not here.
+        """
+        tables = []
+        for variant in self.results.variants.values():
+            for run in variant.runs:
+                rows = pd.DataFrame(run.table(METRICS, METRICS_COLUMNS), columns=METRICS_COLUMNS)
+                rows = rows.astype({"step": "int64"})
+                rows.insert(0, "variant", variant.name)
+                rows.insert(1, "seed", run.seed)
+                tables.append(rows)
+        if not tables:
+            raise StorageError(f"{self.path}: no metrics yet; train it first")
+        return pd.concat(tables, ignore_index=True)
+
+    def compare(self, baseline: str | None = None, margin: float = MARGIN) -> pd.DataFrame:
+        """What `bnexp compare` prints, in full: a row for each variant and measure.
+
+        Args:
+            baseline: a variant, or `key=value` as in `model.gamma=false`; None: as the command.
+            margin: within which two accuracies count as equivalent.
+
+        Returns:
+            Columns variant, baseline, measure, mean, low, high (ends of the 95 % t-interval),
+            difference, difference_low, difference_high, p, p_holm, verdict. NaN where there is
+            no such number.
+
+        Raises:
+            ConfigError: no variant is the baseline.
+        """
+        rows = []
+        for row in compare([(self.path, self._numbers)], baseline, margin).rows:
+            for name, over in row.numbers.measures.items():
+                cells = [row.label, row.baseline, name, over.mean, over.low, over.high]
+                gap = (row.differences or {}).get(name)
+                if gap is None:
+                    cells += [float("nan")] * 5 + [""]
+                else:
+                    cells += [gap.over.mean, gap.over.low, gap.over.high]
+                    cells += [gap.p, gap.corrected, gap.verdict]
+                rows.append(cells)
+        return pd.DataFrame(rows, columns=COMPARED)
+
+    def plot(
+        self,
+        *,
+        source: str | None = None,
+        layer: int | None = None,
+        unit: str | int = "typical",
+        seed: int | None = None,
+        width: float = 6.75,
+    ) -> "Figure":
+        """Draw it as Figure 1 of the paper; a notebook shows the figure.
+
+        Args:
+            source: `probe` or `batch`; None: the probe, where there is one.
+            layer: hidden layer, counted from 1; None: the last.
+            unit: `typical`, `all`, or a unit of the layer, counted from 0.
+            seed: whose network; None: all of them, or the first for a given unit.
+            width: of the figure, in inches.
+
+        Raises:
+            ConfigError: there is no such source, layer, unit or seed.
+            StorageError: there is nothing to draw.
+        """
+        from bnexp.figures import figure1
+        from bnexp.figures.panels import Selection
+
+        selection = Selection(source, layer, unit, seed)
+        return figure1.draw(self.results, selection, width).figure
+
+    def network(self, variant: str, seed: int = 0) -> "nn.Sequential":
+        """The trained network of a run, as a plain `torch.nn.Sequential` in evaluation mode.
+
+        Raises:
+            ConfigError: there is no such variant or seed.
+            StorageError: the run is not finished, or its files are not here.
+            DamagedError: its model.pt is damaged.
+        """
+        from bnexp.files.checkpoint import load_tensors
+        from bnexp.networks.mlp import mlp
+
+        run = self._run(variant, seed)
+        if run.status.state != "done":
+            raise StorageError(
+                f"{run.path}: the run is {run.status.state}; `bnexp train` finishes it"
+            )
+        tensors = load_tensors(run.path / MODEL)
+        model = settings_of(run.status.settings).model
+        features, classes = tensors["linear1.weight"].shape[1], tensors["output.weight"].shape[0]
+        network = mlp(model, features, classes).to(tensors["output.weight"].dtype)
+        network.load_state_dict(tensors)
+        return network.eval()
+
+    def _run(self, variant: str, seed: int) -> Run:
+        self._check(variant)
+        found = self.results.variants.get(variant)
+        for run in found.runs if found else ():
+            if run.seed == seed:
+                return run
+        raise ConfigError(f"{variant}: seed {seed} was not trained")
+
+    def _check(self, variant: str) -> None:
+        if variant not in self._numbers.variants:
+            hint = suggestion(variant, self.variants) or f"; there are {', '.join(self.variants)}"
+            raise ConfigError(f"{variant}: no such variant{hint}")
+
+    def __repr__(self) -> str:
+        lines = [f"bnexp experiment {self.name!r} in {self.path}"]
+        lines += [f"  {name}: {text}" for name, text in self._described()]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td>{escape(text)}</td></tr>"
+            for name, text in self._described()
+        )
+        head = f"bnexp experiment <b>{escape(self.name)}</b> in {escape(str(self.path))}"
+        return f"<p>{head}</p><table>{rows}</table>"
+
+    def _described(self) -> list[tuple[str, str]]:
+        """Each variant, and what there is of it in words."""
+        described = []
+        for name, each in self._numbers.variants.items():
+            accuracy = each.measures.get("test_accuracy")
+            told = f", test accuracy {accuracy.text('.4f')}" if accuracy else ""
+            described.append(
+                (name, f"{each.state}, {len(each.seeds)} seeds, step {each.step:,}{told}")
+            )
+        return described
+
+
+COMPARED = [
+    "variant", "baseline", "measure", "mean", "low", "high",
+    "difference", "difference_low", "difference_high", "p", "p_holm", "verdict",
+]  # fmt: skip
+
+
+def load(path: str | Path) -> Experiment:
+    """Load an experiment from its folder, such as `results/fig1`.
+
+    A folder without logs, as those in results/published, offers `summary` and `compare` alone.
+
+    Raises:
+        StorageError: the folder holds no experiment.
+        DamagedError: its config or summary is damaged.
+    """
+    return Experiment(Path(path))
