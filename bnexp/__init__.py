@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bnexp.api.experiment import Experiment, load
     from bnexp.api.training import train
+    from bnexp.recording.lightning import LightningCallback
     from bnexp.recording.record import record
 
 __version__ = "0.2.0"
-__all__ = ["Experiment", "__version__", "load", "record", "train"]
+__all__ = ["Experiment", "LightningCallback", "__version__", "load", "record", "train"]
 
 _HOMES = {
     "Experiment": "bnexp.api.experiment",
+    "LightningCallback": "bnexp.recording.lightning",
     "load": "bnexp.api.experiment",
     "record": "bnexp.recording.record",
     "train": "bnexp.api.training",

@@ -63,7 +63,8 @@ def labelled(logs: Mapping[str, PercentileLog], name: str) -> xr.DataArray:
     Returns:
         An array (variant, seed, step, percentile, unit), with the seeds and the rows that all
         variants have. A unit is numbered through all layers; the coordinates `layer`, counted from
-        1, and `index`, counted from 0 in its layer, say which it is.
+        1, and `index`, counted from 0 in its layer, say which it is. Of a model that
+        `bnexp.record` watched, `layer_name` is the module's name.
 
     Raises:
         ConfigError: the variants did not record the same units and percentiles.
@@ -79,6 +80,9 @@ def labelled(logs: Mapping[str, PercentileLog], name: str) -> xr.DataArray:
     rows = min(len(log.steps) for log in logs.values())
     seeds = [seed for seed in first.seeds if all(seed in log.seeds for log in others)]
     positions = [[log.seeds.index(seed) for seed in seeds] for log in logs.values()]
+    names = (
+        {"layer_name": ("unit", [first.names[n - 1] for n in first.layer])} if first.names else {}
+    )
     array = _Logs([log.values for log in logs.values()], positions, rows)
     return xr.DataArray(
         indexing.LazilyIndexedArray(array),
@@ -91,6 +95,7 @@ def labelled(logs: Mapping[str, PercentileLog], name: str) -> xr.DataArray:
             "unit": np.arange(len(first.layer)),
             "layer": ("unit", first.layer),
             "index": ("unit", first.unit),
+            **names,
         },
         name=name,
         attrs={"population": first.population, "examples": first.examples},

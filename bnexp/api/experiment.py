@@ -217,6 +217,11 @@ class Experiment:
             raise StorageError(
                 f"{run.path}: the run is {run.status.state}; `bnexp train` finishes it"
             )
+        if MODEL not in run.status.files:
+            raise StorageError(
+                f"{run.path}: bnexp.record watched this network, and did not keep it; load it from "
+                "your own checkpoint"
+            )
         tensors = load_tensors(run.path / MODEL)
         model = settings_of(run.status.settings).model
         features, classes = tensors["linear1.weight"].shape[1], tensors["output.weight"].shape[0]

@@ -112,7 +112,6 @@ class Journal:
         """
         if self._begun:
             return
-        self._begun = True
         axes = Axes(
             self._axes(seen["minibatch"], self._plan.every, "the step's minibatch"),
             self._probe_axes(seen),
@@ -123,6 +122,7 @@ class Journal:
             raise ConfigError(
                 f"{self._run.folder}: its layers had other numbers of units; {ELSEWHERE}"
             )
+        self._begun = True
 
     def _probe_axes(self, seen: Mapping[Population, Seen]) -> LogAxes | None:
         if "probe" not in seen or self._plan.probe_every is None:

@@ -1,0 +1,50 @@
+"""The example programs do what they say: they are run, and their results compared."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bnexp
+from bnexp.errors import StorageError
+
+EXAMPLES = Path(__file__).parents[1] / "scripts" / "examples"
+LENGTHS = {"own_loop": ["--steps", "50"], "lightning_cnn": ["--epochs", "2"]}
+
+
+def test_every_example_is_run_here():
+    """A new example comes with what keeps its test short."""
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(LENGTHS)
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_an_example_makes_an_experiment_of_two_variants(tmp_path, name):
+    """It trains a CNN with and without batch norm, and `compare` finds both."""
+    if name == "lightning_cnn" and importlib.util.find_spec("lightning") is None:
+        pytest.skip("Lightning is not installed")
+    out = tmp_path / "out"
+    words = [EXAMPLES / f"{name}.py", "--out", out, "--seeds", "1", *LENGTHS[name]]
+    subprocess.run([sys.executable, *words], check=True, capture_output=True)
+    command = [sys.executable, "-m", "bnexp", "compare", out, "--json"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    rows = json.loads(done.stdout)
+    assert {row["label"] for row in rows} == {"plain", "batchnorm"}
+    assert all(row["state"] == "done" for row in rows)
+    assert all(0.1 < row["measures"]["test_accuracy"]["mean"] <= 1 for row in rows)
+
+
+def test_the_readmes_loop_of_ones_own_runs(tmp_path, monkeypatch, capsys):
+    """As it stands there; the layer's name leads to its units."""
+    text = (EXAMPLES.parents[1] / "README.md").read_text()
+    (script,) = (b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "record(" in b)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(script, "README.md", "exec"), {})  # noqa: S102  (to run it is the test)
+    assert capsys.readouterr().out.startswith("200 steps in results/mine/batchnorm/seed-0")
+    experiment = bnexp.load("results/mine")
+    assert set(experiment.probe.layer_name.values) == {"1"}
+    with pytest.raises(StorageError, match=r"bnexp.record watched this network"):
+        experiment.network("batchnorm", seed=0)
