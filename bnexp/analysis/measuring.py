@@ -31,7 +31,14 @@ from bnexp.analysis.numbers import (
 )
 from bnexp.analysis.records import Metrics, PercentileLog
 from bnexp.analysis.results import ExperimentResults, VariantResults
-from bnexp.analysis.statistics import OverSeeds, PerSeed, over_seeds, steps_to, superiority
+from bnexp.analysis.statistics import (
+    OverSeeds,
+    PerSeed,
+    over_seeds,
+    probability_over_seeds,
+    steps_to,
+    superiority,
+)
 from bnexp.config import Value
 
 ACCURACIES = (0.90, 0.95, 0.97)
@@ -260,7 +267,7 @@ def _pair(
         for tolerance, steps in first.settle.items():
             a, b = steps[mine], second.settle[tolerance][theirs]
             name = f"settle_{tolerance:g}"
-            sooner[name] = over_seeds(superiority(a, b))
+            sooner[name] = probability_over_seeds(superiority(a, b))
             with np.errstate(divide="ignore", invalid="ignore"):
                 ratio[name] = over_seeds(np.median(b, axis=1) / np.median(a, axis=1))
     return Pair(norm.name, plain.name, sooner, ratio)

@@ -15,7 +15,7 @@ multiplies the smallest by m, the next by m - 1, and so on, each at least its pr
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import numpy as np
@@ -38,12 +38,24 @@ class OverSeeds:
     high: float
     per_seed: tuple[float, ...]
 
+    def range_text(self, form: str) -> str:
+        """The mean and the ends of its interval, such as `0.99 [0.97, 1.00]`."""
+        if np.isnan(self.mean) or np.isnan(self.low):
+            return self.text(form)
+        return f"{self.mean:{form}} [{self.low:{form}}, {self.high:{form}}]"
+
     def text(self, form: str) -> str:
         """The mean and half of its interval, such as `+0.21 ±0.01`, or in words why not."""
         if np.isnan(self.mean):
             return "not by every seed"
         half = "" if np.isnan(self.low) else f" ±{self.high - self.mean:{form.lstrip('+')}}"
         return f"{self.mean:{form}}{half}"
+
+
+def probability_over_seeds(values: PerSeed) -> OverSeeds:
+    """The same for probabilities: an interval that leaves 0 .. 1 is cut off there."""
+    over = over_seeds(values)
+    return replace(over, low=max(over.low, 0.0), high=min(over.high, 1.0))
 
 
 def over_seeds(values: PerSeed) -> OverSeeds:

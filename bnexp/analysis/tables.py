@@ -173,7 +173,7 @@ def _pair_cells(pair: Pair) -> Row:
     for name in pair.sooner:
         tolerance = name.removeprefix("settle_")
         cells[f"times longer ({tolerance})"] = pair.settle_ratio[name].text(".2f")
-        cells[f"probability ({tolerance})"] = pair.sooner[name].text(".3f")
+        cells[f"probability ({tolerance})"] = pair.sooner[name].range_text(".3f")
     return cells
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -12,6 +13,7 @@ from bnexp.figures.panels import (
     Selection,
     accuracy_panel,
     knows_noise,
+    loss_panel,
     percentile_log,
     percentile_panels,
     variants_with_rows,
@@ -39,9 +41,13 @@ def draw(
     named = {_name(name, each): each for name, each in variants.items()}
     with style():
         figure, accuracy, panels = _layout(len(named), width)
-        accuracy_panel(accuracy, named)
         seeds = max(len(each.metrics.seeds) for each in named.values())
-        title(accuracy, "(a) test accuracy", f"seeds: {seeds}; mean and range")
+        if any(np.isfinite(each.metrics.test_accuracy).any() for each in named.values()):
+            accuracy_panel(accuracy, named)
+            title(accuracy, "(a) test accuracy", f"seeds: {seeds}; mean and range")
+        else:  # a model of the user's own, whose test accuracy was not logged
+            loss_panel(accuracy, named)
+            title(accuracy, "(a) training loss", f"seeds: {seeds}; mean")
         titled = {f"({letter(i + 1)}) {name}": named[name] for i, name in enumerate(named)}
         percentile_panels(panels, titled, selection)
     return Picture(figure, _caption(variants, selection))

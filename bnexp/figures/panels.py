@@ -212,6 +212,18 @@ def accuracy_panel(
     drawing.end_labels(axes, labels)
 
 
+def loss_panel(axes: Axes, variants: Mapping[str, VariantResults]) -> None:
+    """Training loss of variants by name, where no test accuracy was logged: mean over seeds."""
+    labels = []
+    for (name, variant), look in zip(variants.items(), looks(len(variants)), strict=True):
+        loss = variant.metrics.train_loss.mean(axis=1)
+        axes.plot(variant.metrics.steps, loss, marker="." if len(loss) < 3 else None, **look)
+        labels.append((float(loss[-1]), name, look["color"]))
+    axes.set_ylabel("training loss")
+    drawing.step_axis(axes)
+    drawing.end_labels(axes, labels)
+
+
 def percentile_panels(
     panels: Sequence[Axes], variants: Mapping[str, VariantResults], selection: Selection
 ) -> None:

@@ -1,7 +1,8 @@
 """Checks 13 and 21 to 29: what the numbers of an experiment say of the paper's claims.
 
 A claim about two networks is judged by the 95 % t-interval of the difference over seeds, paired by
-seed. Where there is no interval, because there is one seed, the claim is not tested.
+seed. It holds where the interval lies on the claimed side, and fails where it lies on the other. It
+is not tested where the interval reaches over both, or where there is one seed and so no interval.
 """
 
 import itertools
@@ -44,6 +45,29 @@ def paired(first: VariantNumbers, second: VariantNumbers) -> tuple[Measures, Mea
     return mine, theirs
 
 
+def above(over: OverSeeds, threshold: float) -> bool | None:
+    """Whether a number is above a threshold; `None` where its interval reaches over both sides."""
+    if over.low > threshold:
+        return True
+    return False if over.high <= threshold else None
+
+
+def below(over: OverSeeds, threshold: float) -> bool | None:
+    """Whether it is below; `None` where its interval reaches over both sides."""
+    if over.high < threshold:
+        return True
+    return False if over.low >= threshold else None
+
+
+def decided(text: str, *answers: bool | None) -> Finding:
+    """The finding of a claim that holds if all answers are yes, and fails if one is no."""
+    if False in answers:
+        return found(holds=False, measured=text)
+    if None in answers:
+        return not_tested(f"{text}: too few seeds to decide")
+    return found(holds=True, measured=text)
+
+
 @check(
     21,
     "section 4.1, Figure 1a",
@@ -83,7 +107,7 @@ def higher(norm: Measures, plain: Measures) -> Finding:
     text = f"by {gap.text('+.4f')}"
     if len(gap.per_seed) == 1:
         return not_tested(f"{text}; {ONE_SEED}")
-    return found(gap.low > 0, text)
+    return decided(text, above(gap, 0))
 
 
 @check(23, "section 4.1: `much more stable'", "above 0.5 at each tolerance")
@@ -101,8 +125,8 @@ def sooner(probabilities: Mapping[str, OverSeeds]) -> Finding:
         return not_tested("the jitter of a step hides every tolerance, or a network did not learn")
     if any(len(each.per_seed) == 1 for each in known.values()):
         return not_tested(ONE_SEED)
-    texts = (f"{name.removeprefix('settle_')}: {p.text('.3f')}" for name, p in known.items())
-    return found(all(p.low > 0.5 for p in known.values()), "; ".join(texts))
+    texts = (f"{name.removeprefix('settle_')}: {p.range_text('.3f')}" for name, p in known.items())
+    return decided("; ".join(texts), *(above(p, 0.5) for p in known.values()))
 
 
 @check(
@@ -121,9 +145,10 @@ def changes(plain: Measures) -> Finding:
     median, log_width = over_seeds(plain["median_range"]), over_seeds(plain["width_range"])
     if len(median.per_seed) == 1:
         return not_tested(ONE_SEED)
-    return found(
-        median.low > MOVED and log_width.low > np.log(WIDENED),
+    return decided(
         f"median over {median.text('.2f')} final spreads, log width over {log_width.text('.2f')}",
+        above(median, MOVED),
+        above(log_width, float(np.log(WIDENED))),
     )
 
 
@@ -136,9 +161,10 @@ def flat(norm: Measures, plain: Measures) -> Finding:
     gap = over_seeds(norm["median_range"] - plain["median_range"])
     if len(median.per_seed) == 1:
         return not_tested(ONE_SEED)
-    return found(
-        median.high < MOVED and gap.high < 0,
+    return decided(
         f"over {median.text('.2f')} final spreads; difference {gap.text('+.2f')}",
+        below(median, MOVED),
+        below(gap, 0),
     )
 
 
@@ -154,7 +180,7 @@ def wider(probe: PercentileLog | None) -> Finding:
         return not_tested(ONE_SEED)
     growth = over_seeds(last - first)
     text = f"{first.mean():.2f} to {last.mean():.2f}: {growth.text('+.2f')}"
-    return found(growth.low > 0, text)
+    return decided(text, above(growth, 0))
 
 
 @check(
@@ -200,7 +226,7 @@ def concentrated(norm: Measures) -> Finding:
     )
     if len(low.per_seed) == 1:
         return not_tested(f"{text}; {ONE_SEED}")
-    return found(low.low > EXPLAINED and high.low > EXPLAINED, text)
+    return decided(text, above(low, EXPLAINED), above(high, EXPLAINED))
 
 
 @check(

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats import weightstats
+from statsmodels.stats.multitest import multipletests
 
 from bnexp.analysis.statistics import (
     exploratory_verdict,
@@ -11,6 +13,7 @@ from bnexp.analysis.statistics import (
     over_seeds,
     p_value,
     primary_verdict,
+    probability_over_seeds,
     seeds_to_decide,
     steps_to,
     superiority,
@@ -62,6 +65,28 @@ def test_holms_correction_is_the_textbooks():
     assert np.isnan(corrected[0])
     assert corrected[1] == 0.02
     assert holm([]) == []
+
+
+def test_holms_correction_and_equivalence_are_those_of_statsmodels():
+    """To 1e-12, for random p-values and differences."""
+    rng = np.random.default_rng(3)
+    for n in (1, 2, 7, 20):
+        p_values = rng.random(n) ** 3
+        expected = multipletests(p_values, method="holm")[1]
+        assert holm([*p_values]) == pytest.approx(expected, rel=1e-12)
+    for mean in (0.0, 0.4, 0.8):
+        values = gaps(mean, 0.5, 9)
+        p = weightstats.DescrStatsW(values).ttost_mean(-1, 1)[0]
+        assert is_equivalent(values, 1.0) == (p < 0.05)
+
+
+def test_an_interval_of_probabilities_does_not_leave_0_to_1():
+    """Nor does its text, which gives both ends."""
+    found = probability_over_seeds(np.array([1.0, 0.98, 1.0]))
+    assert found.high == 1.0
+    assert found.low == over_seeds(np.array([1.0, 0.98, 1.0])).low
+    assert found.range_text(".2f") == f"0.99 [{found.low:.2f}, 1.00]"
+    assert probability_over_seeds(np.array([0.7])).range_text(".1f") == "0.7"
 
 
 def test_holms_correction_keeps_the_error_of_the_family():

@@ -296,6 +296,19 @@ def test_the_caption_and_the_source_are_in_the_files_and_not_in_the_picture(file
         assert image.height > height
 
 
+def test_where_no_accuracy_was_logged_the_training_loss_is_drawn(files):
+    """As of a model of the user's own."""
+    runs = {}
+    for name, run in files.variants.items():
+        unknown = np.full_like(run.metrics.test_accuracy, np.nan)
+        runs[name] = other(run, metrics=replace(run.metrics, test_accuracy=unknown))
+    figure = figures.draw(replace(files, variants=runs)).figure
+    assert figure.axes[0].get_ylabel() == "training loss"
+    loss = files.variants["baseline"].metrics.train_loss.mean(axis=1)
+    assert np.array_equal(figure.axes[0].lines[0].get_ydata(), loss)
+    assert overlaps(figure) == []
+
+
 def test_text_stays_text_in_svg(files, tmp_path):
     """It can be searched and edited."""
     drawing.save(figures.draw(files), tmp_path / "fig1", ["svg"])

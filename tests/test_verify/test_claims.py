@@ -110,6 +110,22 @@ def test_claims_about_percentiles_are_not_tested_without_a_probe():
     assert found[22] is Verdict.HOLDS
 
 
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ([0.1, 0.11, 0.12], Verdict.HOLDS),
+        ([-0.1, -0.11, -0.12], Verdict.FAILS),
+        ([-0.1, 0.02, 0.15], Verdict.NOT_TESTED),
+    ],
+)
+def test_a_difference_whose_interval_reaches_over_both_sides_decides_nothing(values, verdict):
+    """Few seeds are no evidence against a claim; an interval on the other side is."""
+    accuracy = np.array(values)
+    found = claims.higher({"test_accuracy": accuracy}, {"test_accuracy": 0 * accuracy})
+    assert found.verdict is verdict
+    assert ("too few seeds" in found.measured) == (verdict is Verdict.NOT_TESTED)
+
+
 def explained(share, seeds=4):
     """Measures of a network whose P_15 and P_85 are explained by gamma and beta to this share."""
     values = share + 1e-3 * np.arange(seeds)
