@@ -37,14 +37,14 @@ def test_an_example_makes_an_experiment_of_two_variants(tmp_path, name):
     assert all(0.1 < row["measures"]["test_accuracy"]["mean"] <= 1 for row in rows)
 
 
-def test_the_readmes_loop_of_ones_own_runs(tmp_path, monkeypatch, capsys):
+def test_the_readmes_loop_of_ones_own_runs(tmp_path, monkeypatch):
     """As it stands there; the layer's name leads to its units."""
     text = (EXAMPLES.parents[1] / "README.md").read_text()
     (script,) = (b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "record(" in b)
     monkeypatch.chdir(tmp_path)
     exec(compile(script, "README.md", "exec"), {})  # noqa: S102  (to run it is the test)
-    assert capsys.readouterr().out.startswith("200 steps in results/mine/batchnorm/seed-0")
     experiment = bnexp.load("results/mine")
-    assert set(experiment.probe.layer_name.values) == {"1"}
+    assert set(experiment.minibatch.layer_name.values) == {"1"}
+    assert experiment.minibatch.sizes["step"] == 200
     with pytest.raises(StorageError, match=r"bnexp.record watched this network"):
-        experiment.network("batchnorm", seed=0)
+        experiment.network("bn", seed=0)

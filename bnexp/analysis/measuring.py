@@ -285,7 +285,9 @@ def _bias_gaps(done: Mapping[str, VariantResults]) -> list[BiasGap]:
             "model.bias_std",
         }
         normalized = one.settings.get("model.norm") == "batch"
-        if not only_bias or not normalized or one.probe is None or other.probe is None:
+        # A recorded model may not say whether it has a bias.
+        stated = "model.bias" in one.settings and "model.bias" in other.settings
+        if not (only_bias and normalized and stated) or one.probe is None or other.probe is None:
             continue
         if one.probe.seeds == other.probe.seeds:
             gap = float(np.abs(one.probe.values[:] - other.probe.values[:]).max())

@@ -80,9 +80,7 @@ def labelled(logs: Mapping[str, PercentileLog], name: str) -> xr.DataArray:
     rows = min(len(log.steps) for log in logs.values())
     seeds = [seed for seed in first.seeds if all(seed in log.seeds for log in others)]
     positions = [[log.seeds.index(seed) for seed in seeds] for log in logs.values()]
-    names = (
-        {"layer_name": ("unit", [first.names[n - 1] for n in first.layer])} if first.names else {}
-    )
+    names = [first.names[n - 1] if first.names else "" for n in first.layer]
     array = _Logs([log.values for log in logs.values()], positions, rows)
     return xr.DataArray(
         indexing.LazilyIndexedArray(array),
@@ -95,7 +93,7 @@ def labelled(logs: Mapping[str, PercentileLog], name: str) -> xr.DataArray:
             "unit": np.arange(len(first.layer)),
             "layer": ("unit", first.layer),
             "index": ("unit", first.unit),
-            **names,
+            **({"layer_name": ("unit", names)} if first.names else {}),
         },
         name=name,
         attrs={"population": first.population, "examples": first.examples},

@@ -102,13 +102,15 @@ class ModelConfig:
     bias: bool = True
     # The standard deviation of the Gaussian that these biases are drawn from; 0: they start at 0.
     bias_std: NotNegative = 0.0
-    # The normalization of each hidden layer, right before the nonlinearity; batch: batch norm.
-    norm: Literal["none", "batch"] = "none"
+    # The normalization of each hidden layer, right before the nonlinearity. batch: batch norm, of
+    # each unit over the minibatch. layer: layer norm, of each example over the layer's units. rms:
+    # RMS norm, which divides by the root mean square over the units. torch trains the last two.
+    norm: Literal["none", "batch", "layer", "rms"] = "none"
     # Whether the norm learns a scale for each unit, from 1 on; false: it stays 1.
     gamma: bool = True
-    # Whether the norm learns a shift for each unit, from 0 on; false: it stays 0.
+    # Whether the norm learns a shift for each unit, from 0 on; false: it stays 0. rms has none.
     beta: bool = True
-    # What batch norm adds to the variance before it takes the square root.
+    # What the norm adds to the variance, or to the mean square, before it takes the square root.
     norm_eps: Positive = 1e-5
     # How fast the running statistics follow, in torch's convention:
     # running = (1 - norm_momentum) * running + norm_momentum * (the minibatch's).

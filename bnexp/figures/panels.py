@@ -101,7 +101,7 @@ def read_curves(variant: VariantResults, selection: Selection) -> Curves:
     lines, floor = _read_unit(log.values, seed, column), None
     minibatches = log is not variant.probe
     if minibatches and knows_noise(variant):
-        normalized = variant.settings["model.norm"] != "none"
+        normalized = variant.settings["model.norm"] == "batch"
         floor = noise_floor(log.percentiles, log.examples, normalized=normalized)
         floor *= spread(lines[-100:, :, None], log.percentiles).mean()
     whose = f"unit {log.unit[column]}, seed {log.seeds[seed]}"

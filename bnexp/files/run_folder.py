@@ -160,7 +160,7 @@ def axes_of(settings: Settings) -> Axes:
         probe,
         norm_parameters=normalized and probe is not None,
         gradient_shift=record.ics_every is not None,
-        running_statistics=normalized and record.statistics_every is not None,
+        running_statistics=settings.model.norm == "batch" and record.statistics_every is not None,
     )
 
 

@@ -1,6 +1,7 @@
 """The networks and what trains them: one description, two engines.
 
 `mlp` describes a network as a plain `torch.nn.Sequential` and draws its initial parameters.
+`norms` holds the norms, each as PyTorch's module and stacked over runs.
 `engine` says what an engine is, what it returns, and which engine does a run's arithmetic.
 `torch_engine` trains with autograd and `torch.optim` on any device, many runs at once; it is the
 reference. `kernels_engine` trains one run on the CPU with the compiled loops of `kernels/`, and is

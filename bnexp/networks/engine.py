@@ -30,6 +30,7 @@ from bnexp.networks.gradient_shift import GradientShiftRow
 
 EngineName = Literal["kernels", "torch"]
 State = dict[str, NDArray[Any]]
+KERNEL_NORMS = ("none", "batch")  # of `model.norm`, those that the kernels compute
 
 
 class DatasetArrays(Protocol):
@@ -189,8 +190,8 @@ def choose_engine(engine: str, device: str, settings: Settings, *, numba: bool) 
     """The engine that does a run's arithmetic.
 
     `auto` means the kernels on the CPU where Numba is installed, and torch everywhere else. The
-    kernels cover every key of the `model`, `train` and `record` sections; what they would not
-    cover belongs into `_obstacle`.
+    kernels cover every key of the `model`, `train` and `record` sections but the norms `layer` and
+    `rms`; what they do not cover stands in `_obstacle`.
 
     Args:
         engine: `train.engine`.
@@ -211,10 +212,12 @@ def choose_engine(engine: str, device: str, settings: Settings, *, numba: bool) 
     return "torch"
 
 
-def _obstacle(device: str, _settings: Settings, *, numba: bool) -> str | None:
+def _obstacle(device: str, settings: Settings, *, numba: bool) -> str | None:
     """Why the kernels cannot train a run; `None` where they can."""
     if device != "cpu":
         return f"they run on the CPU and train.device is {device}"
     if not numba:
         return "Numba is not installed"
+    if settings.model.norm not in KERNEL_NORMS:
+        return f"they have no norm '{settings.model.norm}'"
     return None

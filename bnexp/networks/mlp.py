@@ -11,6 +11,7 @@ from torch import nn
 
 from bnexp.config import ModelConfig
 from bnexp.data.streams import generator
+from bnexp.networks.norms import NORMS
 
 StateDict = dict[str, NDArray[Any]]
 
@@ -37,16 +38,16 @@ def activation_module(name: str) -> nn.Module:
 def mlp(config: ModelConfig, features: int, classes: int) -> nn.Sequential:
     """The network in PyTorch's own modules, as `model.pt` is loaded into it.
 
-    Every hidden layer is `linearN`, then `normN` where there is batch norm, then `activationN`; the
-    last module is `output`. Batch norm always has its gamma and beta (`normN.weight`, `normN.bias`)
-    here. Where they are fixed, they are all ones and all zeros.
+    Every hidden layer is `linearN`, then `normN` where there is a norm, then `activationN`. The
+    last module is `output`. A norm has its gamma and beta (`normN.weight`, `normN.bias`) here even
+    where they are fixed. They are all ones and all zeros then. RMS norm has no beta.
     """
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     sizes = layer_sizes(config, features, classes)
     for number, (inputs, units) in enumerate(pairwise(sizes[:-1]), 1):
         modules[f"linear{number}"] = nn.Linear(inputs, units, bias=config.bias)
-        if config.norm == "batch":
-            modules[f"norm{number}"] = nn.BatchNorm1d(units, config.norm_eps, config.norm_momentum)
+        if config.norm in NORMS:
+            modules[f"norm{number}"] = NORMS[config.norm].module(units, config)
         modules[f"activation{number}"] = activation_module(config.activation)
     modules["output"] = nn.Linear(sizes[-2], sizes[-1])
     return nn.Sequential(modules)
@@ -64,7 +65,7 @@ def initial_state_dict(
 
     Weights are N(0, weight_std^2), or N(0, 1 / inputs) where `weight_std` is null. Hidden biases
     are N(0, bias_std^2), the output's are 0. Gamma is 1, beta 0, the running mean 0 and the running
-    variance 1.
+    variance 1, as PyTorch's modules have them at first.
 
     Every parameter comes from a random stream of its own, named `layers.N.weight` or
     `layers.N.bias`. So it depends on the seed alone: variants with and without batch norm, or with
@@ -88,13 +89,12 @@ def initial_state_dict(
             std = config.bias_std if number < depth else 0.0
             state[f"{name}.bias"] = _gaussian(seed, f"layers.{number}.bias", (units,)) * std
             trained.append(f"{name}.bias")
-        if config.norm == "batch" and number < depth:
-            norm = f"norm{number}"
-            state[f"{norm}.weight"], state[f"{norm}.bias"] = np.ones(units), np.zeros(units)
-            state[f"{norm}.running_mean"] = np.zeros(units)
-            state[f"{norm}.running_var"] = np.ones(units)
-            state[f"{norm}.num_batches_tracked"] = np.array(0)
-            trained += [f"{norm}.weight"] * config.gamma + [f"{norm}.bias"] * config.beta
+        if config.norm in NORMS and number < depth:
+            fresh = NORMS[config.norm].module(units, config).double().state_dict()
+            learned = {"weight": config.gamma, "bias": config.beta}
+            for part, value in fresh.items():
+                state[f"norm{number}.{part}"] = value.numpy()
+                trained += [f"norm{number}.{part}"] * learned.get(part, False)
     return state, trained
 
 

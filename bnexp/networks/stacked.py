@@ -4,15 +4,16 @@ Shapes: R runs, B examples, units of a layer U. Weights are (R, in, U), activati
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bnexp.config import ModelConfig
 from bnexp.networks.mlp import StateDict, activation_module, linear_name
+from bnexp.networks.norms import NORMS, StackedNorm
 
 
 class StackedLinear(nn.Module):
@@ -35,55 +36,6 @@ class StackedLinear(nn.Module):
         return torch.baddbmm(self.bias, x, self.weight)
 
 
-class StackedBatchNorm(nn.Module):
-    """Batch normalization of each unit of each run (Ioffe & Szegedy 2015, Algorithm 1).
-
-    y = gamma (x - mean) / sqrt(var + eps) + beta. Every unit is normalized on its own, so R batch
-    norms of (B, U) are one batch norm of (B, R U), exactly.
-
-    Args:
-        gammas: (U,) of each run, as the next three are.
-        betas: see gammas.
-        means: the running means.
-        variances: the running variances.
-        config: whether gamma and beta are learned, eps, and the momentum.
-    """
-
-    def __init__(
-        self,
-        gammas: Sequence[Tensor],
-        betas: Sequence[Tensor],
-        means: Sequence[Tensor],
-        variances: Sequence[Tensor],
-        config: ModelConfig,
-    ) -> None:
-        super().__init__()
-        self.eps, self.momentum = config.norm_eps, config.norm_momentum
-        self.gamma = nn.Parameter(torch.stack([*gammas]), requires_grad=config.gamma)
-        self.beta = nn.Parameter(torch.stack([*betas]), requires_grad=config.beta)
-        self.running_mean: Tensor
-        self.running_var: Tensor
-        self.register_buffer("running_mean", torch.stack([*means]))
-        self.register_buffer("running_var", torch.stack([*variances]))
-
-    def forward(self, x: Tensor, *, batch_statistics: bool, track: bool) -> Tensor:
-        """Normalize x (R, B, U).
-
-        Args:
-            x: the input.
-            batch_statistics: use those of x; false: the running ones.
-            track: move the running statistics towards those of x.
-        """
-        runs, examples, units = x.shape
-        use_running = track or not batch_statistics
-        mean: Tensor | None = self.running_mean.view(-1) if use_running else None
-        var: Tensor | None = self.running_var.view(-1) if use_running else None
-        flat = x.transpose(0, 1).reshape(examples, runs * units)
-        gamma, beta = self.gamma.view(-1), self.beta.view(-1)
-        flat = F.batch_norm(flat, mean, var, gamma, beta, batch_statistics, self.momentum, self.eps)
-        return flat.view(examples, runs, units).transpose(0, 1)
-
-
 class StackedMLP(nn.Module):
     """R networks as `mlp.mlp` describes one: (linear, norm, activation) for each layer, output.
 
@@ -103,15 +55,15 @@ class StackedMLP(nn.Module):
             """What each run's state holds under a key, if anything."""
             return [torch.from_numpy(s[key].copy()).to(dtype) for s in states if key in s]
 
+        def of_norm(number: int, part: str) -> list[Tensor]:
+            return of(f"norm{number}.{part}")
+
         linears, norms = [], []
         for number in range(1, self.depth + 1):
             name = linear_name(number, self.depth)
             linears.append(StackedLinear(of(f"{name}.weight"), of(f"{name}.bias")))
-            if config.norm == "batch" and number < self.depth:
-                norm = f"norm{number}"
-                gammas, betas = of(f"{norm}.weight"), of(f"{norm}.bias")
-                means, variances = of(f"{norm}.running_mean"), of(f"{norm}.running_var")
-                norms.append(StackedBatchNorm(gammas, betas, means, variances, config))
+            if config.norm in NORMS and number < self.depth:
+                norms.append(NORMS[config.norm].stacked(config, partial(of_norm, number)))
         self.linears, self.norms = nn.ModuleList(linears), nn.ModuleList(norms)
         self.activation = activation_module(config.activation)
 
@@ -120,8 +72,8 @@ class StackedMLP(nn.Module):
     ) -> tuple[Tensor, list[Tensor]]:
         """The logits (R, B, classes) of x (R, B, features), and all hidden pre-activations.
 
-        A pre-activation is the input of a nonlinearity: what the batch norm returns where there is
-        one, else what the linear layer returns. The keywords are those of `StackedBatchNorm`.
+        A pre-activation is the input of a nonlinearity: what the norm returns where there is one,
+        else what the linear layer returns. The keywords are those of `StackedNorm`.
         """
         pre_activations = []
         for number in range(self.depth - 1):
@@ -142,6 +94,12 @@ class StackedMLP(nn.Module):
         """The biases (R, 1, out) of the hidden layers, where they have some."""
         hidden = [linear for linear in self.linears[:-1] if isinstance(linear, StackedLinear)]
         return [linear.bias for linear in hidden if linear.bias is not None]
+
+    @property
+    def gamma_and_beta(self) -> Tensor | None:
+        """Those of all hidden layers (R, 2, units), layer after layer; None without a norm."""
+        norms = [norm.gamma_and_beta() for norm in self.norms if isinstance(norm, StackedNorm)]
+        return torch.cat(norms, 2) if norms else None
 
     def views(self, arrays: dict[str, Tensor], run: int) -> dict[str, Tensor]:
         """The part of a run, under the keys and in the layout of `mlp`.

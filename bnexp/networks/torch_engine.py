@@ -59,7 +59,6 @@ class TorchEngine:
             initial_state_dict(model, features, dataset.classes, seed)[0] for seed in self.seeds
         ]
         self.network = StackedMLP(model, initial, self._dtype).to(self.device)
-        self._has_norm = bool(self.network.norms)
         self.optimizer = make_optimizer(self.network, train)
         self._minibatches = [Minibatches(len(dataset.train_y), train.batch_size, s) for s in seeds]
         self._train_x, self._train_y = self._put(dataset.train_x), self._put(dataset.train_y)
@@ -146,12 +145,8 @@ class TorchEngine:
         with torch.no_grad():
             _, pre_activations = self.network(self._probe_x)
         self._recorder.add_probe(self.step, pre_activations)
-        if self._has_norm:
-            vectors = [
-                torch.cat([getattr(norm, name) for norm in self.network.norms], 1)
-                for name in ("gamma", "beta")
-            ]
-            self._recorder.add_norm_parameters(self.step, torch.stack(vectors, 1).detach())
+        if (gamma_and_beta := self.network.gamma_and_beta) is not None:
+            self._recorder.add_norm_parameters(self.step, gamma_and_beta)
 
     def _metrics(self) -> list[MetricsRow]:
         """A row of metrics for each run, still without the norm of the gradient."""
@@ -268,7 +263,7 @@ class TorchEngine:
     def state_dicts(self) -> list[State]:
         """Each run's network for plain PyTorch."""
         arrays, counters = self._arrays(), {}
-        if self._has_norm:
+        if self.settings.model.norm == "batch":
             hidden = range(1, self.network.depth)
             counters = {f"norm{n}.num_batches_tracked": np.array(self.step) for n in hidden}
         return [

@@ -88,8 +88,8 @@ def preactivations(network: nn.Sequential, x: torch.Tensor) -> list[torch.Tensor
     """
     found = []
     with torch.no_grad():
-        for module in copy.deepcopy(network).train():
-            if not isinstance(module, nn.Linear | nn.BatchNorm1d):
+        for name, module in copy.deepcopy(network).train().named_children():
+            if name.startswith("activation"):
                 found.append(x)
             x = module(x)
     return found

@@ -129,8 +129,8 @@ variants:
         "x.yaml:6:13: train.lr: expected a finite number, got .nan",
         "x.yaml:6:30: train.steps: duplicate key; first given at x.yaml:6:19",
         (
-            "x.yaml:8:23: variants.one.model.norm: expected one of none, batch, got btch;"
-            " did you mean 'batch'?"
+            "x.yaml:8:23: variants.one.model.norm: expected one of none, batch, layer, rms, "
+            "got btch; did you mean 'batch'?"
         ),
         "x.yaml:8:30: variants.one.zzz: unknown key; expected one of data, model, train, record",
         "x.yaml:9:3: variants.no: expected text, got no; put it in quotes",
