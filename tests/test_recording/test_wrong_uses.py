@@ -212,20 +212,11 @@ def test_files_of_somebody_else_are_left_alone(tmp_path):
         models.record(models.dense(), tmp_path).__enter__()
 
 
-def held(folder, ready, done):
-    """Record in a process of its own, until it may end."""
-    model = models.dense()
-    with models.record(model, folder) as recorder:
-        models.train(model, recorder, 1)
-        ready.set()
-        done.wait(60)
-
-
 def test_a_second_process_is_refused(tmp_path):
     """It is told who is at work, and may record another seed at the same time."""
     context = multiprocessing.get_context("spawn")
     ready, done = context.Event(), context.Event()
-    process = context.Process(target=held, args=(tmp_path, ready, done))
+    process = context.Process(target=models.held, args=(tmp_path, ready, done))
     process.start()
     try:
         assert ready.wait(60)
