@@ -220,8 +220,8 @@ def _show(folder: Path) -> None:
         if not any(len(variant.metrics.steps) for variant in experiment.variants.values()):
             return
         numbers = measuring.measure(experiment)
+        summary.write_summary(folder, numbers)
         with locks.storage_errors(folder):
-            summary.write_summary(folder, numbers)
             figures = fitting.save_figures(experiment, numbers)
         print(tables.summary(numbers, _width()))
         for path in figures:
@@ -370,9 +370,9 @@ def compare(
         raise ConfigError("--json, --csv, --markdown, --heatmap: give one of them")
     found, problems = [], list[str]()
     for path in experiments:
-        numbers, wrong = summary.read_numbers(path)
+        numbers, results = summary.read_numbers(path)
         found.append((path, numbers))
-        problems += wrong
+        problems += results.problems.values() if results else ()
     with _told(*problems):
         compared = comparison.compare(found, baseline, margin)
         if heatmap is not None:
@@ -421,6 +421,9 @@ def verify(
 
     if explain is not None:
         from bnexp.verify import explanations
+
+        if experiment is not None or as_json:
+            raise ConfigError("--explain prints one check as text: no EXPERIMENT, no --json")
 
         print(explanations.explain(explain))
         return

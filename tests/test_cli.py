@@ -484,6 +484,17 @@ def test_numbers_that_are_not_finite_make_no_warning(bnexp, tmp_path):
     assert (code, "Warning" in err) == (0, False)
 
 
+def test_a_check_is_explained_alone(bnexp, trained):
+    """What would be ignored beside it is refused."""
+    folder, _ = trained
+    code, out, _ = bnexp("verify", "--explain", "7")
+    assert (code, "x + 10" in out) == (0, True)
+    for words in ([folder], ["--json"]):
+        code, out, err = bnexp("verify", *words, "--explain", "7")
+        assert (code, out) == (2, "")
+        assert "--explain prints one check as text" in err
+
+
 def test_a_packaged_config_is_printed_and_copied(bnexp, tmp_path):
     """A file that is there stays as it is; an unknown name gets a suggestion."""
     text = (ROOT / "configs" / "gamma.yaml").read_text()

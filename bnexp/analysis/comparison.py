@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from bnexp.analysis.formatting import cell
-from bnexp.analysis.numbers import PRIMARY, ExperimentNumbers, VariantNumbers, differing, jsonable
+from bnexp.analysis.numbers import (
+    PRIMARY,
+    ExperimentNumbers,
+    VariantNumbers,
+    differing,
+    jsonable,
+    paired,
+)
 from bnexp.analysis.statistics import (
     OverSeeds,
     exploratory_verdict,
@@ -214,15 +221,12 @@ def _differences(
     row: VariantNumbers, base: VariantNumbers, margin: float
 ) -> dict[str, Difference] | None:
     """Each measure less the baseline's; None where they have no seed in common."""
-    common = [seed for seed in row.seeds if seed in base.seeds]
-    mine, theirs = ([each.seeds.index(seed) for seed in common] for each in (row, base))
-    if not common:
+    if not {*row.seeds} & {*base.seeds}:
         return None
-    found = {}
-    for name, values in row.measures.items():
-        if name not in base.measures:
-            continue
-        gaps = np.array(values.per_seed)[mine] - np.array(base.measures[name].per_seed)[theirs]
+    found = dict[str, Difference]()
+    mine, theirs = paired(row, base)
+    for name in [name for name in mine if name in theirs]:
+        gaps = mine[name] - theirs[name]
         verdict = primary_verdict(gaps, margin) if name == PRIMARY else ""
         found[name] = Difference(over_seeds(gaps), p_value(gaps), float("nan"), verdict)
     return found

@@ -10,7 +10,8 @@ drifts. What is to measure drift must not measure jitter. So with a window that 
     final value          E_q     = Pw_q of the last window
     final spread         s       = (E_85 - E_15) / 2.0729
     settle step          T(tol)  = first step from which max over q of |Pw_q - E_q| <= tol * s
-    jitter               J_q     = sqrt(mean of (P_q(i + 1) - P_q(i))^2 / 2) / s, last fifth of rows
+    jitter               J       = sqrt(mean of (P_q(i + 1) - P_q(i))^2 / 2) / s,
+                         over the percentiles and the last fifth of the rows
     excess shift         sqrt(max(0, D(1,000) - D(50))) / s,
                          where D(lag) is the mean of (P_q(t) - P_q(t - lag))^2
 
@@ -107,10 +108,7 @@ def unit_measures(
         jitter = np.sqrt(np.square(moves).sum(axis=0).mean(axis=1) / len(moves)) / scale
         still = _surrogate(end, moves, len(values))
         w = len(values) - len(smooth) + 1
-        # The jitter of the median unit, of those that did not diverge.
-        finite = np.where(np.isfinite(jitter), jitter, np.nan)
-        everywhere = [np.median(row[~np.isnan(row)]) if any(row >= 0) else np.nan for row in finite]
-        hidden = SIGNIFICANT * np.sqrt(2 / w) * np.array(everywhere)[:, None]
+        hidden = SIGNIFICANT * np.sqrt(2 / w) * _median_of_finite(jitter)[:, None]
         median = smooth[:, :, middle(percentiles)]
         first_fifth = steps[-1] // 5
         return UnitMeasures(
@@ -126,6 +124,12 @@ def unit_measures(
             _excess_shift(steps, values, scale),
             _excess_shift(steps[steps >= first_fifth], values[steps >= first_fifth], scale),
         )
+
+
+def _median_of_finite(values: PerUnit) -> NDArray[np.float64]:
+    """For each seed the median over the units that did not diverge; NaN if all did."""
+    finite = [row[np.isfinite(row)] for row in values]
+    return np.array([np.median(row) if len(row) else np.nan for row in finite])
 
 
 def _settle(steps: NDArray[np.int64], smooth: Values, scale: PerUnit, tolerance: float) -> PerUnit:

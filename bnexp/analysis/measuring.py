@@ -100,8 +100,8 @@ def _units(results: VariantResults) -> UnitMeasures | None:
 def _numbers(results: VariantResults, units: UnitMeasures | None) -> VariantNumbers:
     measures = {}
     if len(results.metrics.steps):
-        learned = _accuracies(results.metrics) | _drift(results.metrics, units)
-        found = learned | _norm_parameters(results) | _bias(results.metrics)
+        found = _accuracies(results.metrics) | _drift(results.metrics, units)
+        found |= _norm_parameters(results) | _bias(results.metrics)
         measures = {name: over_seeds(values) for name, values in found.items()}
     return VariantNumbers(
         results.settings,
@@ -119,10 +119,10 @@ def _numbers(results: VariantResults, units: UnitMeasures | None) -> VariantNumb
 
 def _accuracies(metrics: Metrics) -> dict[str, PerSeed]:
     last = metrics.steps > metrics.steps[-1] - window_steps(int(metrics.steps[-1]))
-    found: dict[str, PerSeed] = {
-        PRIMARY: metrics.test_accuracy[last].mean(axis=0),
-        "train_loss": metrics.train_loss[last].mean(axis=0),
-    }
+    found: dict[str, PerSeed] = {"train_loss": metrics.train_loss[last].mean(axis=0)}
+    if np.isnan(metrics.test_accuracy).all():  # a model whose user logged none
+        return found
+    found = {PRIMARY: metrics.test_accuracy[last].mean(axis=0), **found}
     for level in ACCURACIES:
         first, stays = steps_to(metrics.steps, metrics.test_accuracy, level)
         found[f"steps_to_{100 * level:g}"] = first
@@ -140,11 +140,11 @@ def _drift(metrics: Metrics, units: UnitMeasures | None) -> dict[str, PerSeed]:
         for each in fields(units)
         if each.name not in {"settle", "surrogate"}
     }
-    learned = metrics.test_accuracy[-1] >= LEARNED
+    stuck = metrics.test_accuracy[-1] < LEARNED  # not so where no accuracy was logged
     return {
         name: np.median(values, axis=1)
         if name == "end_width"
-        else np.where(learned, np.median(values, axis=1), np.nan)
+        else np.where(stuck, np.nan, np.median(values, axis=1))
         for name, values in arrays.items()
     }
 

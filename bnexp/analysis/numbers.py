@@ -10,13 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 from bnexp.analysis.paper import PaperDistance
-from bnexp.analysis.statistics import OverSeeds
+from bnexp.analysis.statistics import OverSeeds, PerSeed
 from bnexp.config import Value
 from bnexp.files.status import frozen
 
 NOTE = "'End' is the end of the run. A net that still moves would settle later in a longer one."
 PRIMARY = "test_accuracy"
+Measures = Mapping[str, PerSeed]
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,19 @@ class ExperimentNumbers:
     pairs: tuple[Pair, ...] = ()
     paper: Mapping[str, PaperDistance] = field(default_factory=dict)
     bias_gaps: tuple[BiasGap, ...] = ()
+
+
+def paired(first: VariantNumbers, second: VariantNumbers) -> tuple[Measures, Measures]:
+    """The measures of two variants, each (seeds,), of the seeds that both have."""
+    common = [seed for seed in first.seeds if seed in second.seeds]
+    mine, theirs = (
+        {
+            name: np.array(over.per_seed)[[each.seeds.index(seed) for seed in common]]
+            for name, over in each.measures.items()
+        }
+        for each in (first, second)
+    )
+    return mine, theirs
 
 
 def differing(settings: Sequence[Mapping[str, Value]]) -> list[str]:

@@ -110,6 +110,11 @@ class VariantResults:
         return self.runs[0].status.parameters
 
     @property
+    def is_recorded(self) -> bool:
+        """Whether `bnexp.record` wrote it, of a model that bnexp does not know."""
+        return "model.hidden" not in self.settings
+
+    @property
     def seconds_per_step(self) -> float | None:
         """The median over the runs."""
         known = [s for run in self.runs if (s := run.status.seconds_per_step) is not None]

@@ -1,15 +1,15 @@
 """summary.json: written when an experiment has been trained, and read where its logs are gone."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from bnexp.analysis.measuring import measure
 from bnexp.analysis.numbers import ExperimentNumbers, from_json, to_json
-from bnexp.analysis.results import read_experiment
+from bnexp.analysis.results import ExperimentResults, read_experiment
 from bnexp.errors import DamagedError, StorageError
 from bnexp.files.atomic import reading, write_json
 from bnexp.files.experiment_folder import SUMMARY, runs_of
+from bnexp.files.locks import storage_errors
 from bnexp.files.provenance import provenance
 
 MOST_BYTES = 64 * 2**20  # of a summary; that of 2,400 runs has 10 million
@@ -17,8 +17,13 @@ TRAIN_AGAIN = "`bnexp train` on its config.yaml writes it anew"
 
 
 def write_summary(folder: Path, numbers: ExperimentNumbers) -> None:
-    """Write the numbers, with the environment that computed them."""
-    write_json(folder / SUMMARY, {**to_json(numbers), "environment": provenance()})
+    """Write the numbers, with the environment that computed them.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    with storage_errors(folder):
+        write_json(folder / SUMMARY, {**to_json(numbers), "environment": provenance()})
 
 
 def read_summary(folder: Path) -> ExperimentNumbers:
@@ -42,11 +47,11 @@ def read_summary(folder: Path) -> ExperimentNumbers:
         ) from None
 
 
-def read_numbers(folder: Path) -> tuple[ExperimentNumbers, Sequence[str]]:
+def read_numbers(folder: Path) -> tuple[ExperimentNumbers, ExperimentResults | None]:
     """The numbers of an experiment: from its logs, or from its summary where there are no runs.
 
     Returns:
-        The numbers, and what is wrong with variants that cannot be read.
+        The numbers, and the results that they were measured of; `None` where the logs are gone.
 
     Raises:
         StorageError: the folder holds neither.
@@ -55,6 +60,6 @@ def read_numbers(folder: Path) -> tuple[ExperimentNumbers, Sequence[str]]:
     if not folder.is_dir():
         raise StorageError(f"{folder}: no such folder; `bnexp runs` lists the experiments")
     if (folder / SUMMARY).is_file() and not any(runs_of(folder)):
-        return read_summary(folder), ()
-    experiment = read_experiment(folder)
-    return measure(experiment), tuple(experiment.problems.values())
+        return read_summary(folder), None
+    results = read_experiment(folder)
+    return measure(results), results

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,22 +24,18 @@ if TYPE_CHECKING:
 
 
 class Experiment:
-    """An experiment on the disk.
+    """An experiment on the disk; `load` makes one.
 
     Args:
         path: its folder.
-
-    Raises:
-        StorageError: the folder holds no experiment.
-        DamagedError: its config, or the summary of an experiment without logs, is damaged.
+        numbers: what is measured of it.
+        results: its logs; `None` where they are gone, as in a published folder.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._results: ExperimentResults | None = None
-        numbers, problems = read_numbers(path)
-        self._numbers: ExperimentNumbers = numbers
-        self.problems = tuple(problems)
+    def __init__(
+        self, path: Path, numbers: ExperimentNumbers, results: ExperimentResults | None
+    ) -> None:
+        self.path, self._numbers, self._results = path, numbers, results
 
     @property
     def name(self) -> str:
@@ -67,13 +62,19 @@ class Experiment:
         """Every number, as summary.json has it; see the glossary in results/README.md."""
         return to_json(self._numbers)
 
-    @cached_property
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """What is wrong with variants that cannot be read, by name."""
+        return self._results.problems if self._results else {}
+
+    @property
     def results(self) -> ExperimentResults:
         """The logs, as the commands read them.
 
         Raises:
-            StorageError: the logs are not here, as in a published folder.
+            StorageError: the logs are not here.
         """
+        # Where there are none, the reader says how they are made.
         return self._results or read_experiment(self.path)
 
     @property
@@ -111,20 +112,20 @@ class Experiment:
         """
         for name in variants:
             self._check(name)
-        selected = Experiment.__new__(Experiment)
-        selected.path, selected.problems = self.path, self.problems
-        selected._numbers = replace(
-            self._numbers,
-            variants={name: self._numbers.variants[name] for name in variants},
-            pairs=(),
-        )
         results = self.results
-        selected._results = replace(
-            results,
-            variants={name: results.variants[name] for name in variants},
-            settings={name: results.settings[name] for name in variants},
+        return Experiment(
+            self.path,
+            replace(
+                self._numbers,
+                variants={name: self._numbers.variants[name] for name in variants},
+                pairs=(),
+            ),
+            replace(
+                results,
+                variants={n: each for n, each in results.variants.items() if n in variants},
+                settings={n: each for n, each in results.settings.items() if n in variants},
+            ),
         )
-        return selected
 
     @property
     def metrics(self) -> pd.DataFrame:
@@ -282,4 +283,5 @@ def load(path: str | Path) -> Experiment:
         StorageError: the folder holds no experiment.
         DamagedError: its config or summary is damaged.
     """
-    return Experiment(Path(path))
+    folder = Path(path)
+    return Experiment(folder, *read_numbers(folder))

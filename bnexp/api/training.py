@@ -8,7 +8,7 @@ from bnexp import config as configs
 from bnexp.analysis.measuring import measure
 from bnexp.analysis.results import read_experiment
 from bnexp.analysis.summary import write_summary
-from bnexp.api.experiment import Experiment, load
+from bnexp.api.experiment import Experiment
 from bnexp.training.scheduler import Tally, train_experiment
 
 
@@ -51,5 +51,7 @@ def train(
     errors = train_experiment(experiment, folder, jobs, Quiet())
     if errors:
         raise errors[0]
-    write_summary(folder, measure(read_experiment(folder)))
-    return load(folder)
+    results = read_experiment(folder)
+    numbers = measure(results)
+    write_summary(folder, numbers)
+    return Experiment(folder, numbers, results)

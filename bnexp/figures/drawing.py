@@ -22,7 +22,7 @@ from bnexp.files.atomic import write_whole
 Line = NDArray[Any]  # (rows,)
 Keep = Sequence[Callable[[Line], Any]]
 
-PAGE, COLUMN = 6.75, 3.25  # inches: the width of a journal's page, and of one of its columns
+PAGE = 6.75  # inches: the width of a journal's page; one of its columns has 3.25
 BINS = 500  # of a long line: about a bin a pixel of a panel
 GREY = "0.4"
 # What each format calls the caption and the source of a figure. The date and the version of

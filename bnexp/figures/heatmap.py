@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bnexp.analysis.comparison import ComparedVariant, Comparison
 from bnexp.analysis.formatting import cell, number
+from bnexp.analysis.numbers import paired
 from bnexp.analysis.statistics import OverSeeds, direction, over_seeds
 from bnexp.analysis.tables import MEASURES
 from bnexp.config import suggestion
@@ -94,14 +95,10 @@ def _means(cells: Cells, shape: tuple[int, int]) -> NDArray[np.float64]:
 
 def _gap(row: ComparedVariant, base: ComparedVariant, measure: str) -> OverSeeds | None:
     """The measure of one variant minus another's, over the seeds that both have."""
-    mine, theirs = (
-        dict(zip(each.numbers.seeds, each.numbers.measures[measure].per_seed, strict=True))
-        if measure in each.numbers.measures
-        else {}
-        for each in (row, base)
-    )
-    common = [seed for seed in mine if seed in theirs]
-    return over_seeds(np.array([mine[s] - theirs[s] for s in common])) if common else None
+    mine, theirs = paired(row.numbers, base.numbers)
+    if measure not in mine or measure not in theirs or not len(mine[measure]):
+        return None
+    return over_seeds(mine[measure] - theirs[measure])
 
 
 def _draw_difference(

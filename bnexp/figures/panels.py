@@ -113,7 +113,7 @@ def knows_noise(variant: VariantResults) -> bool:
 
     A model of the user's own may have convolutions, whose positions are no independent examples.
     """
-    return "model.hidden" in variant.settings
+    return not variant.is_recorded
 
 
 def unit_position(

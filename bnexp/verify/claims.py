@@ -12,11 +12,11 @@ import numpy as np
 
 from bnexp.analysis.distributions import width
 from bnexp.analysis.measuring import ACCURACIES, last_layer, measure
-from bnexp.analysis.numbers import PRIMARY, VariantNumbers, differing
+from bnexp.analysis.numbers import PRIMARY, Measures, VariantNumbers, differing, paired
 from bnexp.analysis.paper import PaperDistance
 from bnexp.analysis.records import PercentileLog
 from bnexp.analysis.results import ExperimentResults
-from bnexp.analysis.statistics import OverSeeds, PerSeed, over_seeds
+from bnexp.analysis.statistics import OverSeeds, over_seeds
 from bnexp.verify.check import Check, Finding, check, found, not_tested
 from bnexp.verify.gamma import HOMOGENEOUS
 
@@ -27,22 +27,6 @@ GAMMA_MARGIN = 0.005  # a difference in accuracy that counts as no effect of gam
 EXPLAINED = 0.8  # share of a percentile's movement that counts as being due to gamma and beta
 NO_PROBE = "no probe percentiles were recorded"
 ONE_SEED = "one seed, and so no interval"
-
-Measures = Mapping[str, PerSeed]
-
-
-def paired(first: VariantNumbers, second: VariantNumbers) -> tuple[Measures, Measures]:
-    """The measures of two variants, each (seeds,), of the seeds that both have."""
-    common = [seed for seed in first.seeds if seed in second.seeds]
-    restricted = (
-        {
-            name: np.array(over.per_seed)[[each.seeds.index(seed) for seed in common]]
-            for name, over in each.measures.items()
-        }
-        for each in (first, second)
-    )
-    mine, theirs = restricted
-    return mine, theirs
 
 
 def above(over: OverSeeds, threshold: float) -> bool | None:

@@ -12,7 +12,7 @@ from bnexp.analysis.results import ExperimentResults, VariantResults
 from bnexp.config import settings_of
 from bnexp.data import datasets
 from bnexp.data.datasets import Dataset
-from bnexp.errors import DamagedError, StorageError
+from bnexp.errors import ConfigError, DamagedError, StorageError
 from bnexp.files.checkpoint import load_tensors
 from bnexp.files.run_folder import MODEL
 from bnexp.verify import gamma, inference, logs, weights
@@ -24,9 +24,16 @@ def finished(experiment: ExperimentResults) -> ExperimentResults:
     """The experiment with its finished variants alone.
 
     Raises:
+        ConfigError: a variant was recorded of a model of the user's own.
         StorageError: no variant is finished.
     """
     done = {name: each for name, each in experiment.variants.items() if each.state == "done"}
+    for variant in done.values():
+        if variant.is_recorded:
+            raise ConfigError(
+                f"{variant.path}: was recorded of a model of your own; verify checks what is said "
+                "of the networks that `bnexp train` makes"
+            )
     if not done:
         raise StorageError(f"{experiment.path}: no finished run; `bnexp train` finishes it")
     return replace(experiment, variants=done)

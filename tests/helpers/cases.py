@@ -140,3 +140,15 @@ def assert_same_bits(a, b):
         assert one.keys() == other.keys()
         for key, value in one.items():
             np.testing.assert_array_equal(value, other[key], err_msg=key)
+
+
+def trained_as_plainly(name, made, steps=60):
+    """An engine's state_dict after some steps, once it is seen to be a plain PyTorch loop's."""
+    trained = make(name, made)
+    trained.advance(steps)
+    expected = train_plainly(made, steps)
+    (state,) = trained.state_dicts()
+    assert state.keys() == expected.keys()
+    for key, value in expected.items():
+        np.testing.assert_allclose(state[key], value, rtol=0, atol=1e-10, err_msg=key)
+    return state

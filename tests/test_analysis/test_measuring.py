@@ -157,6 +157,20 @@ def test_a_network_that_stays_on_its_plateau_has_no_drift_in_final_spreads(files
     assert np.isfinite(found["end_width"].mean)
 
 
+def test_a_model_whose_accuracy_was_never_logged_has_its_drift_all_the_same(files):
+    """There is no accuracy to tell of, and none that says it has not learned."""
+    run = files.variants["baseline"]
+    unknown = np.full_like(run.metrics.test_accuracy, np.nan)
+    bare = other(run, metrics=replace(run.metrics, test_accuracy=unknown))
+    found, known = (
+        measure(replace(files, variants={"baseline": each})).variants["baseline"].measures
+        for each in (bare, run)
+    )
+    assert not [name for name in found if name.startswith(("test_accuracy", "steps_"))]
+    assert found["settle_0.2"] == known["settle_0.2"]
+    assert found["train_loss"] == known["train_loss"]
+
+
 def test_a_diverged_run_has_no_numbers_where_it_is_not_finite(files):
     """NaN, and no warning on the way."""
     run = files.variants["baseline"]

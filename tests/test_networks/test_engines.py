@@ -17,6 +17,7 @@ from helpers.cases import (
     settings,
     sparse_digits,
     train_plainly,
+    trained_as_plainly,
 )
 
 from bnexp.networks.mlp import mlp
@@ -50,13 +51,7 @@ def test_the_engines_agree_after_200_steps(case):
 def test_training_equals_a_plain_pytorch_loop(engine, norm, case):
     """nn.Sequential with torch.optim arrives at the same parameters and running statistics."""
     made = settings(model={"norm": norm, "bias": norm == "none"}, train=case)
-    trained = make(engine, made)
-    trained.advance(60)
-    expected = train_plainly(made, 60)
-    (state,) = trained.state_dicts()
-    assert state.keys() == expected.keys()
-    for key, value in expected.items():
-        np.testing.assert_allclose(state[key], value, rtol=0, atol=1e-10, err_msg=key)
+    trained_as_plainly(engine, made)
 
 
 @both

@@ -11,7 +11,7 @@ from helpers.cases import (
     minibatch,
     plain,
     settings,
-    train_plainly,
+    trained_as_plainly,
 )
 from torch import nn
 
@@ -80,13 +80,7 @@ def test_the_network_is_made_of_pytorchs_own_modules(norm):
 def test_training_equals_a_plain_pytorch_loop(norm, gamma, beta, case):
     """nn.Sequential with torch.optim arrives at the same parameters; what is fixed stays."""
     made = settings(model={"norm": norm, "gamma": gamma, "beta": beta}, train=case)
-    trained = make("torch", made)
-    trained.advance(60)
-    expected = train_plainly(made, 60)
-    (state,) = trained.state_dicts()
-    assert state.keys() == expected.keys()
-    for key, value in expected.items():
-        np.testing.assert_allclose(state[key], value, rtol=0, atol=1e-10, err_msg=key)
+    state = trained_as_plainly("torch", made)
     moved = {"weight": gamma, "bias": beta}
     for part in [key for key in state if key.startswith("norm1.")]:
         first = plain(made).state_dict()[part].numpy()

@@ -8,7 +8,7 @@ import pytest
 from helpers.synthetic import experiment_of, fig1, other
 
 from bnexp.analysis.measuring import measure
-from bnexp.errors import StorageError
+from bnexp.errors import ConfigError, StorageError
 from bnexp.verify import claims, suite, trained
 from bnexp.verify.check import Verdict
 
@@ -180,6 +180,15 @@ def test_networks_with_and_without_gamma_that_train_alike_to_the_bit_fail():
 def test_one_pair_with_and_without_gamma_cannot_show_a_difference():
     """One seed has no interval."""
     assert claims.gamma(*gamma_pair("relu", 0.1, 0.0, seeds=1)).verdict is Verdict.NOT_TESTED
+
+
+def test_a_model_of_the_users_own_is_not_judged_as_one_of_bnexps_networks():
+    """The checks would look for another network, on another data set."""
+    files = fig1(rows=11, seeds=2)
+    run = files.variants["baseline"]
+    recorded = other(run, settings={"model.norm": "batch"})
+    with pytest.raises(ConfigError, match="recorded of a model of your own"):
+        suite.experiment_checks(replace(files, variants={"baseline": recorded}))
 
 
 def test_an_experiment_without_a_finished_run_is_refused():

@@ -67,5 +67,5 @@ def test_every_check_without_an_experiment_can_be_explained(number):
 
 def test_a_number_without_a_check_is_refused():
     """With the numbers that there are."""
-    with pytest.raises(ConfigError, match=r"--explain 18: no such check; .* 1 to 17, and 30"):
+    with pytest.raises(ConfigError, match=r"--explain 18: no such check; .* 1, 2, 3, .* 17, 30$"):
         explanations.explain(18)
