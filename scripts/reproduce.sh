@@ -8,6 +8,10 @@ names=("$@")
 [ ${#names[@]} -gt 0 ] || names=(fig1 bias bias_adam gamma beta ics lr sigma_lr batch_size)
 for name in "${names[@]}"; do
   bnexp train --config "configs/$name.yaml"
+  if [ "$name" = fig1 ]; then
+    bnexp plot results/fig1 --unit all
+    bnexp plot results/fig1 --source batch
+  fi
   published="results/published/$name"
   mkdir -p "$published"
   bnexp compare "results/$name" --markdown > "$published/compare.md"
@@ -16,3 +20,5 @@ done
 mkdir -p results/published/verify
 bnexp verify --json > results/published/verify/mathematics.json
 bnexp verify results/fig1 --json > results/published/verify/fig1.json
+bnexp verify results/gamma --json > results/published/verify/gamma.json
+python scripts/fidelity.py --out results/published/fidelity
