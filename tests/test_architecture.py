@@ -13,7 +13,6 @@ PACKAGE = Path(__file__).parents[1] / "bnexp"
 ROOMS = (
     "__main__",
     "cli",
-    "terminal",
     "api",
     "report",
     "verify",

@@ -1,14 +1,25 @@
-"""What a user sees of the runs while they train: a bar on a terminal, and lines elsewhere."""
+"""What a user sees: lines on stderr, the progress of the runs, tables as wide as the terminal."""
 
 import math
+import shutil
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
+from bnexp.errors import StorageError
+
 if TYPE_CHECKING:  # loading it takes longer than `bnexp --help` may take
     from bnexp.training.scheduler import Tally
+
+ExperimentArgument = Annotated[
+    Path,
+    typer.Argument(help="The experiment's folder, such as results/fig1.", metavar="EXPERIMENT"),
+]
 
 LINE_SECONDS = 10.0  # between two lines where there is no terminal
 
@@ -16,6 +27,21 @@ LINE_SECONDS = 10.0  # between two lines where there is no terminal
 def say(text: str) -> None:
     """Show a line to the user, on stderr: stdout is for data."""
     typer.echo(text, err=True)
+
+
+def width() -> int | None:
+    """The characters of a line on a terminal; None where the output goes into a file or a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+@contextmanager
+def told(*problems: str) -> Iterator[None]:
+    """Say what cannot be read and why; show the rest; then exit with 4."""
+    for text in problems:
+        say(f"bnexp: {text}")
+    yield
+    if problems:
+        raise SystemExit(StorageError.exit_code)
 
 
 class Progress:

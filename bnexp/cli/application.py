@@ -1,0 +1,120 @@
+"""The program `bnexp`: its commands, and what becomes of an error."""
+
+import os
+import shlex
+import signal
+import sys
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+
+from bnexp import __version__
+from bnexp.cli.compare import compare
+from bnexp.cli.configs import configs, validate
+from bnexp.cli.plot import plot
+from bnexp.cli.runs import runs
+from bnexp.cli.terminal import say
+from bnexp.cli.train import train
+from bnexp.cli.verify import verify
+from bnexp.errors import BnexpError, InterruptedRun, StorageError
+
+app = typer.Typer(
+    help="See what batch normalization does: train networks with and without it, record how the "
+    "input of each nonlinearity is spread, and compare.",
+    epilog="Start here: bnexp train --config quickstart   (needs no download)",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+app.command(
+    epilog="Example: bnexp train fig1 train.steps=5000 --grid train.lr=0.05,0.1 --out /tmp/short"
+)(train)
+app.command(epilog="Example: bnexp plot results/fig1 --source batch --unit 7 --format png,pdf")(
+    plot
+)
+app.command(epilog="Example: bnexp compare results/gamma --baseline model.gamma=false")(compare)
+app.command(epilog="Example: bnexp verify --explain 3")(verify)
+app.command()(runs)
+app.command(epilog="Example: bnexp configs fig1 --copy mine.yaml")(configs)
+app.command()(validate)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of every error.")
+    ] = False,
+) -> None:
+    if version:
+        print(f"bnexp {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """The console script.
+
+    An error of ours becomes its text on stderr and its exit code. A closed pipe is no error: in
+    `bnexp verify | head -1`, the reader has seen enough.
+    """
+    # SIGTERM ends a command as Ctrl-C does, whatever is at work.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    words = [word for word in sys.argv[1:] if word != "--debug"]
+    code = 0
+    with suppress(BrokenPipeError):
+        code = _exit_code(words, debug="--debug" in sys.argv)
+        if code == InterruptedRun.exit_code and words[:1] == ["train"]:
+            again = [word for word in words if word != "--restart"]
+            say(f"continue with: {shlex.join(['bnexp', *again])}")
+    _discard_what_nobody_takes()
+    raise SystemExit(code)
+
+
+def _exit_code(words: list[str], *, debug: bool) -> int:
+    """Run a command; returns its exit code after saying what went wrong, if anything did."""
+    try:
+        try:
+            app(args=words, prog_name="bnexp")
+        except SystemExit as end:  # typer ends every command with it
+            if isinstance(end.__context__, BrokenPipeError):  # which typer turns into exit code 1
+                raise end.__context__ from None
+            code = int(end.code or 0)
+        # What print() has only buffered meets a closed pipe or a full disk here, and not when the
+        # interpreter ends, where it would be a traceback.
+        if sys.stdout is not None:  # as in `bnexp train fig1 >&-`
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        text, code = _described(error)
+        with suppress(BrokenPipeError):  # nobody listens any more, but it failed all the same
+            say(f"bnexp: {text}")
+    return code
+
+
+def _described(error: Exception) -> tuple[str, int]:
+    """The text of an error, and its exit code."""
+    if isinstance(error, BnexpError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):  # files are the rooms' own care; what is left is the output
+        where = error.filename or "standard output"
+        return f"{where}: {error.strerror or error}", StorageError.exit_code
+    # A mistake of ours should not cost users a page of text.
+    what = f"{type(error).__name__}: {error}".splitlines()[0]
+    return f"internal error ({what}); --debug shows where", 1
+
+
+def _discard_what_nobody_takes() -> None:
+    """Point streams that cannot be written at nothing, so that the flush at exit succeeds."""
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            try:
+                stream.flush()
+            except OSError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,0 +1,69 @@
+"""`bnexp configs` and `bnexp validate`."""
+
+import shutil
+import sys
+import textwrap
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bnexp.cli.train import warn_of_identical
+from bnexp.errors import ConfigError, StorageError
+
+
+def configs(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None,
+    copy: Annotated[
+        Path | None,
+        typer.Option(help="Write the config to a new file, to change it there.", metavar="PATH"),
+    ] = None,
+) -> None:
+    """List the packaged configs and what each shows; with NAME, print that config."""
+    from bnexp.config import header, packaged, suggestion
+
+    if name is not None:
+        known = packaged()
+        if name not in known:
+            hint = suggestion(name, known) or f"; there are {', '.join(known)}"
+            raise ConfigError(f"{name}: no such packaged config{hint}")
+        text = known[name].read_text(encoding="utf-8")
+        if copy is None:
+            print(text, end="")
+            return
+        try:
+            with copy.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:
+            raise StorageError(f"{copy}: is there already, and stays as it is") from None
+        except OSError as error:
+            raise StorageError(f"{copy}: {error.strerror or error}") from None
+        print(copy)
+        return
+    if copy is not None:
+        raise ConfigError("configs --copy: which config? `bnexp configs` lists them")
+    # A terminal breaks lines between words; a file or a pipe gets a line for each config.
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    for each, path in packaged().items():
+        text = f"{each:14} {header(path)['What it shows']}"
+        print(textwrap.fill(text, max(width, 40), subsequent_indent=" " * 15))
+
+
+def validate(
+    config: Annotated[list[str], typer.Argument(metavar="CONFIG...")],
+) -> None:
+    """Check configs without running them."""
+    from bnexp.config import load
+
+    mistakes = []
+    for name in config:
+        try:
+            experiment = load(name)
+        except ConfigError as error:
+            mistakes += error.mistakes
+        else:
+            warn_of_identical(experiment)
+            variants, seeds = len(experiment.variants), len(experiment.seeds)
+            print(f"{name}: valid; {variants} variants, {seeds} seeds")
+    if mistakes:
+        raise ConfigError(mistakes)

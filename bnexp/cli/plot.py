@@ -1,0 +1,84 @@
+"""`bnexp plot`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bnexp.cli.terminal import ExperimentArgument, say, told
+
+
+def plot(
+    experiment: ExperimentArgument,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="Draw the percentiles over the probe, or over each minibatch (batch).  "
+            "[default: the probe, where it was recorded]",
+            metavar="probe|batch",
+        ),
+    ] = None,
+    layer: Annotated[
+        int | None,
+        typer.Option(help="Hidden layer, counted from 1.  [default: the last]", metavar="N"),
+    ] = None,
+    unit: Annotated[
+        str,
+        typer.Option(
+            help="A unit of the layer, counted from 0; or typical; or all.",
+            metavar="N|typical|all",
+        ),
+    ] = "typical",
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Whose network.  [default: all; of a given unit, the first]", metavar="N"
+        ),
+    ] = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="png, pdf or svg; several with commas.")
+    ] = "png",
+    width: Annotated[
+        float,
+        typer.Option(
+            min=2,
+            max=20,
+            help="Inches: 6.75 is a journal's page, 3.25 one of its columns.",
+            metavar="INCHES",
+        ),
+    ] = 6.75,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the figure goes, without suffix.  [default: figures/ in the experiment]",
+            metavar="PATH",
+        ),
+    ] = None,
+    caption: Annotated[
+        bool, typer.Option("--caption", help="Put the caption into the picture too.")
+    ] = False,
+) -> None:
+    """Draw an experiment as Figure 1 of the paper.
+
+    The figure shows test accuracy, and the percentiles of a unit or of all units in each variant.
+    Its caption is printed, and stored in the file's metadata.
+    """
+    from bnexp.analysis import results
+    from bnexp.figures import drawing, figure1, fitting, panels
+    from bnexp.files import experiment_folder, locks
+
+    found = results.read_experiment(experiment)
+    with told(*found.problems.values()), locks.storage_errors(experiment):
+        selection = panels.Selection(source, layer, unit, seed)
+        picture = figure1.draw(found, selection, width)
+        default = experiment / experiment_folder.FIGURES / figure1.file_name(selection)
+        written = drawing.save(
+            picture,
+            out or default,
+            formats.split(","),
+            source=fitting.source_of(found),
+            burn_caption=caption,
+        )
+        for path in written:
+            print(path)
+        say(picture.caption)

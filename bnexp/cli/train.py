@@ -1,0 +1,119 @@
+"""`bnexp train`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bnexp.cli.terminal import Progress, say, told, width
+from bnexp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bnexp.config import Experiment
+
+
+def train(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Keys to set in place of the config's, such as train.lr=0.05 or seeds=5. The "
+            "config itself may stand before them, without --config.",
+            metavar="KEY.PATH=VALUE",
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config", "-c", help="A YAML file, or the name of a packaged config.", metavar="PATH"
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where the results go.  [default: results/NAME]", metavar="DIR"),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="How many runs train at a time.  [default: as many as there are cores]"
+        ),
+    ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Remove the runs that are there, and begin again.")
+    ] = False,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--grid",
+            help="Make every variant once for each of these values; several make a grid.",
+            metavar="KEY=A,B,C",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved YAML and what would run.")
+    ] = False,
+) -> None:
+    """Train every variant, draw the figures and print the summary.
+
+    The same command again continues what is not finished.
+    """
+    from bnexp import config as configs
+
+    overrides = words or []
+    if config is None:
+        if not overrides:
+            raise ConfigError("train: which config? `bnexp train --config quickstart` is a start")
+        config, *overrides = overrides
+    experiment = configs.load(config, overrides, grid or [])
+    warn_of_identical(experiment)
+    folder = out or Path("results") / experiment.name
+    if dry_run:
+        print(configs.dump(experiment), end="")
+        for variant in experiment.variants:
+            steps, seeds = variant.settings.train.steps, len(experiment.seeds)
+            say(f"would train {folder / variant.name}: {seeds} runs of {steps:,} steps")
+        return
+    from bnexp.training import growth, scheduler
+
+    if restart:
+        growth.restart(folder, say)
+    with Progress() as progress:
+        errors = scheduler.train_experiment(experiment, folder, jobs, progress)
+    try:
+        _show(folder)
+    except BrokenPipeError:
+        if not errors:
+            raise
+    finally:
+        for text in dict.fromkeys(map(str, errors)):
+            say(f"bnexp: {text}")
+    if errors:
+        raise SystemExit(errors[0].exit_code)
+
+
+def warn_of_identical(experiment: "Experiment") -> None:
+    """Say which variants do not differ, since comparing them would show nothing."""
+    from bnexp.config import identical_variants
+
+    for first, second in identical_variants(experiment):
+        say(f"warning: {first} and {second} have the same settings")
+
+
+def _show(folder: Path) -> None:
+    """Write the summary and the figures, and print them with the next command."""
+    from bnexp.analysis import measuring, results, summary, tables
+    from bnexp.figures import fitting
+    from bnexp.files import locks
+
+    experiment = results.read_experiment(folder)
+    with told(*experiment.problems.values()):
+        if not any(len(variant.metrics.steps) for variant in experiment.variants.values()):
+            return
+        numbers = measuring.measure(experiment)
+        summary.write_summary(folder, numbers)
+        with locks.storage_errors(folder):
+            figures = fitting.save_figures(experiment, numbers)
+        print(tables.summary(numbers, width()))
+        for path in figures:
+            print(f"figure: {path}")
+        several = len(experiment.variants) > 1
+        say(f"next: bnexp {'compare' if several else 'plot'} {folder}")
