@@ -9,7 +9,7 @@ from helpers.synthetic import experiment_of, fig1, other
 
 from bnexp.analysis.measuring import measure
 from bnexp.errors import ConfigError, StorageError
-from bnexp.verify import claims, suite, trained
+from bnexp.verify import claims, claims_of_percentiles, suite, trained
 from bnexp.verify.check import Verdict
 
 
@@ -135,11 +135,11 @@ def explained(share, seeds=4):
 @pytest.mark.parametrize(("share", "verdict"), [(0.93, Verdict.HOLDS), (0.5, Verdict.FAILS)])
 def test_percentiles_are_said_to_follow_gamma_and_beta_where_they_do(share, verdict):
     """Check 28: the share for the median is told, and decides nothing."""
-    found = claims.concentrated(explained(share))
+    found = claims_of_percentiles.concentrated(explained(share))
     assert found.verdict is verdict
     assert f"P_15 {share + 0.0015:.3f}" in found.measured
-    assert claims.concentrated(explained(share, seeds=1)).verdict is Verdict.NOT_TESTED
-    assert claims.concentrated({}).verdict is Verdict.NOT_TESTED
+    assert claims_of_percentiles.concentrated(explained(share, seeds=1)).verdict is Verdict.NOT_TESTED
+    assert claims_of_percentiles.concentrated({}).verdict is Verdict.NOT_TESTED
 
 
 def test_networks_that_end_alike_are_not_said_to_end_at_different_points():
