@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bnexp.analysis.results import read_run
+from bnexp.analysis.variants import read_run
 from bnexp.errors import BnexpError, StorageError
 from bnexp.files.experiment_folder import is_first_edition
 from bnexp.files.run_folder import METRICS, METRICS_COLUMNS

@@ -8,38 +8,30 @@ first reached, and that from which it stays; the drift measures are those of `dr
 `gamma_median` and `gamma_highest` are of the final network, and so is `bias_norm`.
 """
 
-import itertools
-from collections.abc import Mapping
 from dataclasses import fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bnexp.analysis import paper
+from bnexp.analysis import pairs, paper
 from bnexp.analysis.distributions import normal_quantiles, typical_unit, units_of_layer
 from bnexp.analysis.drift import UnitMeasures, unit_measures, window_steps, windowed
 from bnexp.analysis.numbers import (
     PRIMARY,
-    BiasGap,
     End,
     ExperimentNumbers,
     GradientShiftNumbers,
-    Pair,
     StatisticsCurve,
     VariantNumbers,
-    differing,
 )
 from bnexp.analysis.records import Metrics, PercentileLog
-from bnexp.analysis.results import ExperimentResults, VariantResults
+from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.statistics import (
-    OverSeeds,
     PerSeed,
     over_seeds,
-    probability_over_seeds,
     steps_to,
-    superiority,
 )
-from bnexp.config import Value
+from bnexp.analysis.variants import VariantResults
 
 ACCURACIES = (0.90, 0.95, 0.97)
 # A network that ends below this accuracy has not left its plateau. Its units have hardly any
@@ -69,13 +61,9 @@ def measure(experiment: ExperimentResults) -> ExperimentNumbers:
         experiment.name,
         experiment.seeds,
         variants,
-        tuple(
-            _pair(norm, plain, units)
-            for norm, plain in itertools.permutations(done.values(), 2)
-            if _counterparts(norm.settings, plain.settings)
-        ),
+        tuple(pairs.settling(done.values(), units)),
         {name: far for name, far in distances.items() if far is not None},
-        tuple(_bias_gaps(done)),
+        tuple(pairs.bias_gaps(done.values())),
     )
 
 
@@ -244,52 +232,3 @@ def _statistics_curve(results: VariantResults) -> StatisticsCurve | None:
     )
     means = (tuple(map(float, column.mean(axis=1))) for column in columns)
     return StatisticsCurve(tuple(map(int, found.steps)), *means)
-
-
-def _counterparts(norm: Mapping[str, Value], plain: Mapping[str, Value]) -> bool:
-    """Whether these are a normalized net and a plain one that differ in nothing else."""
-    if norm.get("model.norm", "none") == "none" or plain.get("model.norm") != "none":
-        return False
-    same = {"model.hidden", "model.activation", "model.weight_std"}
-    keys = differing([norm, plain])
-    return not any(key in same or not key.startswith("model.") for key in keys)
-
-
-def _pair(
-    norm: VariantResults, plain: VariantResults, units: Mapping[str, UnitMeasures | None]
-) -> Pair:
-    """What is measured of both together, over the seeds that both have."""
-    sooner, ratio = dict[str, OverSeeds](), dict[str, OverSeeds]()
-    first, second = units[norm.name], units[plain.name]
-    common = [seed for seed in norm.seeds if seed in plain.seeds]
-    if first is not None and second is not None and common:
-        mine, theirs = ([each.seeds.index(seed) for seed in common] for each in (norm, plain))
-        for tolerance, steps in first.settle.items():
-            a, b = steps[mine], second.settle[tolerance][theirs]
-            name = f"settle_{tolerance:g}"
-            sooner[name] = probability_over_seeds(superiority(a, b))
-            with np.errstate(divide="ignore", invalid="ignore"):
-                ratio[name] = over_seeds(np.median(b, axis=1) / np.median(a, axis=1))
-    return Pair(norm.name, plain.name, sooner, ratio)
-
-
-def _bias_gaps(done: Mapping[str, VariantResults]) -> list[BiasGap]:
-    """The largest gap between the percentiles of nets that should be equal.
-
-    They should be where nothing but the bias before the norm differs: the norm subtracts it.
-    """
-    found = []
-    for one, other in itertools.combinations(done.values(), 2):
-        only_bias = set(differing([one.settings, other.settings])) <= {
-            "model.bias",
-            "model.bias_std",
-        }
-        normalized = one.settings.get("model.norm") == "batch"
-        # A recorded model may not say whether it has a bias.
-        stated = "model.bias" in one.settings and "model.bias" in other.settings
-        if not (only_bias and normalized and stated) or one.probe is None or other.probe is None:
-            continue
-        if one.probe.seeds == other.probe.seeds:
-            gap = float(np.abs(one.probe.values[:] - other.probe.values[:]).max())
-            found.append(BiasGap((one.name, other.name), gap))
-    return found

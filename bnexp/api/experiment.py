@@ -10,8 +10,9 @@ import pandas as pd
 
 from bnexp.analysis.comparison import MARGIN, compare
 from bnexp.analysis.numbers import ExperimentNumbers, to_json
-from bnexp.analysis.results import ExperimentResults, Run, read_experiment
+from bnexp.analysis.results import ExperimentResults, read_experiment
 from bnexp.analysis.summary import read_numbers
+from bnexp.analysis.variants import Run
 from bnexp.api.arrays import labelled
 from bnexp.config import settings_of, suggestion
 from bnexp.errors import ConfigError, StorageError

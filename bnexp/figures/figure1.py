@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnexp.analysis import paper
-from bnexp.analysis.results import ExperimentResults, VariantResults
+from bnexp.analysis.results import ExperimentResults
+from bnexp.analysis.variants import VariantResults
 from bnexp.figures.drawing import PAGE, NotebookFigure, Picture, letter, step_axis, style, title
 from bnexp.figures.panels import (
     Selection,

@@ -5,7 +5,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bnexp.analysis.measuring import last_layer
-from bnexp.analysis.results import ExperimentResults, VariantResults
+from bnexp.analysis.results import ExperimentResults
+from bnexp.analysis.variants import VariantResults
 from bnexp.figures.drawing import GREY, PAGE, Picture, letter, looks, step_axis, style, title
 from bnexp.figures.panels import Selection, accuracy_panel, percentile_panels, variants_with_rows
 

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 
 from bnexp.analysis.distributions import normal_quantiles
 from bnexp.analysis.records import RunningStatistics
-from bnexp.analysis.results import ExperimentResults, VariantResults
+from bnexp.analysis.results import ExperimentResults
+from bnexp.analysis.variants import VariantResults
 from bnexp.figures.drawing import PAGE, Picture, decimate, letter, looks, step_axis, style, title
 from bnexp.figures.panels import Selection, draw_curves, read_curves, unit_position
 

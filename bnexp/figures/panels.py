@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from bnexp.analysis import paper
 from bnexp.analysis.distributions import middle, noise_floor, spread, typical_unit, units_of_layer
 from bnexp.analysis.records import PercentileLog
-from bnexp.analysis.results import ExperimentResults, VariantResults
+from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.stacking import Rows
+from bnexp.analysis.variants import VariantResults
 from bnexp.errors import ConfigError, StorageError
 from bnexp.figures import drawing
 from bnexp.figures.drawing import GREY, decimate, looks

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bnexp.analysis.records import PercentileLog
-from bnexp.analysis.results import VariantResults
+from bnexp.analysis.variants import VariantResults
 from bnexp.data.datasets import Dataset
 from bnexp.networks.running_statistics import accuracy
 from bnexp.verify.check import Finding, check, found, largest, not_tested

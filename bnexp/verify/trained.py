@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bnexp.analysis.results import ExperimentResults, VariantResults
+from bnexp.analysis.results import ExperimentResults
+from bnexp.analysis.variants import VariantResults
 from bnexp.config import settings_of
 from bnexp.data import datasets
 from bnexp.data.datasets import Dataset

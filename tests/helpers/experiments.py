@@ -65,7 +65,7 @@ def go(plan, stop_after=None, made_with=None):
 
 def read(plan):
     """The run as analysis reads it: a variant of one seed."""
-    from bnexp.analysis.results import read_variant
+    from bnexp.analysis.variants import read_variant
 
     return read_variant(plan.variant, [plan.folder])
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 import bnexp
-from bnexp.analysis.results import read_variant
+from bnexp.analysis.variants import read_variant
 
 
 def dense(seed=0):

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from bnexp.analysis.records import Metrics, PercentileLog
-from bnexp.analysis.results import ExperimentResults, VariantResults
+from bnexp.analysis.results import ExperimentResults
+from bnexp.analysis.variants import VariantResults
 from bnexp.config.experiment import (
     DataConfig,
     ModelConfig,

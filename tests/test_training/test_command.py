@@ -18,7 +18,8 @@ import torch
 from helpers.experiments import Listener, contents
 
 from bnexp import config
-from bnexp.analysis.results import read_experiment, read_variant
+from bnexp.analysis.results import read_experiment
+from bnexp.analysis.variants import read_variant
 from bnexp.errors import DamagedError, StorageError
 from bnexp.files import checkpoint
 from bnexp.files.experiment_folder import CONFIG as CONFIG_FILE

@@ -138,7 +138,9 @@ def test_percentiles_are_said_to_follow_gamma_and_beta_where_they_do(share, verd
     found = claims_of_percentiles.concentrated(explained(share))
     assert found.verdict is verdict
     assert f"P_15 {share + 0.0015:.3f}" in found.measured
-    assert claims_of_percentiles.concentrated(explained(share, seeds=1)).verdict is Verdict.NOT_TESTED
+    assert (
+        claims_of_percentiles.concentrated(explained(share, seeds=1)).verdict is Verdict.NOT_TESTED
+    )
     assert claims_of_percentiles.concentrated({}).verdict is Verdict.NOT_TESTED
 
 

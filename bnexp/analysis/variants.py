@@ -1,0 +1,239 @@
+"""The runs of one variant, read from their folders and stacked over the seeds.
+
+A run's folder describes itself: `status.json` says which bytes of each log are whole, with their
+CRC-32, and `percentiles.json` says what the rows and columns are.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnexp.analysis.records import GradientShift, Metrics, PercentileLog, RunningStatistics
+from bnexp.analysis.stacking import StackedRows
+from bnexp.config import Value
+from bnexp.errors import DamagedError
+from bnexp.files.atomic import ANEW, RETRAIN, Extent
+from bnexp.files.logs import read_array, read_table
+from bnexp.files.run_folder import (
+    GRADIENT_SHIFT,
+    METRICS,
+    METRICS_COLUMNS,
+    MINIBATCH,
+    NORM_PARAMETERS,
+    PROBE,
+    RUNNING_STATISTICS,
+    SHIFT_COLUMNS,
+    STATISTICS_COLUMNS,
+    Axes,
+    LogAxes,
+    read_axes,
+)
+from bnexp.files.status import STATUS, Status, read_status
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: one variant with one seed."""
+
+    path: Path
+    status: Status
+    axes: Axes
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.status.seed
+
+    def array(self, name: str, row_shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """The rows of one of its arrays, checked."""
+        return read_array(self.path / name, row_shape, self._promised(name))
+
+    def table(self, name: str, columns: Sequence[str]) -> NDArray[np.float64]:
+        """The lines of one of its tables, checked."""
+        return read_table(self.path / name, columns, self._promised(name))
+
+    def _promised(self, name: str) -> Extent:
+        try:
+            return self.status.files[name]
+        except KeyError:
+            raise DamagedError(f"{self.path / STATUS}: says nothing of {name}; {ANEW}") from None
+
+
+@dataclass(frozen=True)
+class VariantResults:
+    """All runs of one variant, stacked over their seeds.
+
+    `read_variant` has checked every log that the runs promise.
+
+    Attributes:
+        name: the variant's.
+        settings: of all its runs, by dotted key, such as `model.norm`.
+        path: the variant's folder.
+        runs: one for each seed that was begun.
+    """
+
+    name: str
+    settings: Mapping[str, Value]
+    path: Path
+    runs: tuple[Run, ...]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that were begun."""
+        return tuple(run.seed for run in self.runs)
+
+    @property
+    def state(self) -> str:
+        """`done` if every run is; else the state of the first that is not."""
+        return next((run.status.state for run in self.runs if run.status.state != "done"), "done")
+
+    @property
+    def step(self) -> int:
+        """How many updates every run has made."""
+        return min(run.status.step for run in self.runs)
+
+    @property
+    def parameters(self) -> int | None:
+        """How many parameters the network has."""
+        return self.runs[0].status.parameters
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether `bnexp.record` wrote it, of a model that bnexp does not know."""
+        return "model.hidden" not in self.settings
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """The median over the runs."""
+        known = [s for run in self.runs if (s := run.status.seconds_per_step) is not None]
+        return float(np.median(known)) if known else None
+
+    def check(self) -> None:
+        """Check every log that the runs promise, so that damage is known before anything is shown.
+
+        Raises:
+            DamagedError: a log is damaged.
+        """
+        logs = (
+            self.metrics,
+            self.minibatch,
+            self.probe,
+            self.norm_parameters,
+            self.gradient_shift,
+            self.running_statistics,
+        )
+        del logs  # to ask for a log is to check it
+
+    @cached_property
+    def minibatch(self) -> PercentileLog | None:
+        """The minibatch percentiles; None where none are recorded."""
+        return self._log(MINIBATCH, [run.axes.minibatch for run in self.runs])
+
+    @cached_property
+    def probe(self) -> PercentileLog | None:
+        """The probe percentiles; None where none are recorded."""
+        return self._log(PROBE, [run.axes.probe for run in self.runs])
+
+    @cached_property
+    def norm_parameters(self) -> NDArray[np.float32] | None:
+        """Gamma and beta (rows, seeds, 2, units) at the probe's rows; None without a norm."""
+        axes = self.runs[0].axes
+        if axes.probe is None or not axes.norm_parameters:
+            return None
+        shape = 2, len(axes.probe.unit)
+        return np.asarray(StackedRows([run.array(NORM_PARAMETERS, shape) for run in self.runs]))
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """The metrics."""
+        steps, columns = self._columns(METRICS, METRICS_COLUMNS)
+        return Metrics(steps, self.seeds, *columns)
+
+    @cached_property
+    def running_statistics(self) -> RunningStatistics | None:
+        """The running statistics against the population's; None where they are not compared."""
+        if not self.runs[0].axes.running_statistics:
+            return None
+        steps, columns = self._columns(RUNNING_STATISTICS, STATISTICS_COLUMNS)
+        return RunningStatistics(steps, self.seeds, *columns)
+
+    @cached_property
+    def gradient_shift(self) -> GradientShift | None:
+        """The shifts of the gradients; None where none are recorded."""
+        if not self.runs[0].axes.gradient_shift:
+            return None
+        tables = [run.table(GRADIENT_SHIFT, SHIFT_COLUMNS) for run in self.runs]
+        layers = tuple(np.unique(tables[0][:, 1]).astype(int).tolist())
+        rows = min(map(len, tables)) // max(len(layers), 1)
+        cut = [table[: rows * len(layers)] for table in tables]
+        values = np.stack([t.reshape(rows, len(layers), len(SHIFT_COLUMNS)) for t in cut], axis=2)
+        steps = values[:, 0, 0, 0] if rows else np.empty(0)
+        measured = (values[..., column] for column in (2, 3, 4))
+        return GradientShift(steps.astype(np.int64), self.seeds, layers, *measured)
+
+    def _columns(
+        self, name: str, columns: Sequence[str]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The steps (rows,) of a table, and its other columns (columns, rows, seeds)."""
+        tables = [run.table(name, columns) for run in self.runs]
+        rows = min(map(len, tables))
+        stacked = np.stack([table[:rows] for table in tables], axis=1)
+        return stacked[:, 0, 0].astype(np.int64), np.moveaxis(stacked, 2, 0)[1:]
+
+    def _log(self, name: str, axes: Sequence[LogAxes | None]) -> PercentileLog | None:
+        first = axes[0]
+        if first is None:
+            return None
+        if any(each != first for each in axes):
+            raise DamagedError(f"{self.path}: its runs recorded different units; {RETRAIN}")
+        values = StackedRows([run.array(name, first.row_shape) for run in self.runs])
+        rows, last = np.arange(len(values), dtype=np.int64), self.step
+        return PercentileLog(
+            np.minimum(rows * first.every, last),
+            values,
+            first.percentiles,
+            self.seeds,
+            np.array(first.layer, np.int64),
+            np.array(first.unit, np.int64),
+            first.examples,
+            first.population,
+            first.names,
+        )
+
+
+def read_run(folder: Path) -> Run:
+    """Read what a run's folder says of itself.
+
+    Raises:
+        DamagedError: its status, or the description of its logs, is missing or damaged.
+    """
+    return Run(folder, read_status(folder), read_axes(folder))
+
+
+def read_variant(name: str, folders: Sequence[Path]) -> VariantResults:
+    """Read the runs of one variant.
+
+    Raises:
+        DamagedError: a run or one of its logs is damaged, or the runs have different settings.
+    """
+    runs = tuple(read_run(folder) for folder in folders)
+    first = _without_steps(runs[0].status)
+    for run in runs:
+        other = _without_steps(run.status)
+        if differing := [key for key in first | other if first.get(key) != other.get(key)]:
+            raise DamagedError(
+                f"{run.path}: {', '.join(differing)} is not that of {runs[0].path.name}; {RETRAIN}"
+            )
+    found = VariantResults(name, runs[0].status.settings, runs[0].path.parent, runs)
+    found.check()
+    return found
+
+
+def _without_steps(status: Status) -> dict[str, Value]:
+    return {k: v for k, v in status.settings.items() if k != "train.steps"} | {
+        "variant": status.variant
+    }
