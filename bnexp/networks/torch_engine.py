@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from bnexp.config import Settings, TrainConfig, probe_examples, recorded_layers
+from bnexp.config import Settings, probe_examples, recorded_layers
 from bnexp.networks.engine import (
     DatasetArrays,
     EngineName,
@@ -28,6 +28,7 @@ from bnexp.networks.engine import (
 )
 from bnexp.networks.gradient_shift import GradientShiftRow, gradient_shift
 from bnexp.networks.mlp import initial_state_dict
+from bnexp.networks.optimizers import make_optimizer, memory_of
 from bnexp.networks.recorder import StackedRecorder
 from bnexp.networks.stacked import StackedMLP, host
 from bnexp.recording.device import describe
@@ -224,20 +225,11 @@ class TorchEngine:
         for run, state in enumerate(self.state_dicts()):
             memory = {
                 f"{key}.{name}": host(view)
-                for name, arrays in self._memory().items()
+                for name, arrays in memory_of(self.optimizer, self.network).items()
                 for key, view in self.network.views(arrays, run).items()
             }
             states.append(state | memory | {"train_loss": self._losses[run].copy()})
         return states
-
-    def _memory(self) -> dict[str, dict[str, Tensor]]:
-        """The arrays of the optimizer's state, by their name there and the parameter's here."""
-        memory: dict[str, dict[str, Tensor]] = {}
-        for name, p in self.network.named_parameters():
-            for kind, value in self.optimizer.state.get(p, {}).items():
-                if kind != "step":
-                    memory.setdefault(kind, {})[name] = value
-        return memory
 
     def load_state(self, step: int, states: Sequence[State]) -> None:
         """Continue from what `state` returned."""
@@ -247,7 +239,7 @@ class TorchEngine:
         for run, state in enumerate(states):
             for key, view in self.network.views(arrays, run).items():
                 view.copy_(torch.from_numpy(state[key]))
-            for kind, memory in self._memory().items():
+            for kind, memory in memory_of(self.optimizer, self.network).items():
                 for key, view in self.network.views(memory, run).items():
                     view.copy_(torch.from_numpy(state[f"{key}.{kind}"]))
             self._losses[run] = state["train_loss"]
@@ -281,20 +273,3 @@ def _of_run(gradients: Mapping[int, NDArray[Any]], run: int, layer: int) -> NDAr
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """The cross-entropy (R, B) of logits (R, B, classes) and labels (R, B)."""
     return F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape)
-
-
-def make_optimizer(network: StackedMLP, train: TrainConfig) -> torch.optim.Optimizer:
-    """The optimizer of the `train` section, with its memory at zero."""
-    trained = [p for p in network.parameters() if p.requires_grad]
-    if train.optimizer == "adam":
-        adam = torch.optim.Adam(trained, train.lr, weight_decay=train.weight_decay)
-        for p in trained:
-            zeros = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
-            adam.state[p] = {"step": torch.tensor(0.0), **zeros}
-        return adam
-    sgd = torch.optim.SGD(trained, train.lr, train.momentum, weight_decay=train.weight_decay)
-    if train.momentum:
-        # A buffer of zeros gives the same first step as none, and a checkpoint may be made before.
-        for p in trained:
-            sgd.state[p] = {"momentum_buffer": torch.zeros_like(p)}
-    return sgd
