@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+import numpy as np
 from llvmlite import binding
 from numba import types
 from numba.core.caching import IndexDataCacheFile
@@ -74,6 +75,22 @@ def entry(function: Function) -> Function:
             source_stamp=_SOURCES,
         )
     return compiled
+
+
+@kernel
+def zero() -> Any:
+    """0 as a number. As a literal argument it would have a type of its own.
+
+    Numba compiles a function once for each combination of its arguments' types, and a literal is
+    one of them. Where it matters, the callers' `zero()` and `yes()` save a second compilation.
+    """
+    return np.int64(0)
+
+
+@kernel
+def yes() -> Any:
+    """True as a truth value; see `zero`."""
+    return np.bool_(True)
 
 
 def is_cached(function: Any, *arguments: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bnexp.networks.kernels.compiler import entry, kernel
+from bnexp.networks.kernels.compiler import entry, kernel, zero
 from bnexp.networks.kernels.layout import Examples, Work
 from bnexp.networks.kernels.tiles import BYTES, WIDE, descend_tile, gather_tile
 
@@ -82,7 +82,7 @@ def add_sum(x: Array, index: Array, first: int, end: int, b: Array, c: Array, i:
 @kernel
 def add_sparse_product(m: int, work: Work, w: Array, z: Array) -> None:
     """z_b += sum over the nonzero features p of example b of x_bp w_p, for m packed examples."""
-    first = 0
+    first = zero()
     for b in range(m):
         add_sum(work.values, work.columns, first, work.ends[b], w, z, b)
         first = work.ends[b]
@@ -104,7 +104,7 @@ def by_feature(m: int, work: Work) -> None:
     for p in range(1, ends.size):
         ends[p] += ends[p - 1]
     # Here feature p begins at ends[p]. Each entry that is filled in moves it on, to its end.
-    first = 0
+    first = zero()
     for b in range(m):
         for e in range(first, work.ends[b]):
             p = work.columns[e]

@@ -5,7 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bnexp.networks.kernels.compiler import entry
+from bnexp.networks.kernels.compiler import entry, yes, zero
 from bnexp.networks.kernels.layout import (
     UNITS,
     Examples,
@@ -65,9 +65,9 @@ def train(
     for s in range(order.shape[0]):
         index = order[s]
         m = index.size
-        forward(layers, options, parameters, work, examples, index, last + 1, True)
+        forward(layers, options, parameters, work, examples, index, last + 1, yes())
         if (step + s) % every == 0 and rows < out.shape[0]:
-            first = 0
+            first = zero()
             for n in recorded:
                 z = matrix(work.preactivation, work.capacity, layers, n, m)
                 record(z, layers[n, UNITS], selection, work.sorting, out[rows], first)
@@ -128,7 +128,7 @@ def observe(
         m = chunk.size
         depth = last if training else last + 1
         forward(layers, options, parameters, work, examples, chunk, depth, training)
-        first = 0
+        first = zero()
         for n in range(last if training else 0):
             z = matrix(work.preactivation, work.capacity, layers, n, m)
             record(z, layers[n, UNITS], selection, work.sorting, out, first)

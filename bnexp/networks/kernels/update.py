@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from bnexp.networks.kernels import optimizers
 from bnexp.networks.kernels.batch_norm import move_running
-from bnexp.networks.kernels.compiler import kernel
+from bnexp.networks.kernels.compiler import kernel, zero
 from bnexp.networks.kernels.layout import (
     BETA,
     BIAS,
@@ -47,7 +47,7 @@ def update_used_rows(
     not kept.
     """
     d, w = matrix(work.delta, work.capacity, layers, 0, m), weights(parameters.vector, layers, 0)
-    start = 0
+    start = zero()
     for p in range(w.shape[0]):
         end = work.feature_ends[p]
         if end > start:
