@@ -14,6 +14,9 @@ for name in "${names[@]}"; do
   fi
   published="results/published/$name"
   mkdir -p "$published"
+  if [ "$name" = fig1 ]; then
+    python scripts/probe_interval.py results/fig1 --out "$published/probe_interval.json"
+  fi
   bnexp compare "results/$name" --markdown > "$published/compare.md"
   cp -r "results/$name/config.yaml" "results/$name/summary.json" "results/$name/figures" "$published/"
 done
