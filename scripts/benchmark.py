@@ -133,7 +133,7 @@ def lightning(count: int, *, norm: bool) -> float:
     """The same in PyTorch Lightning; all steps at once, timed by its own callbacks."""
     import warnings
 
-    import lightning as L  # noqa: N812
+    import lightning as L
     import torch
 
     warnings.filterwarnings("ignore")

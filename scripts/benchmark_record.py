@@ -111,7 +111,7 @@ def recording(peer: str, model: Any, kind: Any, folder: str) -> Iterator[Step]:
 def seconds_per_step(peer: str, network: str) -> float:
     """The mean time of a step, with what it takes to close the files in the end."""
     import torch
-    from torch.nn import functional as F  # noqa: N812
+    from torch.nn import functional as F
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -42,7 +42,7 @@ def test_the_readmes_loop_of_ones_own_runs(tmp_path, monkeypatch):
     text = (EXAMPLES.parents[1] / "README.md").read_text()
     (script,) = (b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "record(" in b)
     monkeypatch.chdir(tmp_path)
-    exec(compile(script, "README.md", "exec"), {})  # noqa: S102  (to run it is the test)
+    exec(compile(script, "README.md", "exec"), {})
     experiment = bnexp.load("results/mine")
     assert set(experiment.minibatch.layer_name.values) == {"1"}
     assert experiment.minibatch.sizes["step"] == 200

@@ -101,7 +101,7 @@ class Capture:
             self._handles.append(self._hook(name, module))
 
     def _hook(self, name: str, module: nn.Module) -> RemovableHandle:
-        def take(_: nn.Module, *values: Any) -> None:  # noqa: ANN401  (what modules pass)
+        def take(_: nn.Module, *values: Any) -> None:
             if self._listening is not None:
                 self._take(name, module, values)
 
@@ -181,7 +181,7 @@ class Capture:
             )
 
 
-def uncompiled(hook: Any) -> Any:  # noqa: ANN401  (torch's own decorators have no narrower type)
+def uncompiled(hook: Any) -> Any:
     """The hook as torch.compile calls it: outside of the compiled code, at the same place."""
     disable: Any = torch.compiler.disable  # untyped
     return disable(hook, reason="bnexp.record looks at a layer's values here")

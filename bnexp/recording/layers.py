@@ -126,7 +126,7 @@ def _listed(names: Iterable[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + more if names else "no modules inside"
 
 
-def tensor_of(name: str, value: Any) -> Tensor:  # noqa: ANN401  (what a module takes or returns)
+def tensor_of(name: str, value: Any) -> Tensor:
     """The tensor that is recorded: the value, or the first of a tuple.
 
     Raises:

@@ -165,7 +165,7 @@ class Recorder:
         self._attached = False
         self._capture.detach()
 
-    def _before_pass(self, module: nn.Module, *_: Any) -> None:  # noqa: ANN401  (its inputs)
+    def _before_pass(self, module: nn.Module, *_: Any) -> None:
         if self._probing or not self._attached:
             return
         self._in_pass = False
@@ -185,7 +185,7 @@ class Recorder:
         if self.steps % self._plan.every == 0:
             self._capture.listen("minibatch", self.steps)
 
-    def _after_pass(self, *_: Any) -> None:  # noqa: ANN401  (inputs and outputs)
+    def _after_pass(self, *_: Any) -> None:
         if self._probing or not self._in_pass or not self._attached:
             return
         self._in_pass, self._passed = False, True

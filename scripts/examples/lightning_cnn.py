@@ -12,7 +12,7 @@ import lightning
 import torch
 from own_loop import cnn
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import bnexp

@@ -8,7 +8,7 @@ import argparse
 
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 import bnexp
 from bnexp.config import DataConfig

@@ -133,7 +133,7 @@ def test_variants_with_other_units_are_taken_one_by_one(tmp_path):
     )
     found = bnexp.train(tmp_path / "widths.yaml", out=tmp_path / "widths")
     with pytest.raises(ConfigError, match=r"wide recorded other units .*\.sel\('wide'\)"):
-        found.probe  # noqa: B018  (to ask is the test)
+        found.probe
     assert found.sel("wide").probe.sizes["unit"] == 6
     with pytest.raises(ConfigError, match="no such variant; did you mean 'narrow'"):
         found.sel("narow")
@@ -145,7 +145,7 @@ def test_published_results_offer_their_numbers_without_their_logs():
     assert published.summary["experiment"] == "fig1"
     assert set(published.compare().variant) == {"baseline", "batchnorm"}
     with pytest.raises(StorageError, match="bnexp train --config"):
-        published.probe  # noqa: B018
+        published.probe
 
 
 def test_errors_are_those_of_the_command(experiment, tmp_path):
@@ -175,7 +175,7 @@ def test_importing_bnexp_loads_neither_torch_nor_matplotlib():
     assert done.stdout.startswith("[] ")
     assert "'load'" in done.stdout
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        bnexp.nothing  # noqa: B018
+        bnexp.nothing
 
 
 def test_a_script_without_a_main_guard_trains_once(tmp_path):
@@ -200,7 +200,7 @@ def test_the_readmes_script_runs(experiment, tmp_path, monkeypatch, capsys):
     assert len([line for line in script.splitlines() if line.strip()]) <= 15
     bnexp.train("quickstart", ["train.steps=60"], out=tmp_path / "results" / "quickstart")
     monkeypatch.chdir(tmp_path)
-    exec(compile(script, "README.md", "exec"), {})  # noqa: S102  (to run it is the test)
+    exec(compile(script, "README.md", "exec"), {})
     printed = capsys.readouterr().out
     metrics = bnexp.load("results/quickstart").metrics.query("variant == 'batchnorm' and seed == 0")
     assert f"{metrics.test_accuracy.iloc[-1]:.4f}" in printed.splitlines()[-1]

@@ -51,7 +51,7 @@ def test_links_are_not_followed_when_something_is_written(tmp_path):
         with pytest.raises((StorageError, OSError)), locked(folder):
             pass
     assert target.read_text() == "kept"
-    assert os.listdir(elsewhere) == []  # noqa: PTH208
+    assert os.listdir(elsewhere) == []
 
 
 def holder(folder):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import models
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 import bnexp
 from bnexp.errors import ConfigError

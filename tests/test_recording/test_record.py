@@ -10,7 +10,7 @@ import torch
 import torchvision
 from helpers import cases, experiments, models
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 import bnexp
 from bnexp.files.run_folder import RunPlan
@@ -24,7 +24,7 @@ def test_importing_bnexp_loads_neither_torch_nor_matplotlib():
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     with pytest.raises(AttributeError, match="no attribute 'recrod'"):
-        bnexp.recrod  # noqa: B018
+        bnexp.recrod
 
 
 @pytest.fixture(scope="module")

@@ -92,7 +92,7 @@ def attempt(action, *args):
 
 
 @pytest.fixture
-def experiments(quick, small_experiment, tmp_path):  # noqa: ARG001
+def experiments(quick, small_experiment, tmp_path):
     """An experiment, and its folder when it is done, and when it was stopped on the way."""
     experiment = small_experiment(**SMALL)
     for folder, stop_after in (("done", None), ("stopped", 8)):

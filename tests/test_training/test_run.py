@@ -137,7 +137,7 @@ def test_the_same_run_twice_writes_the_same_bytes(small_plan):
     torch.manual_seed(1)
     go(small_plan("a"))
     torch.manual_seed(2)
-    np.random.seed(3)  # noqa: NPY002
+    np.random.seed(3)
     go(small_plan("b"))
     assert contents(small_plan("a").folder) == contents(small_plan("b").folder)
 
