@@ -9,6 +9,9 @@ examples (step 10):
 
 These are the population statistics. How far the moving averages are from them, and what that costs
 in accuracy, is measured here.
+
+The network is run by torch in float64, and the gaps are rounded to float32. So the rows do not
+depend on the order in which the library of a processor adds up its products.
 """
 
 import copy
@@ -103,18 +106,12 @@ class RunningStatistics:
     """
 
     def __init__(self, settings: Settings, dataset: DatasetArrays, seeds: Sequence[int]) -> None:
-        train, self._settings = settings.train, settings
+        self._settings = settings
         self._sizes = dataset.train_x.shape[1], dataset.classes
-        self._dtype = getattr(torch, train.dtype)
         self._train_x = torch.as_tensor(dataset.train_x)
-        self._test = (
-            torch.as_tensor(dataset.test_x).to(self._dtype),
-            torch.as_tensor(dataset.test_y),
-        )
-        count = len(dataset.train_x)
-        self._chosen = [
-            Minibatches(count, train.batch_size, seed).block(0, MINIBATCHES) for seed in seeds
-        ]
+        self._test = torch.as_tensor(dataset.test_x).double(), torch.as_tensor(dataset.test_y)
+        count, size = len(dataset.train_x), settings.train.batch_size
+        self._chosen = [Minibatches(count, size, seed).block(0, MINIBATCHES) for seed in seeds]
 
     def measure(self, step: int, states: Sequence[State]) -> list[RunningStatisticsRow | None]:
         """A row for each run; `None` where a parameter is not finite.
@@ -130,9 +127,9 @@ class RunningStatistics:
     ) -> RunningStatisticsRow | None:
         if not all(np.isfinite(array).all() for array in state.values()):
             return None
-        network = mlp(self._settings.model, *self._sizes).to(self._dtype)
+        network = mlp(self._settings.model, *self._sizes).double()
         network.load_state_dict({key: torch.as_tensor(array) for key, array in state.items()})
-        minibatches = (self._train_x[torch.as_tensor(rows)].to(self._dtype) for rows in chosen)
+        minibatches = (self._train_x[torch.as_tensor(rows)].double() for rows in chosen)
         population, corrected = population_statistics(network, minibatches), copy.deepcopy(network)
         mean_gaps, variance_gaps = [], []
         for norm, (mean, variance) in zip(_batch_norms(corrected), population, strict=True):
@@ -140,7 +137,7 @@ class RunningStatistics:
             if running_mean is None or running_var is None:
                 raise TypeError(f"{norm} keeps no running statistics")
             # A unit that is constant over the training set has no scale to measure a gap in.
-            scale = variance.clamp_min(torch.finfo(self._dtype).tiny)
+            scale = variance.clamp_min(torch.finfo(torch.float32).tiny)
             mean_gaps.append((running_mean - mean) / scale.sqrt())
             variance_gaps.append((running_var - variance) / scale)
             running_mean.copy_(mean)
@@ -156,7 +153,7 @@ class RunningStatistics:
 
 
 def _root_mean_square(gaps: Sequence[Tensor]) -> float:
-    return float(torch.cat([*gaps]).square().mean().sqrt())
+    return float(torch.cat([*gaps]).square().mean().sqrt().float())
 
 
 def _batch_norms(network: nn.Sequential) -> list[nn.BatchNorm1d]:

@@ -64,7 +64,7 @@ def test_population_statistics_are_the_cumulative_average_of_torch():
 
 @pytest.mark.parametrize("engine", ["kernels", "torch"])
 def test_a_row_holds_the_gaps_and_the_three_accuracies(engine):
-    """Each as a plain computation has it."""
+    """Each as a plain computation has it; the gaps to float32, in which they are kept."""
     made, state = trained(engine)
     (row,) = RunningStatistics(made, digits(), [0]).measure(60, [state])
     network, wanted = loaded(made, state), in_torch(loaded(made, state), made)
@@ -76,7 +76,7 @@ def test_a_row_holds_the_gaps_and_the_three_accuracies(engine):
             gaps.append(torch.stack([mean, variance]))
     expected = torch.cat(gaps, 1).square().mean(1).sqrt()
     assert row.step == 60
-    assert (row.mean_gap, row.variance_gap) == pytest.approx(tuple(expected.tolist()), rel=1e-9)
+    assert (row.mean_gap, row.variance_gap) == pytest.approx(tuple(expected.tolist()), rel=2**-23)
     assert row.mean_gap > 0.01
     assert row.minibatch_accuracy == correct(loaded(made, state), made, made.train.batch_size)
     assert row.running_accuracy == correct(network, made)
