@@ -94,7 +94,11 @@ function distribution(percentiles, values) {
     const last = boxes[boxes.length - 1];
     const below = percentiles[0] / 100;
     const above = 1 - percentiles[percentiles.length - 1] / 100;
-    tails.push({ from: first.low, to: first.low - (2 * below) / first.height, height: first.height });
+    tails.push({
+      from: first.low,
+      to: first.low - (2 * below) / first.height,
+      height: first.height,
+    });
     tails.push({ from: last.high, to: last.high + (2 * above) / last.height, height: last.height });
   }
   return { boxes, tails };
@@ -105,6 +109,7 @@ class Explorer {
   constructor(root) {
     this.root = root;
     this.index = Number(root.dataset.index);
+    this.sides = /** @type {HTMLElement} */ (root.querySelector(".sides"));
     /** @type {ExplorerData} */
     const data = JSON.parse(root.querySelector(".explorer-data")?.textContent ?? "{}");
     this.percentiles = data.percentiles;
@@ -174,7 +179,9 @@ class Explorer {
     );
     this.control("row").max = String(this.rows - 1);
     for (const name of ["left", "right", "colour"]) {
-      this.control(name).addEventListener("change", () => this.set({ [name]: this.control(name).value }));
+      this.control(name).addEventListener("change", () =>
+        this.set({ [name]: this.control(name).value }),
+      );
     }
     this.control("layer").addEventListener("change", () =>
       this.set({ layer: Number(this.control("layer").value) }),
@@ -187,9 +194,9 @@ class Explorer {
       this.pause();
       this.set({ row: Number(this.control("row").value) });
     });
-    this.control("play").addEventListener("click", () => (this.timer === null ? this.play() : this.pause()));
-    /** @type {HTMLElement} */
-    this.sides = /** @type {HTMLElement} */ (this.root.querySelector(".sides"));
+    this.control("play").addEventListener("click", () =>
+      this.timer === null ? this.play() : this.pause(),
+    );
     this.sides.replaceChildren(...["left", "right"].map((side) => this.buildSide(side)));
     for (const part of this.root.querySelectorAll("[hidden]")) part.removeAttribute("hidden");
   }
@@ -292,7 +299,8 @@ class Explorer {
   /** The state is kept in the address, so that a view can be sent; other explorers' keys stay. */
   writeFragment() {
     const all = new URLSearchParams(location.hash.slice(1));
-    for (const [key, value] of Object.entries(this.state)) all.set(`${key}${this.index || ""}`, String(value));
+    for (const [key, value] of Object.entries(this.state))
+      all.set(`${key}${this.index || ""}`, String(value));
     history.replaceState(null, "", `#${all}`);
   }
 
@@ -318,10 +326,17 @@ class Explorer {
     state.layer = layer.layer;
     state.unit = Math.max(0, Math.min(Math.trunc(state.unit) || 0, layer.stop - layer.start - 1));
     state.row = Math.max(0, Math.min(state.row, this.rows - 1));
-    for (const name of /** @type {(keyof State)[]} */ (["left", "right", "layer", "colour", "row"])) {
+    for (const name of /** @type {(keyof State)[]} */ ([
+      "left",
+      "right",
+      "layer",
+      "colour",
+      "row",
+    ])) {
       this.control(name).value = String(state[name]);
     }
-    if (document.activeElement !== this.control("unit")) this.control("unit").value = String(state.unit);
+    if (document.activeElement !== this.control("unit"))
+      this.control("unit").value = String(state.unit);
     this.control("unit").max = String(layer.stop - layer.start - 1);
     const step = this.longest().steps[state.row].toLocaleString("en");
     this.control("step").value = `step ${step}`;
@@ -377,7 +392,8 @@ class Explorer {
         high = Math.max(high, ...values);
       }
     }
-    if (!(low < high)) return [Number.isFinite(low) ? low - 1 : -1, Number.isFinite(low) ? low + 1 : 1];
+    if (!(low < high))
+      return [Number.isFinite(low) ? low - 1 : -1, Number.isFinite(low) ? low + 1 : 1];
     const room = 0.12 * (high - low);
     return [low - room, high + room];
   }
@@ -391,22 +407,40 @@ class Explorer {
     const right = MARGIN.left + this.curveWidth(width);
     const end = this.longest().steps[this.rows - 1] || 1;
     const x = (/** @type {number} */ step) => MARGIN.left + (step / end) * (right - MARGIN.left);
-    const y = (/** @type {number} */ value) => bottom - ((value - low) / (high - low)) * (bottom - MARGIN.top);
+    const y = (/** @type {number} */ value) =>
+      bottom - ((value - low) / (high - low)) * (bottom - MARGIN.top);
     const parts = [];
     for (const tick of ticks(low, high, 5)) {
-      parts.push(svg("line", { class: "axis", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(tick), y2: y(tick) }));
-      parts.push(svg("text", { x: MARGIN.left - 5, y: y(tick) + 4, "text-anchor": "end" }, shown(tick)));
+      parts.push(
+        svg("line", {
+          class: "axis",
+          x1: MARGIN.left,
+          x2: width - MARGIN.right,
+          y1: y(tick),
+          y2: y(tick),
+        }),
+      );
+      parts.push(
+        svg("text", { x: MARGIN.left - 5, y: y(tick) + 4, "text-anchor": "end" }, shown(tick)),
+      );
     }
-    for (const tick of ticks(0, end, 4)) {
+    for (const tick of ticks(0, 0.85 * end, 3)) {
       const text = tick >= 1000 ? `${shown(tick / 1000)}k` : shown(tick);
       parts.push(svg("text", { x: x(tick), y: height - 6, "text-anchor": "middle" }, text));
     }
-    const middle = this.percentiles.reduce((m, q, i) => (Math.abs(q - 50) < Math.abs(this.percentiles[m] - 50) ? i : m), 0);
+    parts.push(svg("text", { x: right, y: height - 6, "text-anchor": "end" }, "step"));
+    const beside = (right + 12 + width - MARGIN.right) / 2;
+    parts.push(svg("text", { x: beside, y: height - 6, "text-anchor": "middle" }, "distribution"));
+    const middle = this.percentiles.reduce(
+      (m, q, i) => (Math.abs(q - 50) < Math.abs(this.percentiles[m] - 50) ? i : m),
+      0,
+    );
     this.percentiles.forEach((_, q) => {
       let path = "";
       variant.steps.forEach((step, row) => {
         const value = this.at(variant, row)[q];
-        if (Number.isFinite(value)) path += `${path ? "L" : "M"}${x(step).toFixed(1)} ${y(value).toFixed(1)}`;
+        if (Number.isFinite(value))
+          path += `${path ? "L" : "M"}${x(step).toFixed(1)} ${y(value).toFixed(1)}`;
       });
       parts.push(svg("path", { class: q === middle ? "curve middle" : "curve", d: path }));
     });
@@ -417,7 +451,10 @@ class Explorer {
     parts.push(...this.drawDistribution(variant, row, right + 12, width - MARGIN.right, y));
     panel.replaceChildren(...parts);
     const q = this.percentiles.map((p, i) => `P${p} ${shown(this.at(variant, row)[i])}`).join(", ");
-    panel.setAttribute("aria-label", `Percentiles of unit ${this.state.unit} of ${variant.name}; at step ${variant.steps[row]}: ${q}`);
+    panel.setAttribute(
+      "aria-label",
+      `Percentiles of unit ${this.state.unit} of ${variant.name}; at step ${variant.steps[row]}: ${q}`,
+    );
   }
 
   /**
@@ -429,7 +466,13 @@ class Explorer {
     const spread = (values[values.length - 1] - values[0]) / 2.0729;
     return values.map((value, i) => {
       const noise = (variant.noise ?? [])[i] * spread;
-      return svg("line", { class: "noise", x1: x, x2: x, y1: y(value - noise), y2: y(value + noise) });
+      return svg("line", {
+        class: "noise",
+        x1: x,
+        x2: x,
+        y1: y(value - noise),
+        y2: y(value + noise),
+      });
     });
   }
 
@@ -447,7 +490,13 @@ class Explorer {
     const x = (/** @type {number} */ height) => left + (height / most) * (right - left);
     const parts = boxes.map((box) => {
       const top = y(box.high);
-      return svg("rect", { class: "box", x: left, y: top, width: x(box.height) - left, height: Math.max(y(box.low) - top, 0.5) });
+      return svg("rect", {
+        class: "box",
+        x: left,
+        y: top,
+        width: x(box.height) - left,
+        height: Math.max(y(box.low) - top, 0.5),
+      });
     });
     for (const tail of tails) {
       const d = `M${left} ${y(tail.from)}L${x(tail.height)} ${y(tail.from)}L${left} ${y(tail.to)}Z`;
@@ -470,7 +519,8 @@ class Explorer {
     const step = variant.steps[row];
     const values = this.at(variant, row);
     const parts = [`Step ${step.toLocaleString("en")}`];
-    if (values.length <= 7) parts.push(this.percentiles.map((p, i) => `P${p} ${shown(values[i])}`).join(", "));
+    if (values.length <= 7)
+      parts.push(this.percentiles.map((p, i) => `P${p} ${shown(values[i])}`).join(", "));
     else parts.push(`from ${shown(values[0])} to ${shown(values[values.length - 1])}`);
     const norm = this.normAt(variant, row);
     if (norm) parts.push(`gamma ${shown(norm.gamma)}, beta ${shown(norm.beta)}`);
@@ -480,7 +530,8 @@ class Explorer {
       if (each <= step) last = accuracies[i];
     });
     if (last !== null) parts.push(`test accuracy ${Number(last).toFixed(4)}`);
-    if (variant.noise) parts.push(`over ${variant.population}; bars: one standard deviation of a minibatch's noise`);
+    if (variant.noise)
+      parts.push(`over ${variant.population}; bars: one standard deviation of a minibatch's noise`);
     readout.textContent = parts.join("; ");
   }
 
@@ -528,4 +579,5 @@ class Explorer {
   }
 }
 
-for (const root of document.querySelectorAll(".explorer")) new Explorer(/** @type {HTMLElement} */ (root));
+for (const root of document.querySelectorAll(".explorer"))
+  new Explorer(/** @type {HTMLElement} */ (root));

@@ -76,10 +76,11 @@ def explorer(results: ExperimentResults, budget: int = BYTES) -> Explorer | None
     if first is None:
         return None
     total = len(first.steps)
+    kept = len(kept_rows(total, rows))
     data = {"seed": seed, "percentiles": [*first.percentiles], "variants": packed}
     squares, largest = np.array(errors).T
     error = float(np.sqrt(np.mean(squares))), float(np.max(largest))
-    return Explorer(data, seed, len(shown), (min(rows, total), total), error)
+    return Explorer(data, seed, len(shown), (kept, total), error)
 
 
 def _log(variant: VariantResults) -> PercentileLog | None:

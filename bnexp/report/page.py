@@ -29,6 +29,7 @@ from bnexp.verify.check import Check
 
 REPORT = "report.html"
 MARK = '<meta name="generator" content="bnexp'  # by which bnexp knows a page as its own
+MOST_BYTES, TEXTS = 2_000_000, 300_000  # of a page; of its texts, tables, style and script
 MOST_ADDRESSED = 1 << 30  # of a page that is to be replaced: only its head is looked at
 
 
@@ -93,7 +94,17 @@ def write_report(folders: Sequence[Path], out: Path) -> list[str]:
         StorageError: there is no experiment, the page cannot be written, or another file is there.
     """
     _refuse_foreign(out)
-    sections = [_section(folder, BYTES // len(folders)) for folder in folders]
+    found = [(folder, *summary.read_numbers(folder)) for folder in folders]
+    drawn = [
+        _drawings(place, numbers, results) for place, (_, numbers, results) in enumerate(found)
+    ]
+    # What figures and texts leave of the page is the explorers'; base64 makes four bytes of three.
+    taken = sum(len(drawing.svg) for each in drawn for drawing in each)
+    budget = max(min(BYTES, (MOST_BYTES - TEXTS - taken) * 3 // 4), 0) // len(folders)
+    sections = [
+        _section(folder, numbers, results, drawings, budget)
+        for (folder, numbers, results), drawings in zip(found, drawn, strict=True)
+    ]
     write_whole(out, render(sections).encode())
     return [problem for section in sections for problem in section.problems.values()]
 
@@ -108,8 +119,13 @@ def _refuse_foreign(out: Path) -> None:
         )
 
 
-def _section(folder: Path, budget: int) -> Section:
-    numbers, results = summary.read_numbers(folder)
+def _section(
+    folder: Path,
+    numbers: ExperimentNumbers,
+    results: ExperimentResults | None,
+    drawings: Sequence[Drawing],
+    budget: int,
+) -> Section:
     compared = compare([(folder, numbers)])
     settings = [each.settings for each in numbers.variants.values()]
     keys = differing(settings)
@@ -121,7 +137,7 @@ def _section(folder: Path, budget: int) -> Section:
     return Section(
         numbers,
         sentences.headline(numbers, compared),
-        _drawings(results, numbers),
+        drawings,
         _checks(numbers, results),
         explorer(results, budget) if results else None,
         tables.variants(numbers),
@@ -139,7 +155,9 @@ def _checks(numbers: ExperimentNumbers, results: ExperimentResults | None) -> li
     return list(claims.checks(numbers, results)) if len(numbers.pairs) <= 4 else []
 
 
-def _drawings(results: ExperimentResults | None, numbers: ExperimentNumbers) -> list[Drawing]:
+def _drawings(
+    place: int, numbers: ExperimentNumbers, results: ExperimentResults | None
+) -> list[Drawing]:
     if results is None or not any(len(v.metrics.steps) for v in results.variants.values()):
         return []
     drawn = []
@@ -148,7 +166,7 @@ def _drawings(results: ExperimentResults | None, numbers: ExperimentNumbers) -> 
             "fig1": f"bnexp plot results/{results.name}",
             "grid": f"bnexp compare results/{results.name} --heatmap test_accuracy",
         }.get(name, f"bnexp train --config results/{results.name}/{CONFIG}")
-        svg = Markup(inline_svg(picture, name))  # noqa: S704  (matplotlib has escaped its texts)
+        svg = Markup(inline_svg(picture, f"{name}-{place}"))  # noqa: S704  (matplotlib has escaped its texts)
         drawn.append(Drawing(name, svg, picture.caption, command))
     return drawn
 

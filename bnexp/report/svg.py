@@ -32,7 +32,10 @@ def inline_svg(picture: Picture, name: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, count=1, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
     text = re.sub(r"<style.*?</style>\s*", "", text, flags=re.DOTALL)  # it would apply to the page
-    text = re.sub(r'(<svg [^>]*?) width="[^"]*" height="[^"]*"', r"\1", text, count=1)
+    # As wide as the column allows, but no wider than twice the width it was drawn for.
+    widest = 2 * picture.figure.get_size_inches()[0] * 72
+    sized = rf'\1 style="max-width: {widest:.0f}px"'
+    text = re.sub(r'(<svg [^>]*?) width="[^"]*" height="[^"]*"', sized, text, count=1)
     text = re.sub(r'\b(id="|url\(#|href="#)', rf"\g<1>{name}-", text)
     text = re.sub(r"-?\d+\.\d{3,}", lambda found: f"{float(found.group()):.2f}", text)
     text = text.replace("#000000", INK).replace(grey, MUTED).replace("'DejaVu Sans'", "inherit")
