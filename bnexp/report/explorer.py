@@ -1,10 +1,9 @@
 """The percentiles of an experiment, packed for the explorer of its page.
 
 Everything recorded would be hundreds of megabytes, so a page holds one seed of each variant, and of
-its log as many rows as fit. The rows lie closer together in early training, where curves are
-steepest: of n rows, row k is that of step (k / (n - 1))^1.5 of the whole. Between them the page
-draws straight lines. How far these are from the rows that were left out is computed, and told on
-the page. Numbers are kept as 16-bit integers between the lowest and the highest of their variant.
+its log as many rows as fit, closer together in early training (`spaced_rows`). Between them the
+page draws straight lines. How far these are from the rows that were left out is computed, and the
+page says it. Numbers are kept as 16-bit integers between the lowest and the highest of their variant.
 """
 
 import base64
@@ -20,11 +19,11 @@ from bnexp.analysis.distributions import noise_floor, spread, typical_unit, unit
 from bnexp.analysis.drift import unit_measures
 from bnexp.analysis.records import PercentileLog
 from bnexp.analysis.results import ExperimentResults
+from bnexp.analysis.stacking import spaced_rows
 from bnexp.analysis.variants import VariantResults
 
 BYTES = 900_000  # of packed numbers on a page; base64 makes four bytes of three
 ROWS, LEAST_ROWS = 241, 24  # at most of a log, and at least where units are left out instead
-SPACING = 1.5
 MISSING = -32768  # stands for what is not finite
 LEVELS = 65534  # of the other integers
 
@@ -76,7 +75,7 @@ def explorer(results: ExperimentResults, budget: int = BYTES) -> Explorer | None
     if first is None:
         return None
     total = len(first.steps)
-    kept = len(kept_rows(total, rows))
+    kept = len(spaced_rows(total, rows))
     data = {"seed": seed, "percentiles": [*first.percentiles], "variants": packed}
     squares, largest = np.array(errors).T
     error = float(np.sqrt(np.mean(squares))), float(np.max(largest))
@@ -106,12 +105,6 @@ def _rows_for(variants: Any, budget: int, *, last_only: bool) -> int:  # noqa: A
     return max(2, min(ROWS, budget // (2 * max(numbers, 1))))
 
 
-def kept_rows(total: int, wanted: int) -> NDArray[np.int64]:
-    """Which of so many rows are kept: the first and the last, and closer together at first."""
-    places = np.linspace(0, 1, min(wanted, total)) ** SPACING * (total - 1)
-    return np.unique(np.round(places).astype(np.int64))
-
-
 def _packed(
     variant: VariantResults, seed: int, wanted: int, *, last_only: bool
 ) -> tuple[dict[str, Any], tuple[float, float]]:
@@ -121,7 +114,7 @@ def _packed(
         raise ValueError(f"{variant.name}: nothing was recorded")
     at, columns = log.seeds.index(seed), _columns(log, last_only=last_only)
     values = np.asarray(log.values[:, at, :, columns], np.float64)  # (rows, Q, U)
-    rows = kept_rows(len(log.steps), wanted)
+    rows = spaced_rows(len(log.steps), wanted)
     measures = unit_measures(log.steps, values[:, None], log.percentiles)
     scale = spread(values[-1], log.percentiles)
     accuracy = variant.metrics.test_accuracy[:, variant.metrics.seeds.index(seed)]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from helpers.synthetic import experiment_of, fig1, other
 
-from bnexp.report.explorer import LEAST_ROWS, MISSING, explorer, kept_rows, pack
+from bnexp.analysis.stacking import spaced_rows
+from bnexp.report.explorer import LEAST_ROWS, MISSING, explorer, pack
 
 
 def unpack(packed):
@@ -37,7 +38,7 @@ def test_numbers_without_a_range_can_be_packed(values):
 @pytest.mark.parametrize(("total", "wanted"), [(1, 10), (2, 2), (5, 10), (1001, 241), (1001, 24)])
 def test_the_first_and_the_last_row_are_kept_and_early_ones_lie_closer_together(total, wanted):
     """Rows rise, are no more than were wanted, and their distances grow."""
-    rows = kept_rows(total, wanted)
+    rows = spaced_rows(total, wanted)
     assert rows[0] == 0
     assert rows[-1] == total - 1
     assert len(rows) <= wanted
