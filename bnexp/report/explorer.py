@@ -2,8 +2,8 @@
 
 Everything recorded would be hundreds of megabytes, so a page holds one seed of each variant, and of
 its log as many rows as fit, closer together in early training (`spaced_rows`). Between them the
-page draws straight lines. How far these are from the rows that were left out is computed, and the
-page says it. Numbers are kept as 16-bit integers between the lowest and the highest of their variant.
+page draws straight lines, and it says how far these are from the rows that were left out. Numbers
+are kept as 16-bit integers between the lowest and the highest of their variant.
 """
 
 import base64
