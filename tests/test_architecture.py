@@ -105,6 +105,13 @@ def test_each_folder_begins_with_a_paragraph_about_itself(folder):
     assert len(text.split()) > 25
 
 
+@pytest.mark.parametrize("module", ["bnexp.report.page", "bnexp.figures.fitting"])
+def test_a_page_and_figures_are_made_without_torch(module):
+    """Whoever reads results need not have it."""
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 @pytest.mark.parametrize("module", ["bnexp.analysis.summary", "bnexp.analysis.tables"])
 def test_analysis_does_not_load_torch_or_matplotlib(module):
     """Results can be read where neither is installed."""

@@ -69,3 +69,13 @@ class _Remapped:
         if self._array is not None:
             return np.array(self._array[key])
         return np.array(np.memmap(*self._again)[key])  # type: ignore[call-overload]
+
+
+def spaced_rows(total: int, wanted: int) -> NDArray[np.int64]:
+    """At most so many of the rows 0 .. total - 1: the first, the last, and more early ones.
+
+    Curves are steepest in early training. Of n rows, row k is that at (k / (n - 1))^1.5 of the
+    whole.
+    """
+    places = np.linspace(0, 1, min(wanted, total)) ** 1.5 * (total - 1)
+    return np.unique(np.round(places).astype(np.int64))

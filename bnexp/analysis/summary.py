@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from bnexp.analysis.measuring import measure
 from bnexp.analysis.numbers import ExperimentNumbers, from_json, to_json
@@ -33,13 +34,28 @@ def read_summary(folder: Path) -> ExperimentNumbers:
         DamagedError: it is missing, or not what bnexp wrote.
         StorageError: it cannot be read.
     """
+    return _read(folder)[0]
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """Read from summary.json what computed its numbers: versions, commit, processor, command.
+
+    Raises:
+        DamagedError: it is missing, or not what bnexp wrote.
+        StorageError: it cannot be read.
+    """
+    return _read(folder)[1]
+
+
+def _read(folder: Path) -> tuple[ExperimentNumbers, dict[str, Any]]:
     path = folder / SUMMARY
     with reading(path, TRAIN_AGAIN):
         if path.stat().st_size > MOST_BYTES:
             raise DamagedError(f"{path}: too large for a summary; {TRAIN_AGAIN}")
         text = path.read_text(encoding="utf-8")
     try:
-        return from_json(json.loads(text))
+        content = json.loads(text)
+        return from_json(content), dict(content.get("environment") or {})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"[:80]
         raise DamagedError(

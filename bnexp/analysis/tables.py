@@ -82,7 +82,7 @@ def comparison(compared: Comparison, form: Form = "text", width: int | None = No
     parts = [markdown(variants) if form == "markdown" else aligned(variants, width)]
     if differences:
         lay = markdown(differences) if form == "markdown" else aligned(differences, width)
-        parts += ["Differences, paired by seed:", lay, _method(compared)]
+        parts += ["Differences, paired by seed:", lay, method(compared)]
     parts += [
         f"{row.label}: its percentiles differ from those of {row.baseline} by "
         f"{row.percentile_gap:.0e} at most. BN subtracts a bias with the mean; what is left is "
@@ -94,7 +94,7 @@ def comparison(compared: Comparison, form: Form = "text", width: int | None = No
     return "\n\n".join(parts)
 
 
-def _method(compared: Comparison) -> str:
+def method(compared: Comparison) -> str:
     """How the verdicts were come by."""
     text = (
         "Test accuracy is the primary measure: equivalent means within "

@@ -13,6 +13,7 @@ from bnexp import __version__
 from bnexp.cli.compare import compare
 from bnexp.cli.configs import configs, validate
 from bnexp.cli.plot import plot
+from bnexp.cli.report import report
 from bnexp.cli.runs import runs
 from bnexp.cli.terminal import say
 from bnexp.cli.train import train
@@ -38,6 +39,7 @@ app.command(epilog="Example: bnexp plot results/fig1 --source batch --unit 7 --f
 )
 app.command(epilog="Example: bnexp compare results/gamma --baseline model.gamma=false")(compare)
 app.command(epilog="Example: bnexp verify --explain 3")(verify)
+app.command(epilog="Example: bnexp report results/fig1 --out fig1.html")(report)
 app.command()(runs)
 app.command(epilog="Example: bnexp configs fig1 --copy mine.yaml")(configs)
 app.command()(validate)

@@ -36,8 +36,17 @@ def plot(
         ),
     ] = None,
     formats: Annotated[
-        str, typer.Option("--format", help="png, pdf or svg; several with commas.")
-    ] = "png",
+        str | None,
+        typer.Option(
+            "--format",
+            help="png, pdf or svg; several with commas. Of a film: gif or mp4.  "
+            "[default: png; of a film gif]",
+        ),
+    ] = None,
+    animate: Annotated[
+        bool,
+        typer.Option("--animate", help="Make a film: percentiles and distribution over training."),
+    ] = False,
     width: Annotated[
         float,
         typer.Option(
@@ -70,12 +79,22 @@ def plot(
     found = results.read_experiment(experiment)
     with told(*found.problems.values()), locks.storage_errors(experiment):
         selection = panels.Selection(source, layer, unit, seed)
+        if animate:
+            from bnexp.figures import animation
+
+            form = formats or "gif"
+            default = experiment / experiment_folder.FIGURES / figure1.file_name(selection)
+            stem = out or default
+            caption_of_film = animation.save_film(found, selection, stem, form)
+            print(stem.with_name(f"{stem.name}.{form}"))
+            say(caption_of_film)
+            return
         picture = figure1.draw(found, selection, width)
         default = experiment / experiment_folder.FIGURES / figure1.file_name(selection)
         written = drawing.save(
             picture,
             out or default,
-            formats.split(","),
+            (formats or "png").split(","),
             source=fitting.source_of(found),
             burn_caption=caption,
         )

@@ -117,3 +117,4 @@ def _show(folder: Path) -> None:
             print(f"figure: {path}")
         several = len(experiment.variants) > 1
         say(f"next: bnexp {'compare' if several else 'plot'} {folder}")
+        say(f"page: bnexp report {folder}")

@@ -39,7 +39,7 @@ def draw(
         StorageError: there is no row to draw yet.
     """
     variants, selection = variants_with_rows(files), selection or Selection()
-    named = {_name(name, each): each for name, each in variants.items()}
+    named = {panel_name(name, each): each for name, each in variants.items()}
     with style():
         figure, accuracy, panels = _layout(len(named), width)
         seeds = max(len(each.metrics.seeds) for each in named.values())
@@ -62,7 +62,7 @@ def file_name(selection: Selection) -> str:
     return "fig1" + ("_batch" if selection.source == "batch" else "") + layer + shown + seed
 
 
-def _name(name: str, variant: VariantResults) -> str:
+def panel_name(name: str, variant: VariantResults) -> str:
     """What a panel calls a variant: the paper's networks by what they are, others by name."""
     panel = paper.paper_panel(variant.settings)
     return NAMES[panel] if panel and name in {"baseline", "batchnorm"} else name

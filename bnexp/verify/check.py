@@ -4,11 +4,13 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # whoever reads results only need not have it
+    import torch
+    from numpy.typing import NDArray
 
 P = ParamSpec("P")
 
@@ -106,7 +108,9 @@ def closing_line(checks: Sequence[Check]) -> str:
     )
 
 
-def largest(*values: torch.Tensor | NDArray[np.floating] | float) -> float:
+def largest(*values: "torch.Tensor | NDArray[np.floating] | float") -> float:
     """The largest absolute value of all; NaN if there is one, so that no verdict overlooks it."""
-    sizes = [float(torch.as_tensor(value).detach().abs().max()) for value in values]
-    return float(np.max(sizes))
+    arrays = (
+        value if isinstance(value, float | np.ndarray) else value.detach() for value in values
+    )
+    return float(np.max([float(np.abs(np.asarray(array)).max()) for array in arrays]))

@@ -5,20 +5,30 @@ Two networks are compared by the difference over seeds, paired by seed; see `int
 
 import itertools
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
-from bnexp.analysis.measuring import ACCURACIES, measure
-from bnexp.analysis.numbers import PRIMARY, Measures, VariantNumbers, differing, paired
+from bnexp.analysis.measuring import ACCURACIES
+from bnexp.analysis.numbers import (
+    PRIMARY,
+    ExperimentNumbers,
+    Measures,
+    VariantNumbers,
+    differing,
+    paired,
+)
 from bnexp.analysis.paper import PaperDistance
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.statistics import over_seeds
 from bnexp.verify import claims_of_percentiles as percentiles
 from bnexp.verify.check import Check, Finding, check, found, not_tested
-from bnexp.verify.gamma import HOMOGENEOUS
 from bnexp.verify.intervals import ONE_SEED, above, decided
 
+Homogeneous = Literal["relu", "leaky_relu", "identity"]
 NEAR_ACCURACY, NEAR_PERCENTILE = 0.02, 0.5  # as near as what the paper leaves open allows
+# The activations with act(c x) = c act(x) for every c > 0.
+HOMOGENEOUS: tuple[Homogeneous, ...] = ("relu", "leaky_relu", "identity")
 GAMMA_MARGIN = 0.005  # a difference in accuracy that counts as no effect of gamma
 
 
@@ -115,9 +125,13 @@ def gamma(with_gamma: VariantNumbers, without: VariantNumbers) -> Finding:
     return found(holds, text) if holds or fails else not_tested(f"{text}: too few seeds to decide")
 
 
-def checks(experiment: ExperimentResults) -> Iterator[Check]:
-    """The claims for each network with BN and its plain counterpart, and for gamma on and off."""
-    numbers = measure(experiment)
+def checks(numbers: ExperimentNumbers, results: ExperimentResults | None) -> Iterator[Check]:
+    """The claims for each network with BN and its plain counterpart, and for gamma on and off.
+
+    Args:
+        numbers: of an experiment; variants that are not finished are left out.
+        results: its logs; `None` where they are gone, and the claims that need them are left out.
+    """
     for pair in numbers.pairs:
         if numbers.variants[pair.norm].settings["model.norm"] != "batch":
             continue  # the paper claims nothing of other norms
@@ -128,14 +142,14 @@ def checks(experiment: ExperimentResults) -> Iterator[Check]:
         yield percentiles.sooner(pair.sooner).about(about)
         yield percentiles.changes(plain).about(about)
         yield percentiles.flat(norm, plain).about(about)
-        yield percentiles.wider(experiment.variants[pair.norm].probe).about(about)
+        if results is not None:
+            yield percentiles.wider(results.variants[pair.norm].probe).about(about)
         yield percentiles.concentrated(norm).about(about)
         yield percentiles.different_ends(norm, plain).about(about)
     for name, distance in numbers.paper.items():
         yield near_paper(distance).about(name)
-    done = [each for name, each in numbers.variants.items() if name in experiment.variants]
-    names = list(experiment.variants)
-    for full, bare in itertools.permutations(zip(names, done, strict=True), 2):
-        settings = full[1].settings, bare[1].settings
+    done = {name: each for name, each in numbers.variants.items() if each.state == "done"}
+    for (with_name, full), (without_name, bare) in itertools.permutations(done.items(), 2):
+        settings = full.settings, bare.settings
         if differing(settings) == ["model.gamma"] and settings[0]["model.gamma"]:
-            yield gamma(full[1], bare[1]).about(f"{full[0]}, {bare[0]}")
+            yield gamma(full, bare).about(f"{with_name}, {without_name}")

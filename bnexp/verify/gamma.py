@@ -13,6 +13,7 @@ from bnexp.analysis.statistics import over_seeds
 from bnexp.config import ModelConfig
 from bnexp.networks.running_statistics import accuracy
 from bnexp.verify.check import Finding, check, found, largest
+from bnexp.verify.claims import HOMOGENEOUS
 from bnexp.verify.networks import (
     NORMED,
     SGD,
@@ -29,11 +30,7 @@ from bnexp.verify.networks import (
     train,
 )
 
-HOMOGENEOUS: tuple[Activation, ...] = ("relu", "leaky_relu", "identity")
-"""The activations with act(c x) = c act(x) for every c > 0."""
-
 LOSS_MARGIN, ACCURACY_MARGIN = 0.1, 0.02  # of check 13 on the digits, after 300 steps
-TRAINED_MARGIN = 0.005  # of check 13 for an experiment: what counts as no effect on the accuracy
 
 
 @torch.no_grad()
@@ -122,8 +119,8 @@ def fold_sign(build: Build = initial_network) -> Finding:
             linear_layers(folded)[0].weight.copy_(linear_layers(network)[0].weight)
             norms(folded)[0].mean.copy_(norms(network)[0].mean)
         kept.append(change(network, folded, x))
-    for activation in ("sigmoid", "tanh"):
-        network, x = _random(build, activation, 0.3, 1.0, 2.5)
+    for saturating in ("sigmoid", "tanh"):
+        network, x = _random(build, saturating, 0.3, 1.0, 2.5)
         curved.append(change(network, without_gamma(network), x))
     return found(
         largest(*moved) <= 1e-12 and min(kept + curved) > 0.1,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from threadpoolctl import threadpool_limits
 
+from bnexp.analysis.measuring import measure
 from bnexp.analysis.results import ExperimentResults
 from bnexp.verify import bias, claims, gamma, gradients, inference, normalization, seeds, trained
 from bnexp.verify.check import Check
@@ -53,7 +54,7 @@ def experiment_checks(experiment: ExperimentResults) -> Iterator[Check]:
 
 def _of_finished(experiment: ExperimentResults) -> Iterator[Check]:
     yield from trained.checks(experiment)
-    yield from claims.checks(experiment)
+    yield from claims.checks(measure(experiment), experiment)
 
 
 def _one_thread(checks: Iterator[Check]) -> Iterator[Check]:

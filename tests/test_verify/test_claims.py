@@ -18,6 +18,11 @@ def verdicts(checks):
     return {check.number: check.verdict for check in checks}
 
 
+def checks(experiment):
+    """The claims of an experiment whose logs are there."""
+    return claims.checks(measure(experiment), experiment)
+
+
 def exchange(experiment, *logs):
     """Give each of the two networks these logs of the other one."""
     first, second = experiment.variants.values()
@@ -44,7 +49,7 @@ def gamma_pair(activation, loss, accuracy, seeds=5):
 
 def test_the_papers_claims_hold_for_curves_like_the_papers():
     """Each claim once, and the distance to the figure for both networks."""
-    found = list(claims.checks(fig1()))
+    found = list(checks(fig1()))
     assert [check.number for check in found] == [21, 22, 23, 24, 25, 26, 28, 29, 27, 27]
     # Gamma and beta are not recorded, so that what they explain is not known.
     assert [check.number for check in found if check.verdict is not Verdict.HOLDS] == [28]
@@ -55,7 +60,7 @@ def test_claims_fail_where_the_networks_are_exchanged():
     """The plain network's curves under the name of the normalized one, and the other way round."""
     experiment = fig1()
     exchange(experiment, "metrics", "probe")
-    found = verdicts(claims.checks(experiment))
+    found = verdicts(checks(experiment))
     assert [found[number] for number in (21, 22, 23, 24, 25)] == [Verdict.FAILS] * 5
 
 
@@ -65,7 +70,7 @@ def test_claims_fail_for_widths_that_shrink_and_accuracies_far_from_the_papers()
     for variant in experiment.variants.values():
         variant.probe.values[...] = variant.probe.values[::-1].copy()
         variant.metrics.test_accuracy[...] -= 0.1
-    found = verdicts(claims.checks(experiment))
+    found = verdicts(checks(experiment))
     assert [found[number] for number in (26, 27)] == [Verdict.FAILS] * 2
 
 
@@ -74,7 +79,7 @@ def test_steps_to_an_accuracy_are_not_tested_where_neither_network_reaches_it():
     experiment = fig1(rows=11)
     for variant in experiment.variants.values():
         variant.metrics.test_accuracy[...] *= 0.5
-    (faster,) = (check for check in claims.checks(experiment) if check.number == 21)
+    (faster,) = (check for check in checks(experiment) if check.number == 21)
     assert faster.verdict is Verdict.NOT_TESTED
     assert "neither network gets to 90 %" in faster.measured
 
@@ -83,14 +88,14 @@ def test_a_network_that_does_not_reach_an_accuracy_is_the_slower_one():
     """The claim holds where that is the plain network, and fails where it is the other one."""
     experiment = fig1(rows=11)
     experiment.variants["baseline"].metrics.test_accuracy[...] *= 0.5
-    assert verdicts(claims.checks(experiment))[21] is Verdict.HOLDS
+    assert verdicts(checks(experiment))[21] is Verdict.HOLDS
     exchange(experiment, "metrics")
-    assert verdicts(claims.checks(experiment))[21] is Verdict.FAILS
+    assert verdicts(checks(experiment))[21] is Verdict.FAILS
 
 
 def test_one_seed_has_no_interval_and_so_tests_no_claim_about_a_difference():
     """The distance to the paper's curves needs none, and is judged."""
-    found = verdicts(claims.checks(fig1(rows=11, seeds=1)))
+    found = verdicts(checks(fig1(rows=11, seeds=1)))
     assert {number for number, v in found.items() if v is Verdict.NOT_TESTED} >= {
         22,
         23,
@@ -105,7 +110,7 @@ def test_claims_about_percentiles_are_not_tested_without_a_probe():
     experiment = fig1(rows=11)
     for variant in experiment.variants.values():
         vars(variant)["probe"] = None
-    found = verdicts(claims.checks(experiment))
+    found = verdicts(checks(experiment))
     assert {found[number] for number in (23, 24, 25, 26)} == {Verdict.NOT_TESTED}
     assert found[22] is Verdict.HOLDS
 
@@ -147,10 +152,10 @@ def test_percentiles_are_said_to_follow_gamma_and_beta_where_they_do(share, verd
 def test_networks_that_end_alike_are_not_said_to_end_at_different_points():
     """Check 29, for networks of equal curves and for those of the experiment."""
     experiment = fig1(rows=101)
-    assert verdicts(claims.checks(experiment))[29] is Verdict.HOLDS
+    assert verdicts(checks(experiment))[29] is Verdict.HOLDS
     first, second = experiment.variants.values()
     vars(second)["probe"] = first.probe
-    assert verdicts(claims.checks(experiment))[29] is Verdict.FAILS
+    assert verdicts(checks(experiment))[29] is Verdict.FAILS
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,36 @@
+"""`bnexp report`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bnexp.cli.terminal import told
+
+
+def report(
+    experiments: Annotated[
+        list[Path],
+        typer.Argument(help="The folders of the experiments.", metavar="EXPERIMENT..."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the page goes.  [default: report.html in the first experiment]",
+            metavar="PATH",
+        ),
+    ] = None,
+) -> None:
+    """Write one HTML page to look at, to show and to send.
+
+    It shows what came out, the figures, an explorer of every unit and step, and the settings. The
+    page is a single file that loads nothing from the network.
+    """
+    from bnexp.files import locks
+    from bnexp.report import page
+
+    path = out or experiments[0] / page.REPORT
+    with locks.storage_errors(path):
+        problems = page.write_report(experiments, path)
+    with told(*problems):
+        print(path)

@@ -1,0 +1,220 @@
+"""The page: what stands on it, in the order of reading, and writing it to one file."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from bnexp import __version__
+from bnexp.analysis import summary
+from bnexp.analysis.comparison import compare
+from bnexp.analysis.formatting import cell
+from bnexp.analysis.numbers import NOTE, ExperimentNumbers, differing
+from bnexp.analysis.results import ExperimentResults
+from bnexp.analysis.tables import method
+from bnexp.errors import StorageError
+from bnexp.figures.fitting import fitting_figures
+from bnexp.files.atomic import read_whole, write_whole
+from bnexp.files.experiment_folder import CONFIG
+from bnexp.report import sentences, tables
+from bnexp.report.explorer import BYTES, Explorer, explorer
+from bnexp.report.svg import inline_svg
+from bnexp.verify import claims
+from bnexp.verify.check import Check
+
+REPORT = "report.html"
+MARK = '<meta name="generator" content="bnexp'  # by which bnexp knows a page as its own
+MOST_BYTES, TEXTS = 2_000_000, 300_000  # of a page; of its texts, tables, style and script
+MOST_ADDRESSED = 1 << 30  # of a page that is to be replaced: only its head is looked at
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure on the page.
+
+    Attributes:
+        name: of its file, without suffix.
+        svg: the element.
+        caption: the text below it.
+        command: which draws it again.
+    """
+
+    name: str
+    svg: Markup
+    caption: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """All that the page says of one experiment.
+
+    Attributes:
+        numbers: of summary.json.
+        headline: one sentence: what was compared, and what came out.
+        drawings: the figures; none where the logs are gone.
+        checks: the paper's claims, with the verdicts of `bnexp verify`.
+        explorer: of the logs; `None` where there is nothing to explore.
+        variants: the table of variants.
+        differences: the table of differences.
+        method: how the verdicts were come by.
+        settings: those in which the variants differ, and those that all share.
+        origin: versions, commit, processor and command, in words.
+        problems: what is wrong with variants that cannot be read, by name.
+        advice: what to do where the logs are gone; else empty.
+    """
+
+    numbers: ExperimentNumbers
+    headline: sentences.Words
+    drawings: Sequence[Drawing]
+    checks: Sequence[Check]
+    explorer: Explorer | None
+    variants: tables.Table
+    differences: tables.Table
+    method: str
+    settings: tuple[tables.Table, Mapping[str, str]]
+    origin: Mapping[str, str]
+    problems: Mapping[str, str]
+    advice: str
+
+
+def write_report(folders: Sequence[Path], out: Path) -> list[str]:
+    """Write the page of these experiments; returns what is wrong with variants left out.
+
+    Args:
+        folders: of the experiments.
+        out: where the page goes. An earlier page of bnexp is replaced.
+
+    Raises:
+        StorageError: there is no experiment, the page cannot be written, or another file is there.
+    """
+    _refuse_foreign(out)
+    found = [(folder, *summary.read_numbers(folder)) for folder in folders]
+    drawn = [
+        _drawings(place, numbers, results) for place, (_, numbers, results) in enumerate(found)
+    ]
+    # What figures and texts leave of the page is the explorers'; base64 makes four bytes of three.
+    taken = sum(len(drawing.svg) for each in drawn for drawing in each)
+    budget = max(min(BYTES, (MOST_BYTES - TEXTS - taken) * 3 // 4), 0) // len(folders)
+    sections = [
+        _section(folder, numbers, results, drawings, budget)
+        for (folder, numbers, results), drawings in zip(found, drawn, strict=True)
+    ]
+    write_whole(out, render(sections).encode())
+    return [problem for section in sections for problem in section.problems.values()]
+
+
+def _refuse_foreign(out: Path) -> None:
+    if not out.exists() and not out.is_symlink():
+        return
+    head = read_whole(out, "give another --out", MOST_ADDRESSED)[:4096]
+    if MARK.encode() not in head:
+        raise StorageError(
+            f"{out}: is there already, and bnexp did not write it.\nGive another --out."
+        )
+
+
+def _section(
+    folder: Path,
+    numbers: ExperimentNumbers,
+    results: ExperimentResults | None,
+    drawings: Sequence[Drawing],
+    budget: int,
+) -> Section:
+    compared = compare([(folder, numbers)])
+    settings = [each.settings for each in numbers.variants.values()]
+    keys = differing(settings)
+    shared = {
+        key: cell(value)
+        for key, value in settings[0].items()
+        if key not in keys and key != "data.root"
+    }
+    return Section(
+        numbers,
+        sentences.headline(numbers, compared),
+        drawings,
+        _checks(numbers, results),
+        explorer(results, budget) if results else None,
+        tables.variants(numbers),
+        tables.differences(compared),
+        method(compared),
+        (tables.settings(numbers, keys), shared),
+        _origin(folder, results),
+        results.problems if results else {},
+        "" if results else f"bnexp train --config {folder / CONFIG}",
+    )
+
+
+def _checks(numbers: ExperimentNumbers, results: ExperimentResults | None) -> list[Check]:
+    """The paper's claims; the number of pairs that a page takes is bounded."""
+    return list(claims.checks(numbers, results)) if len(numbers.pairs) <= 4 else []
+
+
+def _drawings(
+    place: int, numbers: ExperimentNumbers, results: ExperimentResults | None
+) -> list[Drawing]:
+    if results is None or not any(len(v.metrics.steps) for v in results.variants.values()):
+        return []
+    drawn = []
+    for name, picture in fitting_figures(results, numbers).items():
+        command = {
+            "fig1": f"bnexp plot results/{results.name}",
+            "grid": f"bnexp compare results/{results.name} --heatmap test_accuracy",
+        }.get(name, f"bnexp train --config results/{results.name}/{CONFIG}")
+        svg = Markup(inline_svg(picture, f"{name}-{place}"))  # noqa: S704  (matplotlib has escaped its texts)
+        drawn.append(Drawing(name, svg, picture.caption, command))
+    return drawn
+
+
+def _origin(folder: Path, results: ExperimentResults | None) -> dict[str, str]:
+    """What made the results, in words; of several processors or versions, each."""
+    found: dict[str, dict[str, None]] = {}
+
+    def note(key: str, value: object) -> None:
+        if value:
+            found.setdefault(key, {})[str(value)] = None
+
+    def note_all(made_with: Mapping[str, Any]) -> None:
+        note("commit", made_with.get("git_commit"))
+        note("processor", made_with.get("processor"))
+        note("system", made_with.get("system"))
+        versions = made_with.get("versions") or {}
+        note("versions", ", ".join(f"{name} {value}" for name, value in versions.items()))
+        note("command", made_with.get("command"))
+
+    if results is None:
+        note_all(summary.read_environment(folder))
+    else:
+        for variant in results.variants.values():
+            for run in variant.runs:
+                for part in run.status.history:
+                    note("engine", part.get("arithmetic") or part.get("engine"))
+                note_all(run.status.made_with)
+    return {key: "; ".join(values) for key, values in found.items()}
+
+
+def render(sections: Sequence[Section]) -> str:
+    """The page as HTML. Every text of an experiment is escaped by the template."""
+    environment = Environment(
+        loader=PackageLoader("bnexp.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    here = package_files("bnexp.report")
+    return environment.get_template("page.html").render(
+        sections=sections,
+        title=", ".join(each.numbers.experiment for each in sections),
+        version=__version__,
+        style=Markup(here.joinpath("page.css").read_text(encoding="utf-8")),  # noqa: S704
+        script=Markup(here.joinpath("explorer.js").read_text(encoding="utf-8")),  # noqa: S704
+        note=NOTE,
+        is_number=lambda part: isinstance(part, sentences.Number),
+        json=json.dumps,
+    )

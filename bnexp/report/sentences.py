@@ -1,0 +1,95 @@
+"""What the numbers of an experiment show, in one sentence, and numbers that know their place.
+
+Every number that stands in summary.json carries its place there, so that a page can be held against
+the file.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bnexp.analysis.comparison import ComparedVariant, Comparison, Difference
+from bnexp.analysis.formatting import number
+from bnexp.analysis.numbers import PRIMARY, ExperimentNumbers
+from bnexp.analysis.statistics import OverSeeds
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number of a text.
+
+    Attributes:
+        text: as it is shown.
+        value: as summary.json has it; None where it does not stand there.
+        path: the keys that lead to it in summary.json.
+    """
+
+    text: str
+    value: float | None = None
+    path: tuple[str | int, ...] = ()
+
+
+Words = Sequence[str | Number]
+"""A sentence in parts."""
+
+
+def mean_of(numbers: ExperimentNumbers, variant: str, measure: str, form: str) -> Number:
+    """A measure of a variant with half its interval; `-` where it was not measured."""
+    over = numbers.variants[variant].measures.get(measure)
+    if over is None:
+        return Number("-")
+    path = ("variants", variant, "measures", measure, "mean")
+    return Number(over.text(form), None if math.isnan(over.mean) else over.mean, path)
+
+
+def _interval(over: OverSeeds, form: str) -> str:
+    """A difference and its interval, such as `+0.0098 [+0.0085, +0.0110]`."""
+    if math.isnan(over.low):
+        return number(over.mean, f"+{form}")
+    low, high = (number(x, f"+{form}") for x in (over.low, over.high))
+    return f"{number(over.mean, f'+{form}')} [{low}, {high}]"
+
+
+def headline(numbers: ExperimentNumbers, compared: Comparison) -> Words:
+    """One sentence: what was compared, and what came out."""
+    variants = len(numbers.variants)
+    steps = max((each.step for each in numbers.variants.values()), default=0)
+    seeds = len(numbers.seeds)
+    about = (
+        f"{variants} {'variants' if variants > 1 else 'variant'}, "
+        f"{seeds} {'seeds' if seeds > 1 else 'seed'}, {steps:,} steps"
+    )
+    rows = [row for row in compared.rows if _accuracy(row) is not None]
+    if not rows:
+        return (f"{about}.",)
+    if len(rows) <= 4:
+        parts = [_against(row) for row in rows]
+        return (f"{about}. In test accuracy ", _listed(parts), ".")
+    counts = Counter(_kind(row) for row in rows)
+    parts = [f"{count} {kind}" for kind, count in counts.most_common()]
+    return (f"{about}. Of {len(rows)} differences in test accuracy, {_listed(parts)}.",)
+
+
+def _accuracy(row: ComparedVariant) -> Difference | None:
+    return None if row.differences is None else row.differences.get(PRIMARY)
+
+
+def _kind(row: ComparedVariant) -> str:
+    """The verdict without its numbers: `higher`, `lower`, `equivalent`, `undecided`."""
+    found = _accuracy(row)
+    return "" if found is None else found.verdict.partition(" ")[0].rstrip(",;:") or "untested"
+
+
+def _against(row: ComparedVariant) -> str:
+    found = _accuracy(row)
+    if found is None:
+        return ""
+    verdict = found.verdict or "not tested"
+    return f"{row.label} is {verdict}: {_interval(found.over, '.4f')} against {row.baseline}"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, or `a, b and c`."""
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
