@@ -6,9 +6,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from bnexp.analysis.comparison import MARGIN, compare
+from bnexp.analysis.frames import comparison_frame, metrics_frame
 from bnexp.analysis.numbers import ExperimentNumbers, to_json
 from bnexp.analysis.results import ExperimentResults, read_experiment
 from bnexp.analysis.summary import read_numbers
@@ -16,9 +15,10 @@ from bnexp.analysis.variants import Run
 from bnexp.api.arrays import labelled
 from bnexp.config import settings_of, suggestion
 from bnexp.errors import ConfigError, StorageError
-from bnexp.files.run_folder import METRICS, METRICS_COLUMNS, MODEL
+from bnexp.files.run_folder import MODEL
 
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
     from matplotlib.figure import Figure
     from torch import nn
@@ -129,25 +129,15 @@ class Experiment:
         )
 
     @property
-    def metrics(self) -> pd.DataFrame:
+    def metrics(self) -> "pd.DataFrame":
         """A row for each variant, seed and evaluation: step, train_loss, test_accuracy, ...
 
         Raises:
             StorageError: the logs are not here.
         """
-        tables = []
-        for variant in self.results.variants.values():
-            for run in variant.runs:
-                rows = pd.DataFrame(run.table(METRICS, METRICS_COLUMNS), columns=METRICS_COLUMNS)
-                rows = rows.astype({"step": "int64"})
-                rows.insert(0, "variant", variant.name)
-                rows.insert(1, "seed", run.seed)
-                tables.append(rows)
-        if not tables:
-            raise StorageError(f"{self.path}: no metrics yet; train it first")
-        return pd.concat(tables, ignore_index=True)
+        return metrics_frame(self.results)
 
-    def compare(self, baseline: str | None = None, margin: float = MARGIN) -> pd.DataFrame:
+    def compare(self, baseline: str | None = None, margin: float = MARGIN) -> "pd.DataFrame":
         """What `bnexp compare` prints, in full: a row for each variant and measure.
 
         Args:
@@ -162,18 +152,7 @@ class Experiment:
         Raises:
             ConfigError: no variant is the baseline.
         """
-        rows = []
-        for row in compare([(self.path, self._numbers)], baseline, margin).rows:
-            for name, over in row.numbers.measures.items():
-                cells = [row.label, row.baseline, name, over.mean, over.low, over.high]
-                gap = (row.differences or {}).get(name)
-                if gap is None:
-                    cells += [float("nan")] * 5 + [""]
-                else:
-                    cells += [gap.over.mean, gap.over.low, gap.over.high]
-                    cells += [gap.p, gap.corrected, gap.verdict]
-                rows.append(cells)
-        return pd.DataFrame(rows, columns=COMPARED)
+        return comparison_frame(compare([(self.path, self._numbers)], baseline, margin))
 
     def plot(
         self,
@@ -263,16 +242,15 @@ class Experiment:
         for name, each in self._numbers.variants.items():
             accuracy = each.measures.get("test_accuracy")
             told = f", test accuracy {accuracy.text('.4f')}" if accuracy else ""
-            described.append(
-                (name, f"{each.state}, {len(each.seeds)} seeds, step {each.step:,}{told}")
-            )
+            seeds = "1 seed" if len(each.seeds) == 1 else f"{len(each.seeds)} seeds"
+            described.append((name, f"{each.state}, {seeds}, step {each.step:,}{told}"))
+            variant = self._results.variants.get(name) if self._results else None
+            for log in ("probe", "minibatch"):
+                if variant and (found := getattr(variant, log)) is not None:
+                    text = f"{len(found.steps):,} rows, {len(found.layer):,} units"
+                    described.append((f"{name}.{log}", text))
+        described += [(name, f"cannot be read: {text}") for name, text in self.problems.items()]
         return described
-
-
-COMPARED = [
-    "variant", "baseline", "measure", "mean", "low", "high",
-    "difference", "difference_low", "difference_high", "p", "p_holm", "verdict",
-]  # fmt: skip
 
 
 def load(path: str | Path) -> Experiment:

@@ -12,6 +12,7 @@ import typer
 from bnexp import __version__
 from bnexp.cli.compare import compare
 from bnexp.cli.configs import configs, validate
+from bnexp.cli.export import export
 from bnexp.cli.plot import plot
 from bnexp.cli.runs import runs
 from bnexp.cli.terminal import say
@@ -37,6 +38,7 @@ app.command(epilog="Example: bnexp plot results/fig1 --source batch --unit 7 --f
     plot
 )
 app.command(epilog="Example: bnexp compare results/gamma --baseline model.gamma=false")(compare)
+app.command(epilog="Example: bnexp export results/fig1 --to parquet --source probe")(export)
 app.command(epilog="Example: bnexp verify --explain 3")(verify)
 app.command()(runs)
 app.command(epilog="Example: bnexp configs fig1 --copy mine.yaml")(configs)
