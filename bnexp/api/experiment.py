@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from bnexp.analysis.results import ExperimentResults, read_experiment
 from bnexp.analysis.summary import read_numbers
 from bnexp.analysis.variants import Run
 from bnexp.api.arrays import labelled
+from bnexp.api.description import as_html, as_text
 from bnexp.config import settings_of, suggestion
 from bnexp.errors import ConfigError, StorageError
 from bnexp.files.run_folder import MODEL
@@ -190,8 +190,7 @@ class Experiment:
             StorageError: the run is not finished, or its files are not here.
             DamagedError: its model.pt is damaged.
         """
-        from bnexp.files.checkpoint import load_tensors
-        from bnexp.networks.mlp import mlp
+        from bnexp.networks.trained import trained_network
 
         run = self._run(variant, seed)
         if run.status.state != "done":
@@ -203,12 +202,7 @@ class Experiment:
                 f"{run.path}: bnexp.record watched this network, and did not keep it; load it from "
                 "your own checkpoint"
             )
-        tensors = load_tensors(run.path / MODEL)
-        model = settings_of(run.status.settings).model
-        features, classes = tensors["linear1.weight"].shape[1], tensors["output.weight"].shape[0]
-        network = mlp(model, features, classes).to(tensors["output.weight"].dtype)
-        network.load_state_dict(tensors)
-        return network.eval()
+        return trained_network(settings_of(run.status.settings).model, run.path / MODEL)
 
     def _run(self, variant: str, seed: int) -> Run:
         self._check(variant)
@@ -224,33 +218,10 @@ class Experiment:
             raise ConfigError(f"{variant}: no such variant{hint}")
 
     def __repr__(self) -> str:
-        lines = [f"bnexp experiment {self.name!r} in {self.path}"]
-        lines += [f"  {name}: {text}" for name, text in self._described()]
-        return "\n".join(lines)
+        return as_text(self.path, self._numbers, self._results)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{escape(name)}</td><td>{escape(text)}</td></tr>"
-            for name, text in self._described()
-        )
-        head = f"bnexp experiment <b>{escape(self.name)}</b> in {escape(str(self.path))}"
-        return f"<p>{head}</p><table>{rows}</table>"
-
-    def _described(self) -> list[tuple[str, str]]:
-        """Each variant, and what there is of it in words."""
-        described = []
-        for name, each in self._numbers.variants.items():
-            accuracy = each.measures.get("test_accuracy")
-            told = f", test accuracy {accuracy.text('.4f')}" if accuracy else ""
-            seeds = "1 seed" if len(each.seeds) == 1 else f"{len(each.seeds)} seeds"
-            described.append((name, f"{each.state}, {seeds}, step {each.step:,}{told}"))
-            variant = self._results.variants.get(name) if self._results else None
-            for log in ("probe", "minibatch"):
-                if variant and (found := getattr(variant, log)) is not None:
-                    text = f"{len(found.steps):,} rows, {len(found.layer):,} units"
-                    described.append((f"{name}.{log}", text))
-        described += [(name, f"cannot be read: {text}") for name, text in self.problems.items()]
-        return described
+        return as_html(self.path, self._numbers, self._results)
 
 
 def load(path: str | Path) -> Experiment:
