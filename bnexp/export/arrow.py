@@ -82,7 +82,7 @@ def _blocks(part: Part) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def _writer(path: Path, schema: Any) -> Iterator[Any]:  # noqa: ANN401  (pyarrow has no types)
+def _writer(path: Path, schema: Any) -> Iterator[Any]:
     """What writes batches and tables of this schema into the file."""
     with replacing(path) as raw:
         # A disk that is nearly full takes only a part of a write, which pyarrow would not notice.

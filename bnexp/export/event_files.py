@@ -48,7 +48,7 @@ def write_run(path: Path, run: Run, parts: Sequence[Part], *, typical: bool) -> 
         file = io.BufferedWriter(raw)
         writer = RecordWriter(file)
 
-        def write(step: int, **content: Any) -> None:  # noqa: ANN401  (an event's fields)
+        def write(step: int, **content: Any) -> None:
             event = Event(wall_time=_wall_time(run, step), step=step, **content)
             writer.write(event.SerializeToString())
 
