@@ -28,7 +28,13 @@ _HOMES = {
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever the API holds)
     if name not in _HOMES:
         raise AttributeError(f"module 'bnexp' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name != "lightning":
+            raise
+        told = f"bnexp.{name} needs Lightning; pip install 'bnexp[lightning]' brings it"
+        raise ModuleNotFoundError(told, name=error.name) from None
 
 
 def __dir__() -> list[str]:

@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 names=("$@")
-[ ${#names[@]} -gt 0 ] || names=(fig1 bias bias_adam gamma beta ics lr sigma_lr batch_size)
+[ ${#names[@]} -gt 0 ] || names=(fig1 bias bias_adam gamma beta norms ics lr sigma_lr batch_size)
 for name in "${names[@]}"; do
   bnexp train --config "configs/$name.yaml"
   if [ "$name" = fig1 ]; then

@@ -15,6 +15,7 @@ ROOMS = (
     "cli",
     "api",
     "report",
+    "export",
     "verify",
     "figures",
     "analysis",

@@ -104,7 +104,8 @@ class VariantResults:
     @property
     def is_recorded(self) -> bool:
         """Whether `bnexp.record` wrote it, of a model that bnexp does not know."""
-        return "model.hidden" not in self.settings
+        # Its layers have names. Its settings are the user's own, and may have any key.
+        return any(log is not None and log.names for log in (self.minibatch, self.probe))
 
     @property
     def seconds_per_step(self) -> float | None:

@@ -64,7 +64,8 @@ def labelled(logs: Mapping[str, PercentileLog], name: str) -> xr.DataArray:
         An array (variant, seed, step, percentile, unit), with the seeds and the rows that all
         variants have. A unit is numbered through all layers; the coordinates `layer`, counted from
         1, and `index`, counted from 0 in its layer, say which it is. Of a model that
-        `bnexp.record` watched, `layer_name` is the module's name.
+        `bnexp.record` watched, `layer_name` is the module's name. All of them select, one after
+        another: `array.sel(layer=3).sel(index=7)`.
 
     Raises:
         ConfigError: the variants did not record the same units and percentiles.
@@ -82,7 +83,8 @@ def labelled(logs: Mapping[str, PercentileLog], name: str) -> xr.DataArray:
     positions = [[log.seeds.index(seed) for seed in seeds] for log in logs.values()]
     names = [first.names[n - 1] if first.names else "" for n in first.layer]
     array = _Logs([log.values for log in logs.values()], positions, rows)
-    return xr.DataArray(
+    labelled_units = ["layer", "index", *(["layer_name"] if first.names else [])]
+    found = xr.DataArray(
         indexing.LazilyIndexedArray(array),
         dims=AXES,
         coords={
@@ -98,3 +100,6 @@ def labelled(logs: Mapping[str, PercentileLog], name: str) -> xr.DataArray:
         name=name,
         attrs={"population": first.population, "examples": first.examples},
     )
+    for each in labelled_units:
+        found = found.set_xindex(each)
+    return found

@@ -2,23 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from bnexp.analysis.comparison import MARGIN, compare
+from bnexp.analysis.frames import comparison_frame, metrics_frame
 from bnexp.analysis.numbers import ExperimentNumbers, to_json
 from bnexp.analysis.results import ExperimentResults, read_experiment
 from bnexp.analysis.summary import read_numbers
 from bnexp.analysis.variants import Run
 from bnexp.api.arrays import labelled
+from bnexp.api.description import as_html, as_text
 from bnexp.config import settings_of, suggestion
 from bnexp.errors import ConfigError, StorageError
-from bnexp.files.run_folder import METRICS, METRICS_COLUMNS, MODEL
+from bnexp.files.run_folder import MODEL
 
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
     from matplotlib.figure import Figure
     from torch import nn
@@ -129,25 +129,15 @@ class Experiment:
         )
 
     @property
-    def metrics(self) -> pd.DataFrame:
+    def metrics(self) -> "pd.DataFrame":
         """A row for each variant, seed and evaluation: step, train_loss, test_accuracy, ...
 
         Raises:
             StorageError: the logs are not here.
         """
-        tables = []
-        for variant in self.results.variants.values():
-            for run in variant.runs:
-                rows = pd.DataFrame(run.table(METRICS, METRICS_COLUMNS), columns=METRICS_COLUMNS)
-                rows = rows.astype({"step": "int64"})
-                rows.insert(0, "variant", variant.name)
-                rows.insert(1, "seed", run.seed)
-                tables.append(rows)
-        if not tables:
-            raise StorageError(f"{self.path}: no metrics yet; train it first")
-        return pd.concat(tables, ignore_index=True)
+        return metrics_frame(self.results)
 
-    def compare(self, baseline: str | None = None, margin: float = MARGIN) -> pd.DataFrame:
+    def compare(self, baseline: str | None = None, margin: float = MARGIN) -> "pd.DataFrame":
         """What `bnexp compare` prints, in full: a row for each variant and measure.
 
         Args:
@@ -162,18 +152,7 @@ class Experiment:
         Raises:
             ConfigError: no variant is the baseline.
         """
-        rows = []
-        for row in compare([(self.path, self._numbers)], baseline, margin).rows:
-            for name, over in row.numbers.measures.items():
-                cells = [row.label, row.baseline, name, over.mean, over.low, over.high]
-                gap = (row.differences or {}).get(name)
-                if gap is None:
-                    cells += [float("nan")] * 5 + [""]
-                else:
-                    cells += [gap.over.mean, gap.over.low, gap.over.high]
-                    cells += [gap.p, gap.corrected, gap.verdict]
-                rows.append(cells)
-        return pd.DataFrame(rows, columns=COMPARED)
+        return comparison_frame(compare([(self.path, self._numbers)], baseline, margin))
 
     def plot(
         self,
@@ -211,8 +190,7 @@ class Experiment:
             StorageError: the run is not finished, or its files are not here.
             DamagedError: its model.pt is damaged.
         """
-        from bnexp.files.checkpoint import load_tensors
-        from bnexp.networks.mlp import mlp
+        from bnexp.networks.trained import trained_network
 
         run = self._run(variant, seed)
         if run.status.state != "done":
@@ -224,12 +202,7 @@ class Experiment:
                 f"{run.path}: bnexp.record watched this network, and did not keep it; load it from "
                 "your own checkpoint"
             )
-        tensors = load_tensors(run.path / MODEL)
-        model = settings_of(run.status.settings).model
-        features, classes = tensors["linear1.weight"].shape[1], tensors["output.weight"].shape[0]
-        network = mlp(model, features, classes).to(tensors["output.weight"].dtype)
-        network.load_state_dict(tensors)
-        return network.eval()
+        return trained_network(settings_of(run.status.settings).model, run.path / MODEL)
 
     def _run(self, variant: str, seed: int) -> Run:
         self._check(variant)
@@ -245,34 +218,10 @@ class Experiment:
             raise ConfigError(f"{variant}: no such variant{hint}")
 
     def __repr__(self) -> str:
-        lines = [f"bnexp experiment {self.name!r} in {self.path}"]
-        lines += [f"  {name}: {text}" for name, text in self._described()]
-        return "\n".join(lines)
+        return as_text(self.path, self._numbers, self._results)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{escape(name)}</td><td>{escape(text)}</td></tr>"
-            for name, text in self._described()
-        )
-        head = f"bnexp experiment <b>{escape(self.name)}</b> in {escape(str(self.path))}"
-        return f"<p>{head}</p><table>{rows}</table>"
-
-    def _described(self) -> list[tuple[str, str]]:
-        """Each variant, and what there is of it in words."""
-        described = []
-        for name, each in self._numbers.variants.items():
-            accuracy = each.measures.get("test_accuracy")
-            told = f", test accuracy {accuracy.text('.4f')}" if accuracy else ""
-            described.append(
-                (name, f"{each.state}, {len(each.seeds)} seeds, step {each.step:,}{told}")
-            )
-        return described
-
-
-COMPARED = [
-    "variant", "baseline", "measure", "mean", "low", "high",
-    "difference", "difference_low", "difference_high", "p", "p_holm", "verdict",
-]  # fmt: skip
+        return as_html(self.path, self._numbers, self._results)
 
 
 def load(path: str | Path) -> Experiment:

@@ -12,6 +12,7 @@ import typer
 from bnexp import __version__
 from bnexp.cli.compare import compare
 from bnexp.cli.configs import configs, validate
+from bnexp.cli.export import export
 from bnexp.cli.plot import plot
 from bnexp.cli.report import report
 from bnexp.cli.runs import runs
@@ -38,6 +39,7 @@ app.command(epilog="Example: bnexp plot results/fig1 --source batch --unit 7 --f
     plot
 )
 app.command(epilog="Example: bnexp compare results/gamma --baseline model.gamma=false")(compare)
+app.command(epilog="Example: bnexp export results/fig1 --to parquet --source probe")(export)
 app.command(epilog="Example: bnexp verify --explain 3")(verify)
 app.command(epilog="Example: bnexp report results/fig1 --out fig1.html")(report)
 app.command()(runs)

@@ -46,7 +46,9 @@ RISING: Rule = (lambda x: [*x] == sorted({*x}), "must be in ascending order, eac
 
 # A name becomes a folder beside the experiment's own files, on any system.
 _LETTERS = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.,=+-]{0,98}[A-Za-z0-9_])?")
-_NOT_OURS = re.compile(r"(?!(config\.yaml|summary\.json|report\.html|figures)$)", re.IGNORECASE)
+_NOT_OURS = re.compile(
+    r"(?!(config\.yaml|summary\.json|report\.html|figures|export)$)", re.IGNORECASE
+)
 _NO_DEVICE = re.compile(r"(?!(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$))", re.IGNORECASE)
 NAME_RULES: tuple[Rule, ...] = (
     (_LETTERS.fullmatch, "must be 1 to 100 letters, digits or _, and inside it also . , = + -"),

@@ -142,8 +142,9 @@ def write_all(file: BinaryIO, data: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Put the file in place whole or not at all.
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which is put in place whole at the end, or not at all.
 
     Raises:
         OSError: it cannot be written; the old content stays.
@@ -152,14 +153,20 @@ def write_whole(path: Path, data: bytes) -> None:
     temporary = path.with_name(path.name + ".tmp")
     try:
         with open_regular(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC) as file:
-            write_all(file, data)
+            yield file
             os.fsync(file.fileno())
         temporary.replace(path)
         sync_folder(path.parent)
-    except OSError:
+    except (Exception, KeyboardInterrupt):
         with suppress(OSError):  # a full disk needs the room
             temporary.unlink(missing_ok=True)
         raise
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Put the file in place whole or not at all; see `replacing`."""
+    with replacing(path) as file:
+        write_all(file, data)
 
 
 def sync_folder(folder: Path) -> None:

@@ -5,8 +5,8 @@
 `engine` says what an engine is, what it returns, and which engine does a run's arithmetic.
 `torch_engine` trains with autograd and `torch.optim` on any device, many runs at once; it is the
 reference. `kernels_engine` trains one run on the CPU with the compiled loops of `kernels/`, and is
-several times faster there. `device` finds the device of `train.device`, and `gradient_shift`
-measures internal covariate shift for both engines.
+several times faster there. `device` finds the device of `train.device`, `gradient_shift`
+measures internal covariate shift for both engines, and `trained` reads the network of a run.
 
 Imports from this room go to recording, data, files, config and errors. Read `mlp`, then `engine`.
 """

@@ -100,6 +100,10 @@ def record(
     _check(of in {"outputs", "inputs"}, f"of is '{of}'; give outputs or inputs")
     axes = {"auto", "first", "last"}
     _check(unit_axis in axes, f"unit_axis is '{unit_axis}'; give auto, first or last")
+    for key, value in (settings or {}).items():
+        parts = value if isinstance(value, tuple) else (value,)
+        plain_values = all(isinstance(x, bool | int | float | str | None) for x in parts)
+        _check(plain_values, f"settings[{key!r}] is {value!r}; give a number, a text, or a tuple")
     counts = isinstance(counted_by, torch.optim.Optimizer) or counted_by in {"step", "forward"}
     _check(counts, f"counted_by is {counted_by!r}; give 'step', 'forward' or an optimizer")
     tensors = [*plain.parameters(), *plain.buffers()]

@@ -205,6 +205,11 @@ class Recorder:
 
     def _count(self) -> None:
         self._journal.raise_if_broken()
+        if not self._attached:
+            raise ConfigError(
+                "record: a step was counted outside of the recording; put the training loop into "
+                "`with bnexp.record(...) as recorder:`"
+            )
         if not self._passed:
             raise ConfigError(
                 f"record: step {self.steps} had no forward pass to record. Call the recorded model "

@@ -3,19 +3,17 @@
 import functools
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import torch
-from torch import nn
 
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.variants import VariantResults
 from bnexp.config import settings_of
 from bnexp.data import datasets
 from bnexp.data.datasets import Dataset
-from bnexp.errors import ConfigError, DamagedError, StorageError
-from bnexp.files.checkpoint import load_tensors
+from bnexp.errors import ConfigError, StorageError
 from bnexp.files.run_folder import MODEL
+from bnexp.networks.trained import load_parameters
 from bnexp.verify import gamma, inference, logs, weights
 from bnexp.verify.check import Check
 from bnexp.verify.networks import Build, initial_network
@@ -38,20 +36,6 @@ def finished(experiment: ExperimentResults) -> ExperimentResults:
     if not done:
         raise StorageError(f"{experiment.path}: no finished run; `bnexp train` finishes it")
     return replace(experiment, variants=done)
-
-
-def load_parameters(network: nn.Sequential, path: Path) -> nn.Sequential:
-    """Give a network the parameters and running statistics of a run's `model.pt`.
-
-    Raises:
-        DamagedError: the file is damaged, or holds the parameters of another network.
-    """
-    try:
-        network.load_state_dict(load_tensors(path))
-    except RuntimeError as error:  # torch's text has one line for each parameter, after the first
-        reason = str(error).splitlines()[1].strip()
-        raise DamagedError(f"{path}: not this config's network ({reason}); train again") from None
-    return network
 
 
 def checks(experiment: ExperimentResults, build: Build = initial_network) -> Iterator[Check]:

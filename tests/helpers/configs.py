@@ -1,6 +1,7 @@
 """Experiments from texts of YAML, and what their errors list."""
 
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import yaml
@@ -19,6 +20,11 @@ BASE = NAME + ONE  # two lines, so that what is added to it begins in line 3
 NO_TAG = "are not read; write plain values"
 NEEDS_TWO = "batch norm in training needs a batch_size of at least 2: one example has variance 0"
 NAMES = "must be 1 to 100 letters, digits or _, and inside it also . , = + -"
+
+
+def words(section, key):
+    """The words that a key of this class of keys allows, as an error lists them."""
+    return ", ".join(get_args(get_type_hints(section)[key]))
 
 
 # Random values of keys, and names of variants.

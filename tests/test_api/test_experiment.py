@@ -1,6 +1,7 @@
 """A loaded experiment hands out what its files hold, and nothing is read before it is used."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,17 @@ def test_the_arrays_hold_the_logs_under_their_names(experiment, name, file):
     )
 
 
+def test_a_unit_is_selected_by_its_layer_and_its_index(experiment):
+    """And nothing is read before a value is asked for."""
+    for layer, index, unit in ((1, 7, 7), (2, 5, 13)):
+        by_name = experiment.probe.sel(variant="batchnorm", seed=2, layer=layer).sel(index=index)
+        assert by_name.dims == ("step", "percentile")
+        assert by_name.unit.item() == unit
+        log = np.load(experiment.path / "batchnorm" / "seed-2" / "probe_percentiles.npy")
+        np.testing.assert_array_equal(by_name, log[..., unit])
+    assert experiment.minibatch.sel(layer=2).sizes["unit"] == 6
+
+
 def test_of_a_lazy_array_only_what_is_asked_for_is_read(experiment, monkeypatch):
     """Selecting reads nothing; a value reads its rows alone."""
     from bnexp.analysis.stacking import StackedRows
@@ -64,7 +76,8 @@ def test_of_a_lazy_array_only_what_is_asked_for_is_read(experiment, monkeypatch)
         return found
 
     monkeypatch.setattr(StackedRows, "__getitem__", noting)
-    selected = experiment.probe.sel(variant="baseline", seed=0, percentile=50).isel(unit=3)
+    selected = experiment.probe.sel(variant="baseline", seed=0, percentile=50, layer=1)
+    selected = selected.sel(index=3)
     assert asked == []
     assert selected.isel(step=slice(2, 4)).to_numpy().shape == (2,)
     assert sum(asked) <= 2 * 3 * 14
@@ -116,13 +129,24 @@ def test_a_plot_is_a_figure_that_a_notebook_shows(experiment):
         experiment.plot(unit=99)
 
 
-def test_an_experiment_says_what_it_holds_and_shows_markup_as_text(experiment):
-    """As text, and as HTML in a notebook."""
-    assert "batchnorm: done, 2 seeds, step 120" in repr(experiment)
+def test_an_experiment_says_what_it_holds(experiment):
+    """Its variants and their logs, as text, and as a table in a notebook."""
+    assert repr(experiment).splitlines()[0] == f"bnexp experiment 'quickstart' in {experiment.path}"
+    assert "batchnorm: done, 2 seeds, step 120, test accuracy 0." in repr(experiment)
+    assert "batchnorm, minibatch: 120 rows of 14 units" in repr(experiment)
     assert "<td>batchnorm</td>" in experiment._repr_html_()
     experiment = bnexp.load(experiment.path)
     experiment._numbers = experiment._numbers.__class__("<script>", (0,), {})
     assert "<script>" not in experiment._repr_html_()
+
+
+def test_an_experiment_says_what_of_it_cannot_be_read(experiment, tmp_path):
+    """The other variants are there all the same."""
+    shutil.copytree(experiment.path, tmp_path / "damaged")
+    (tmp_path / "damaged" / "baseline" / "seed-0" / "metrics.csv").write_text("?")
+    found = bnexp.load(tmp_path / "damaged")
+    assert re.search(r"baseline: cannot be read: .*metrics\.csv: damaged", repr(found))
+    assert set(found.metrics.variant) == {"batchnorm"}
 
 
 def test_variants_with_other_units_are_taken_one_by_one(tmp_path):
@@ -157,11 +181,18 @@ def test_errors_are_those_of_the_command(experiment, tmp_path):
     assert not (tmp_path / "x").exists()
     with pytest.raises(ConfigError, match="seed 7 was not trained"):
         experiment.network("baseline", 7)
-    import shutil
-
     shutil.copytree(experiment.path, tmp_path / "damaged")
-    (tmp_path / "damaged" / "baseline" / "seed-0" / "model.pt").write_bytes(b"?")
+    model = tmp_path / "damaged" / "baseline" / "seed-0" / "model.pt"
+    model.write_bytes(b"?")
     with pytest.raises(DamagedError, match=r"model\.pt"):
+        bnexp.load(tmp_path / "damaged").network("baseline", 0)
+    shutil.copy(experiment.path / "batchnorm" / "seed-0" / "model.pt", model)
+    with pytest.raises(
+        DamagedError, match=r"not this config's network \(Missing key.*linear1\.bias"
+    ):
+        bnexp.load(tmp_path / "damaged").network("baseline", 0)
+    torch.save({"weight": torch.zeros(2)}, model)
+    with pytest.raises(DamagedError, match=r"not this config's network \(no 'linear1\.weight'\)"):
         bnexp.load(tmp_path / "damaged").network("baseline", 0)
 
 

@@ -18,11 +18,12 @@ from helpers.configs import (
     mistakes,
     names,
     nested,
+    words,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnexp.config import differences, dump, identical_variants
+from bnexp.config import ModelConfig, differences, dump, identical_variants
 from bnexp.config import load as load_file
 from bnexp.errors import ConfigError
 
@@ -123,13 +124,13 @@ variants:
         "x.yaml:2:16: seeds[2]: expected a whole number, got 0.5",
         "x.yaml:4:3: model.bais: unknown key; did you mean 'bias'?",
         (
-            "x.yaml:5:15: model.activation: expected one of sigmoid, tanh, relu, leaky_relu,"
-            " identity, got rely; did you mean 'relu'?"
+            f"x.yaml:5:15: model.activation: expected one of {words(ModelConfig, 'activation')}, "
+            "got rely; did you mean 'relu'?"
         ),
         "x.yaml:6:13: train.lr: expected a finite number, got .nan",
         "x.yaml:6:30: train.steps: duplicate key; first given at x.yaml:6:19",
         (
-            "x.yaml:8:23: variants.one.model.norm: expected one of none, batch, layer, rms, "
+            f"x.yaml:8:23: variants.one.model.norm: expected one of {words(ModelConfig, 'norm')}, "
             "got btch; did you mean 'batch'?"
         ),
         "x.yaml:8:30: variants.one.zzz: unknown key; expected one of data, model, train, record",

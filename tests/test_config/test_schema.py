@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from helpers.configs import BASE, NAMES, load, mistakes
+from helpers.configs import BASE, NAMES, load, mistakes, words
 
 from bnexp.config import DataConfig, ModelConfig, RecordConfig, Settings, TrainConfig
 
@@ -11,7 +11,7 @@ BAD = {
     "an unknown dataset": (
         BASE + "data: {name: minst}",
         (
-            "x.yaml:3:14: data.name: expected one of mnist, fashion_mnist, kmnist, digits,"
+            f"x.yaml:3:14: data.name: expected one of {words(DataConfig, 'name')},"
             " got minst; did you mean 'mnist'?"
         ),
     ),

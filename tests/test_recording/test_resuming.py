@@ -79,8 +79,9 @@ def test_resume_begins_where_there_is_nothing_yet(tmp_path):
     assert models.files(tmp_path / "new" / RUN) == models.files(tmp_path / "whole" / RUN)
 
 
-def test_a_killed_process_loses_nothing_that_was_committed(tmp_path, monkeypatch):
-    """It goes on from its own checkpoint, and ends with the rows of one long recording."""
+@pytest.mark.parametrize(("resume", "step"), [(5, 5), (True, 8)])
+def test_a_killed_process_loses_nothing_that_was_committed(tmp_path, monkeypatch, resume, step):
+    """It goes on from an earlier checkpoint, or from the last commit, to the rows of one run."""
     program = textwrap.dedent("""
         import os, signal, sys, torch
         from helpers import models
@@ -90,11 +91,11 @@ def test_a_killed_process_loses_nothing_that_was_committed(tmp_path, monkeypatch
         optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
         probe = models.minibatch(99, 20)[0]
         with models.record(model, folder, probe=probe, **OPTIONS) as recorder:
-            models.train(model, recorder, 5, optimizer)
-            recorder.commit()
-            torch.save([model.state_dict(), optimizer.state_dict()], checkpoint)
-            models.train(model, recorder, 8, optimizer)
-            recorder.commit()
+            for end in (5, 8):
+                models.train(model, recorder, end, optimizer)
+                recorder.commit()
+                state = [model.state_dict(), optimizer.state_dict()]
+                torch.save(state, f"{checkpoint}-{end}.pt")
             models.train(model, recorder, 10, optimizer)
             os.kill(os.getpid(), signal.SIGKILL)
     """)
@@ -102,14 +103,14 @@ def test_a_killed_process_loses_nothing_that_was_committed(tmp_path, monkeypatch
     tests = str(Path(__file__).parents[1])
     paths = [tests, str(tmp_path), *filter(None, sys.path)]
     monkeypatch.setenv("PYTHONPATH", ":".join(paths))
-    words = [sys.executable, "-c", program, tmp_path / "parts", tmp_path / "checkpoint.pt"]
+    words = [sys.executable, "-c", program, tmp_path / "parts", tmp_path / "checkpoint"]
     done = subprocess.run(words, check=False, capture_output=True, text=True)
     assert done.returncode == -9, done.stderr
     status = read_status(tmp_path / "parts" / RUN)
     assert (status.state, status.step) == ("running", 8)
     assert len(models.read(tmp_path / "parts").minibatch.values) == 4
-    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    recorded(tmp_path / "parts", state=state, resume=5)
+    state = torch.load(tmp_path / f"checkpoint-{step}.pt", weights_only=True)
+    recorded(tmp_path / "parts", state=state, resume=resume)
     recorded(tmp_path / "whole")
     assert without_metrics(tmp_path / "parts") == without_metrics(tmp_path / "whole")
     assert read_status(tmp_path / "parts" / RUN).state == "done"

@@ -1,6 +1,8 @@
 """What bnexp.record says where it is used wrongly: one clear sentence each."""
 
 import multiprocessing
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -63,6 +65,10 @@ def test_a_misspelt_layer_gets_a_suggestion(tmp_path):
         ({"unit_axis": "middle"}, "give auto, first or last"),
         ({"counted_by": "hand"}, "counted_by is 'hand'"),
         ({"resume": 3}, "no run to continue at step 3"),
+        (
+            {"settings": {"lr": [1]}},
+            r"settings\['lr'\] is \[1\]; give a number, a text, or a tuple",
+        ),
     ],
 )
 def test_an_argument_out_of_range_is_refused(tmp_path, options, text):
@@ -162,6 +168,20 @@ def test_two_steps_without_a_forward_pass_are_refused(tmp_path):
     assert status.error.startswith("record: step 1 had no forward pass")
 
 
+def test_a_step_outside_of_the_recording_is_refused(tmp_path):
+    """Before it began, and after its end; what it recorded stays."""
+    text = "a step was counted outside of the recording; put the training loop into `with"
+    model = models.dense()
+    recorder = models.record(model, tmp_path / "a")
+    with pytest.raises(ConfigError, match=text):
+        recorder.step()
+    with recorder:
+        models.train(model, recorder, 2)
+    with pytest.raises(ConfigError, match=text):
+        models.train(model, recorder, 3)
+    assert read_status(tmp_path / "a" / "model" / "seed-0").step == 2
+
+
 def test_a_recording_of_nothing_is_refused(tmp_path):
     """A loop that never calls the model leaves no run behind."""
     with pytest.raises(ConfigError, match="nothing was recorded"):
@@ -254,3 +274,17 @@ def test_a_full_disk_ends_the_recording_and_keeps_what_was_committed(tmp_path, m
         assert recorder.steps == 4
         models.train(model, recorder, 6)
     assert len(models.read(tmp_path).minibatch.values) == 6
+
+
+def test_a_recorded_model_is_not_taken_for_bnexps_own_by_its_settings(tmp_path):
+    """Settings are the user's, whatever their keys; verify says that it cannot judge the model."""
+    model = models.dense()
+    with models.record(model, tmp_path, settings={"model.hidden": (6,)}) as recorder:
+        models.train(model, recorder, 3)
+    assert models.read(tmp_path).is_recorded
+    done = subprocess.run(
+        [sys.executable, "-m", "bnexp", "verify", str(tmp_path)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "was recorded of a model of your own" in done.stderr

@@ -193,7 +193,8 @@ def test_a_model_of_the_users_own_is_not_judged_as_one_of_bnexps_networks():
     """The checks would look for another network, on another data set."""
     files = fig1(rows=11, seeds=2)
     run = files.variants["baseline"]
-    recorded = other(run, settings={"model.norm": "batch"})
+    probe = replace(run.probe, names=("norm1", "norm2", "norm3"))
+    recorded = other(run, settings={"model.norm": "batch"}, probe=probe)
     with pytest.raises(ConfigError, match="recorded of a model of your own"):
         suite.experiment_checks(replace(files, variants={"baseline": recorded}))
 
