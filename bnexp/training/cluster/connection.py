@@ -37,6 +37,8 @@ class Connection:
         ConfigError: the scheduler does not answer.
     """
 
+    _client: Any  # most of its methods have no types
+
     def __init__(self, address: str) -> None:
         self.address, self.session = address, uuid.uuid4().hex
         self._numbers = itertools.count()
@@ -45,7 +47,7 @@ class Connection:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         try:
             with warnings.catch_warnings(action="ignore"):
-                client: object = Client(  # type: ignore[no-untyped-call]
+                self._client = Client(  # type: ignore[no-untyped-call]
                     address, timeout=ANSWER_SECONDS, set_as_default=False
                 )
         except (OSError, ValueError) as error:
@@ -53,7 +55,6 @@ class Connection:
                 f"--scheduler {address}: no answer ({' '.join(str(error).split())[:200]}).\n"
                 "Start one with `dask scheduler`, and workers with `dask worker ADDRESS`."
             ) from error
-        self._client: Any = client  # most of its methods have no types
         self._client.subscribe_topic(self.session, lambda event: self._messages.put(event[1]))
 
     def close(self) -> None:
@@ -93,11 +94,11 @@ class Connection:
             future: Future[Any] = self._client.submit(
                 function, *arguments, key=key, workers=[worker]
             )
-        future.add_done_callback(self._messages.put)
+        future.add_done_callback(self._messages.put)  # type: ignore[no-untyped-call]
         return future
 
     def tell(self, workers: Sequence[str], function: Callable[..., Any]) -> None:
-        """Call a function in workers, beside what they do, without waiting for it."""
+        """Call a coroutine function in workers, beside what they do, without waiting for it."""
         with suppress(OSError):  # the scheduler is lost, which `threads` finds
             if self._client.status == "running" and workers:
                 self._client.run(function, self.session, workers=workers, wait=False)

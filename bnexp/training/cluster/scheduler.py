@@ -175,8 +175,8 @@ class DaskScheduler:
             elif isinstance(message, dict) and "say" in message:
                 self.jobs.listener.say(message["say"])
             elif isinstance(message, dict):
-                plan = self.plans[message.pop("run")]
-                self.jobs.note(Progress(plan, **message))
+                step, loss, accuracy = message["progress"]
+                self.jobs.note(Progress(self.plans[message["run"]], step, loss, accuracy))
 
     def _end(self, each: _Worker, job: Job, ended: Ended | None) -> None:
         """A job ended, or its worker was lost while it was at it."""

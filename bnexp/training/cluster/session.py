@@ -172,7 +172,7 @@ def watch_of(session: str, worker: Worker) -> Watch | None:
     return found if isinstance(found, Watch) else None
 
 
-def stop(session: str, dask_worker: Worker) -> None:
+async def stop(session: str, dask_worker: Worker) -> None:
     """Let the jobs of a session stop after a checkpoint; Dask calls it beside them."""
     if (watch := watch_of(session, dask_worker)) is not None:
         watch.stopped.set()

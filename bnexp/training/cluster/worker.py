@@ -44,7 +44,7 @@ class ClusterReporter:
         """Send how far a run is, unless that was done just now."""
         if step == plan.settings.train.steps or time.monotonic() >= self._next.get(plan.name, 0.0):
             self._next[plan.name] = time.monotonic() + PROGRESS_SECONDS
-            told = {"run": plan.name, "step": step, "loss": loss, "accuracy": accuracy}
+            told = {"run": plan.name, "progress": (step, loss, accuracy)}
             self.worker.log_event(self.session, told)
 
 
