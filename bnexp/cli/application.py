@@ -38,7 +38,7 @@ app.command(epilog="Example: bnexp plot results/fig1 --source batch --unit 7 --f
 )
 app.command(epilog="Example: bnexp compare results/gamma --baseline model.gamma=false")(compare)
 app.command(epilog="Example: bnexp verify --explain 3")(verify)
-app.command()(runs)
+app.command(epilog="Example: bnexp runs results/gamma model.gamma=false --state failed")(runs)
 app.command(epilog="Example: bnexp configs fig1 --copy mine.yaml")(configs)
 app.command()(validate)
 
