@@ -188,12 +188,9 @@ def _baselines(rows: Mapping[str, ComparedVariant], baseline: str | None) -> dic
     if baseline in rows:
         return dict.fromkeys(rows, baseline)
     key, _, value = baseline.partition("=")
-    found = {
-        label: other
-        for label, each in settings.items()
-        for other, candidate in settings.items()
-        if candidate == each | {key: value}
-    }
+    labels = {tuple(each.items()): label for label, each in settings.items()}
+    wanted = {label: tuple((each | {key: value}).items()) for label, each in settings.items()}
+    found = {label: labels[other] for label, other in wanted.items() if other in labels}
     if len(found) < len(rows):
         hint = suggestion(baseline, rows) or f"; there are {', '.join(rows)}"
         raise ConfigError(f"--baseline {baseline}: no such variant{hint}")

@@ -1,19 +1,36 @@
 """What `bnexp runs` lists: every run under a folder, with its state and how far it is."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
-from bnexp.analysis.variants import read_run
-from bnexp.errors import BnexpError, StorageError
+from bnexp.analysis.formatting import cell
+from bnexp.analysis.variants import Run, read_run
+from bnexp.config import Value, suggestion
+from bnexp.errors import BnexpError, ConfigError, StorageError
 from bnexp.files.experiment_folder import is_first_edition
 from bnexp.files.run_folder import METRICS, METRICS_COLUMNS
-from bnexp.files.status import STATUS, Status
+from bnexp.files.status import STATUS, State, Status
+
+STATES = (*get_args(State), "damaged")
 
 
 @dataclass(frozen=True)
 class ListedRun:
-    """A line of the listing; None stands for what is not known."""
+    """A line of the listing; None stands for what is not known.
+
+    Attributes:
+        experiment: its folder.
+        variant: the name of the run's variant.
+        seed: the run's seed.
+        state: one of `STATES`, and what is to be said of it.
+        step: how many it has made, of how many.
+        test_accuracy: of the last evaluation.
+        heartbeat: when the run last said something.
+        cause: why it failed.
+    """
 
     experiment: str
     variant: str
@@ -22,46 +39,123 @@ class ListedRun:
     step: str | None = None
     test_accuracy: str | None = None
     heartbeat: str | None = None
+    cause: str | None = None
 
 
-def list_runs(folder: Path) -> Iterator[ListedRun]:
-    """Every run under a folder, in order; a damaged one is a line that says what is wrong.
+@dataclass(frozen=True)
+class Wanted:
+    """Which runs are listed.
+
+    Attributes:
+        state: one of `STATES`; None: whatever their state is.
+        settings: the text of the value that each of these dotted keys has.
+    """
+
+    state: str | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def wanted_of(state: str | None, filters: Sequence[str]) -> Wanted:
+    """What a command line asks for.
+
+    Args:
+        state: one of `STATES`, or None.
+        filters: each is `key.path=value`.
 
     Raises:
+        ConfigError: there is no such state, or a filter is no `key.path=value`.
+    """
+    if state is not None and state not in STATES:
+        hint = suggestion(state, STATES) or f"; choose one of {', '.join(STATES)}"
+        raise ConfigError(f"--state {state}: no such state{hint}")
+    pairs = [text.partition("=") for text in filters]
+    if bad := [key for key, sign, _ in pairs if not sign]:
+        raise ConfigError(f"runs {bad[0]}: expected a folder, and then KEY=VALUE")
+    return Wanted(state, {key: value for key, _, value in pairs})
+
+
+def list_runs(folder: Path, wanted: Wanted | None = None) -> Iterator[ListedRun]:
+    """The runs under a folder, in order; a damaged one is a line that says what is wrong.
+
+    Raises:
+        ConfigError: no run has a setting that is asked for.
         StorageError: there is no such folder, or it cannot be read.
     """
+    wanted = wanted or Wanted()
     if not folder.is_dir():
         raise StorageError(f"{folder}: no such folder; `bnexp train` makes one, as results/NAME")
+    keys = dict.fromkeys(wanted.settings, False)
+    known: dict[str, None] = {}
     for path in sorted(folder.glob(f"**/seed-*/{STATUS}"), key=_order):
-        yield _listed(path.parent)
+        try:
+            run = read_run(path.parent)
+        except BnexpError as error:
+            listed = _damaged(path.parent, error)
+        else:
+            settings = run.status.settings
+            known |= dict.fromkeys(settings)
+            keys |= {key: True for key in keys if key in settings}
+            if not _fits(settings, wanted.settings):
+                continue
+            listed = _listed(run)
+        if wanted.state in {None, listed.state.partition(":")[0].partition("?")[0]}:
+            yield listed
+    if known and (missing := [key for key, found in keys.items() if not found]):
+        hint = suggestion(missing[0], known) or ""
+        raise ConfigError(f"runs {missing[0]}: no run there has such a setting{hint}")
     for path in sorted(folder.glob("**/config.yaml")):
-        if is_first_edition(path.parent):
+        if wanted == Wanted() and is_first_edition(path.parent):
             yield ListedRun(str(path.parent), "", None, "made by bnexp 0.1; train it again")
+
+
+def count(runs: Sequence[ListedRun]) -> str:
+    """The summary line, such as `1,200 runs: 1,188 done, 12 failed`."""
+    counts = Counter(run.state.partition(":")[0] for run in runs)
+    told = ", ".join(f"{number:,} {state}" for state, number in counts.most_common())
+    return f"{len(runs):,} run{'s' * (len(runs) != 1)}: {told}"
+
+
+def _fits(settings: Mapping[str, Value], wanted: Mapping[str, str]) -> bool:
+    return all(_is(settings.get(key), text) for key, text in wanted.items())
+
+
+def _is(value: Value, text: str) -> bool:
+    """Whether a setting has the value of this text; 0.10 is 0.1, and [8, 6] is [8,6]."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return float(text) == value
+        except ValueError:
+            return False
+    return (cell(value) or "null").replace(" ", "") == text.replace(" ", "")
 
 
 def _order(path: Path) -> tuple[str, int, str]:
     return str(path.parent.parent), len(path.parent.name), path.parent.name
 
 
-def _listed(folder: Path) -> ListedRun:
-    experiment, variant = str(folder.parent.parent), folder.parent.name
+def _damaged(folder: Path, error: BnexpError) -> ListedRun:
     seed = folder.name.removeprefix("seed-")
     number = int(seed) if seed.isdecimal() else None
+    where = str(folder.parent.parent), folder.parent.name
+    return ListedRun(*where, number, f"damaged: {error}")
+
+
+def _listed(run: Run) -> ListedRun:
+    folder, status = run.path, run.status
     try:
-        run = read_run(folder)
         metrics = run.table(METRICS, METRICS_COLUMNS)
     except BnexpError as error:
-        return ListedRun(experiment, variant, number, f"damaged: {error}")
+        return _damaged(folder, error)
     accuracy = f"{metrics[-1, 2]:.4f}" if len(metrics) and metrics[-1, 2] >= 0 else None
-    status = run.status
     return ListedRun(
-        experiment,
-        variant,
-        number,
+        str(folder.parent.parent),
+        folder.parent.name,
+        status.seed,
         _state(status),
         f"{status.step}/{status.steps}",
         accuracy,
         status.heartbeat,
+        status.error and status.error.removeprefix(f"{status.variant}, seed {status.seed}: "),
     )
 
 

@@ -6,7 +6,7 @@ null for it.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -184,6 +184,13 @@ def differing(settings: Sequence[Mapping[str, Value]]) -> list[str]:
             stated.setdefault(key, []).append(value)
     differ = (key for key, values in stated.items() if any(v != values[0] for v in values))
     return [key for key in differ if key != "data.root"]
+
+
+def unequal(one: Mapping[str, Value], other: Mapping[str, Value]) -> Iterator[str]:
+    """The keys of `differing`, for two settings, found one after the other."""
+    for key, value in one.items():
+        if key != "data.root" and key in other and other[key] != value:
+            yield key
 
 
 def jsonable(value: object) -> Any:

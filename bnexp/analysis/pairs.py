@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 import numpy as np
 
 from bnexp.analysis.drift import UnitMeasures
-from bnexp.analysis.numbers import BiasGap, Pair, differing
+from bnexp.analysis.numbers import BiasGap, Pair, unequal
 from bnexp.analysis.statistics import OverSeeds, over_seeds, probability_over_seeds, superiority
 from bnexp.analysis.variants import VariantResults
 from bnexp.config import Value
@@ -31,8 +31,7 @@ def _counterparts(norm: Mapping[str, Value], plain: Mapping[str, Value]) -> bool
     if norm.get("model.norm", "none") == "none" or plain.get("model.norm") != "none":
         return False
     same = {"model.hidden", "model.activation", "model.weight_std"}
-    keys = differing([norm, plain])
-    return not any(key in same or not key.startswith("model.") for key in keys)
+    return not any(key in same or not key.startswith("model.") for key in unequal(norm, plain))
 
 
 def _pair(
@@ -58,15 +57,14 @@ def bias_gaps(variants: Collection[VariantResults]) -> Iterator[BiasGap]:
 
     They should be where nothing but the bias before the norm differs: the norm subtracts it.
     """
-    for one, other in itertools.combinations(variants, 2):
-        only_bias = set(differing([one.settings, other.settings])) <= {
-            "model.bias",
-            "model.bias_std",
-        }
+    bias = {"model.bias", "model.bias_std"}
+    # A recorded model may not say whether it has a bias.
+    stated = [each for each in variants if "model.bias" in each.settings]
+    for one, other in itertools.combinations(stated, 2):
         normalized = one.settings.get("model.norm") == "batch"
-        # A recorded model may not say whether it has a bias.
-        stated = "model.bias" in one.settings and "model.bias" in other.settings
-        if not (only_bias and normalized and stated) or one.probe is None or other.probe is None:
+        if not normalized or any(key not in bias for key in unequal(one.settings, other.settings)):
+            continue
+        if one.probe is None or other.probe is None:
             continue
         if one.probe.seeds == other.probe.seeds:
             gap = float(np.abs(one.probe.values[:] - other.probe.values[:]).max())

@@ -9,7 +9,8 @@ from bnexp.analysis.measuring import measure
 from bnexp.analysis.results import read_experiment
 from bnexp.analysis.summary import write_summary
 from bnexp.api.experiment import Experiment
-from bnexp.training.scheduler import Tally, train_experiment
+from bnexp.training.jobs import Tally
+from bnexp.training.scheduler import train_experiment
 
 
 class Quiet:

@@ -42,7 +42,7 @@ app.command(epilog="Example: bnexp compare results/gamma --baseline model.gamma=
 app.command(epilog="Example: bnexp export results/fig1 --to parquet --source probe")(export)
 app.command(epilog="Example: bnexp verify --explain 3")(verify)
 app.command(epilog="Example: bnexp report results/fig1 --out fig1.html")(report)
-app.command()(runs)
+app.command(epilog="Example: bnexp runs results/gamma model.gamma=false --state failed")(runs)
 app.command(epilog="Example: bnexp configs fig1 --copy mine.yaml")(configs)
 app.command()(validate)
 

@@ -1,25 +1,96 @@
 """`bnexp runs`."""
 
+import shutil
+import sys
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bnexp.cli.terminal import say
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bnexp.analysis.listing import ListedRun, Wanted
+
+WATCH_SECONDS = 2.0
+CLEAR = "\x1b[2J\x1b[H"  # an empty screen, from its top on
+
 
 def runs(
-    folder: Annotated[Path, typer.Argument(metavar="DIR")] = Path("results"),
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="A folder, and settings that the listed runs have, such as model.gamma=false.  "
+            "[default: results]",
+            metavar="[DIR] [KEY.PATH=VALUE]",
+        ),
+    ] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(
+            help="List only the runs in this state.",
+            metavar="running|interrupted|failed|done|damaged",
+        ),
+    ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Show the runs that are not done, again and again."),
+    ] = False,
 ) -> None:
-    """List every run under a folder.
+    """List every run under a folder, and count them.
 
-    The list shows each run's state, how far it is, and its test accuracy.
+    The list shows each run's state, how far it is, its test accuracy, and why it failed.
     """
+    from bnexp.analysis import listing
+
+    filters = list(words or [])
+    # A variant's folder may have "=" in its name.
+    is_folder = bool(filters) and ("=" not in filters[0] or Path(filters[0]).is_dir())
+    folder = Path(filters.pop(0)) if is_folder else Path("results")
+    wanted = listing.wanted_of(state, filters)
+    if watch:
+        _watch(folder, wanted)
+    elif found := list(listing.list_runs(folder, wanted)):
+        print(_table(found))
+        say(listing.count(found))
+    elif wanted == listing.Wanted():
+        say(f"{folder}: no runs here; `bnexp train --config quickstart` makes some")
+    else:
+        say(f"{folder}: no such runs here")
+
+
+def _table(found: "Sequence[ListedRun]") -> str:
+    """The runs as a table; the column of causes is there if a run has one."""
     from dataclasses import asdict
 
-    from bnexp.analysis import listing, tables
+    from bnexp.analysis import tables
 
-    if rows := [asdict(row) for row in listing.list_runs(folder)]:
-        print(tables.aligned(rows))
-    else:
-        say(f"{folder}: no runs here; `bnexp train --config quickstart` makes some")
+    rows = [asdict(row) for row in found]
+    if all(row["cause"] is None for row in rows):
+        for row in rows:
+            del row["cause"]
+    return tables.aligned(rows)
+
+
+def _watch(folder: Path, wanted: "Wanted") -> None:
+    """Show what is not done until Ctrl-C; without a terminal, a line whenever the counts change."""
+    from bnexp.analysis import listing
+
+    last = ""
+    try:
+        while True:
+            found = list(listing.list_runs(folder, wanted))
+            told = listing.count(found)
+            if sys.stdout.isatty():
+                room = shutil.get_terminal_size().lines - 4
+                left = [run for run in found if run.state != "done"][:room]
+                print(f"{CLEAR}{told}\n\n{_table(left)}", flush=True)
+            elif told != last:
+                print(told, flush=True)
+            last = told
+            time.sleep(WATCH_SECONDS)
+    except KeyboardInterrupt:
+        return

@@ -14,7 +14,7 @@ import typer
 from bnexp.errors import StorageError
 
 if TYPE_CHECKING:  # loading it takes longer than `bnexp --help` may take
-    from bnexp.training.scheduler import Tally
+    from bnexp.training.jobs import Tally
 
 ExperimentArgument = Annotated[
     Path,

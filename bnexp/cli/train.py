@@ -10,6 +10,7 @@ from bnexp.errors import ConfigError
 
 if TYPE_CHECKING:
     from bnexp.config import Experiment
+    from bnexp.training.scheduler import Cluster
 
 
 def train(
@@ -48,6 +49,20 @@ def train(
             metavar="KEY=A,B,C",
         ),
     ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="Let the workers of a Dask cluster train; its scheduler is at this address, such "
+            "as tcp://host:8786.",
+            metavar="ADDRESS",
+        ),
+    ] = None,
+    gather: Annotated[
+        bool,
+        typer.Option(
+            "--gather", help="With --scheduler: the workers share no folder; send the files back."
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved YAML and what would run.")
     ] = False,
@@ -72,12 +87,14 @@ def train(
             steps, seeds = variant.settings.train.steps, len(experiment.seeds)
             say(f"would train {folder / variant.name}: {seeds} runs of {steps:,} steps")
         return
-    from bnexp.training import growth, scheduler
+    from bnexp.training import growth
+    from bnexp.training import scheduler as training
 
+    cluster = _cluster(scheduler, gather=gather)
     if restart:
         growth.restart(folder, say)
     with Progress() as progress:
-        errors = scheduler.train_experiment(experiment, folder, jobs, progress)
+        errors = training.train_experiment(experiment, folder, jobs, progress, cluster)
     try:
         _show(folder)
     except BrokenPipeError:
@@ -88,6 +105,15 @@ def train(
             say(f"bnexp: {text}")
     if errors:
         raise SystemExit(errors[0].exit_code)
+
+
+def _cluster(address: str | None, *, gather: bool) -> "Cluster | None":
+    """The cluster that the options name; None for this machine."""
+    from bnexp.training.scheduler import Cluster
+
+    if address is None and gather:
+        raise ConfigError("--gather: says how a cluster's files come back; give --scheduler too")
+    return None if address is None else Cluster(address, gather)
 
 
 def warn_of_identical(experiment: "Experiment") -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from bnexp.config.suggestions import nearest, shorten
 from bnexp.errors import ConfigError
 
-_MAX_BYTES = 256 * 1024
+_MAX_BYTES = 4096 * 1024
 
 _FIELD = re.compile(r"# (What it shows|Command|Time|Expected):\s+(.*)")
 _CONTINUATION = re.compile(r"#\s{4,}(\S.*)")

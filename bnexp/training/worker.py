@@ -23,11 +23,14 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bnexp.config import Settings
 from bnexp.errors import BnexpError, RunError
 from bnexp.files.run_folder import RunPlan
+
+if TYPE_CHECKING:  # it loads torch, which the parent does without
+    from bnexp.training.run import Reporter
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOP = "stop"
@@ -57,7 +60,8 @@ class Prepare:
     """A task that trains nothing: it compiles the kernels that runs with these settings need."""
 
     settings: tuple[Settings, ...]
-    name = "compiling the kernels"
+    name: ClassVar = "compiling the kernels"
+    plans: ClassVar[tuple[RunPlan, ...]] = ()
 
 
 @dataclass(frozen=True)
@@ -173,21 +177,25 @@ def _next_task(connection: Connection, stopped: threading.Event) -> Task | Prepa
 
 def answer(task: Task | Prepare, reporter: PipeReporter) -> None:
     """Do a task, and tell how it ended."""
+    reporter.tell(*outcome(task, reporter))
+
+
+def outcome(task: Task | Prepare, reporter: "Reporter") -> tuple[str, object]:
+    """Do a task; returns how it ended, as the message that tells it."""
     try:
         if isinstance(task, Prepare):
             from bnexp.training.engines import prepare
 
-            reporter.tell("ready", prepare(task.settings, reporter.say))
-            return
+            return "ready", prepare(task.settings, reporter.say)
         from bnexp.training import run
 
-        reporter.tell(run.train(task.plans, task.made_with, reporter))
+        return run.train(task.plans, task.made_with, reporter), None
     except BnexpError as error:
-        reporter.tell("error", error)
+        return "error", error
     except Exception as error:
         if "--debug" in sys.argv:
             raise
-        reporter.tell("error", RunError(f"{task.name}: {_unexpected(error)}"))
+        return "error", RunError(f"{task.name}: {_unexpected(error)}")
 
 
 def _unexpected(error: Exception) -> str:
