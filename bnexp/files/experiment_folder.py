@@ -12,6 +12,7 @@ from bnexp.files.run_folder import RUN_FILES, run_folder
 from bnexp.files.status import STATUS
 
 CONFIG, SUMMARY, FIGURES = "config.yaml", "summary.json", "figures"
+TRAIN_LOG = "train.log"
 _SEAL = b"# Written by bnexp; CRC-32 of what follows: "
 _MAX_CONFIG = 1 << 24  # bytes: larger than any experiment written out
 FRESH = "use --out DIR for another folder, or --restart"
@@ -90,6 +91,7 @@ __all__ = [
     "CONFIG",
     "FIGURES",
     "SUMMARY",
+    "TRAIN_LOG",
     "is_first_edition",
     "read_config",
     "refuse_first_edition",

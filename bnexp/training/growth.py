@@ -9,7 +9,14 @@ from pathlib import Path
 
 from bnexp.config import Experiment, Settings, differences
 from bnexp.errors import ConfigError, StorageError
-from bnexp.files.experiment_folder import CONFIG, SUMMARY, read_config, remove_run, runs_of
+from bnexp.files.experiment_folder import (
+    CONFIG,
+    SUMMARY,
+    TRAIN_LOG,
+    read_config,
+    remove_run,
+    runs_of,
+)
 from bnexp.files.locks import is_ours, locked, storage_errors
 
 
@@ -73,6 +80,6 @@ def restart(folder: Path, say: Callable[[str], None]) -> None:
             for path in runs:
                 with locked(path, wait=5.0):
                     remove_run(path)
-            for name in (SUMMARY, CONFIG):
+            for name in (SUMMARY, TRAIN_LOG, CONFIG):
                 (folder / name).unlink(missing_ok=True)
             say(f"{folder}: removed its config, its summary and {len(runs)} runs")

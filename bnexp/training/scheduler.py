@@ -28,6 +28,7 @@ from bnexp.files.run_folder import RunPlan
 from bnexp.training import worker
 from bnexp.training.growth import check_growth
 from bnexp.training.plans import is_done, plans_of
+from bnexp.training.said import kept
 from bnexp.training.worker import Prepare, Progress, Task
 
 TRIES = 3  # of a task whose worker is killed
@@ -83,17 +84,19 @@ def train_experiment(
     """
     with storage_errors(folder):
         refuse_first_edition(folder)
-        with locked(folder):
+        with locked(folder), kept(folder, listener.say, listener.update) as keeper:
             check_growth(experiment, folder)
             plans = plans_of(experiment, folder)
             waiting = [plan for plan in plans if not is_done(plan)]
             write_config(folder, experiment)
-            _say_done(plans, waiting, listener)
+            _say_done(plans, waiting, keeper)
             if not waiting:
                 return []
             _load_data(waiting)
             jobs = min(jobs or os.cpu_count() or 1, len(waiting))
-            return _Scheduler(waiting, plans, jobs, listener).work()
+            errors = _Scheduler(waiting, plans, jobs, keeper).work()
+            keeper.keep(*map(str, errors))
+            return errors
 
 
 def _say_done(plans: Sequence[RunPlan], waiting: Sequence[RunPlan], listener: Listener) -> None:
