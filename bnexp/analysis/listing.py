@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bnexp.analysis.variants import read_run
+import numpy as np
+from numpy.typing import NDArray
+
+from bnexp.analysis.variants import Run, read_run, read_settled
 from bnexp.errors import BnexpError, StorageError
-from bnexp.files.experiment_folder import is_first_edition
+from bnexp.files.experiment_folder import is_begun, is_first_edition
 from bnexp.files.run_folder import METRICS, METRICS_COLUMNS
-from bnexp.files.status import STATUS, Status
+from bnexp.files.status import Status
 
 
 @dataclass(frozen=True)
@@ -32,15 +35,15 @@ def list_runs(folder: Path) -> Iterator[ListedRun]:
     """
     if not folder.is_dir():
         raise StorageError(f"{folder}: no such folder; `bnexp train` makes one, as results/NAME")
-    for path in sorted(folder.glob(f"**/seed-*/{STATUS}"), key=_order):
-        yield _listed(path.parent)
+    for path in sorted(filter(is_begun, folder.glob("**/seed-*")), key=_order):
+        yield _listed(path)
     for path in sorted(folder.glob("**/config.yaml")):
         if is_first_edition(path.parent):
             yield ListedRun(str(path.parent), "", None, "made by bnexp 0.1; train it again")
 
 
 def _order(path: Path) -> tuple[str, int, str]:
-    return str(path.parent.parent), len(path.parent.name), path.parent.name
+    return str(path.parent), len(path.name), path.name
 
 
 def _listed(folder: Path) -> ListedRun:
@@ -48,8 +51,7 @@ def _listed(folder: Path) -> ListedRun:
     seed = folder.name.removeprefix("seed-")
     number = int(seed) if seed.isdecimal() else None
     try:
-        run = read_run(folder)
-        metrics = run.table(METRICS, METRICS_COLUMNS)
+        run, metrics = read_settled([folder], lambda: _read(folder))
     except BnexpError as error:
         return ListedRun(experiment, variant, number, f"damaged: {error}")
     accuracy = f"{metrics[-1, 2]:.4f}" if len(metrics) and metrics[-1, 2] >= 0 else None
@@ -63,6 +65,11 @@ def _listed(folder: Path) -> ListedRun:
         accuracy,
         status.heartbeat,
     )
+
+
+def _read(folder: Path) -> tuple[Run, NDArray[np.float64]]:
+    run = read_run(folder)
+    return run, run.table(METRICS, METRICS_COLUMNS)
 
 
 def _state(status: Status) -> str:

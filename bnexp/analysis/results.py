@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bnexp.analysis.variants import VariantResults, read_variant
-from bnexp.config import Value, flatten
-from bnexp.errors import BnexpError, StorageError
-from bnexp.files.atomic import RETRAIN, reading
+from bnexp.config import Experiment, Value, flatten
+from bnexp.errors import BnexpError, DamagedError, StorageError
+from bnexp.files.atomic import reading
 from bnexp.files.experiment_folder import (
     CONFIG,
     SUMMARY,
@@ -15,6 +15,7 @@ from bnexp.files.experiment_folder import (
     refuse_first_edition,
     runs_of,
 )
+from bnexp.files.run_folder import binding_settings
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,14 @@ def read_experiment(path: Path) -> ExperimentResults:
         StorageError: the folder holds no experiment.
         DamagedError: its config is damaged.
     """
-    with reading(path, RETRAIN):
+    with reading(path, "`bnexp runs` lists the experiments"):
         if not path.is_dir():
             raise StorageError(f"{path}: no such folder; `bnexp runs` lists the experiments")
         refuse_first_edition(path)
         folders: dict[str, list[Path]] = {}
         for folder in runs_of(path):
             folders.setdefault(folder.parent.name, []).append(folder)
+        experiment: Experiment | None = None
         settings: dict[str, Mapping[str, Value]] = {}
         seeds: tuple[int, ...] = ()
         name = path.resolve().name
@@ -74,10 +76,46 @@ def read_experiment(path: Path) -> ExperimentResults:
         if variant not in folders:
             continue
         try:
-            variants[variant] = read_variant(variant, folders[variant])
+            found = read_variant(variant, folders[variant])
+            _check_place(found, path, experiment)
         except BnexpError as error:
             problems[variant] = str(error)
         else:
-            settings.setdefault(variant, variants[variant].settings)
-            seeds = seeds or variants[variant].seeds
+            variants[variant] = found
+            settings.setdefault(variant, found.settings)
+            seeds = seeds or found.seeds
     return ExperimentResults(path, name, seeds, settings, variants, problems)
+
+
+def _check_place(variant: VariantResults, path: Path, experiment: Experiment | None) -> None:
+    """Check that the runs of a variant belong where they lie, and to the experiment's config.
+
+    Raises:
+        DamagedError: a run belongs elsewhere, or was made with other settings.
+    """
+    for run in variant.runs:
+        stated = run.status
+        if (stated.variant, f"seed-{stated.seed}") != (variant.name, run.path.name):
+            raise DamagedError(
+                f"{run.path}: holds {stated.variant}, seed {stated.seed}; move it where it belongs"
+            )
+    if variant.is_recorded:  # bnexp.record writes no config
+        return
+    if experiment is None:
+        raise DamagedError(f"{path / CONFIG}: missing; `bnexp train` writes it anew")
+    wanted = {each.name: binding_settings(each.settings) for each in experiment.variants}
+    if variant.name not in wanted:
+        raise DamagedError(f"{variant.path}: is no variant of {path / CONFIG}; move it away")
+    settings = {**wanted[variant.name], "train.steps": variant.settings.get("train.steps")}
+    for run in variant.runs:
+        if run.seed not in experiment.seeds:
+            raise DamagedError(f"{run.path}: is no seed of {path / CONFIG}; move it away")
+    if changes := [
+        f"{key}: {variant.settings.get(key)}, now {settings[key]}"
+        for key in settings
+        if variant.settings.get(key) != settings[key]
+    ]:
+        raise DamagedError(
+            f"{variant.path}: was trained with other settings than those in {CONFIG} "
+            f"({'; '.join(changes)}); move it away"
+        )

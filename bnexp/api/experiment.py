@@ -224,7 +224,7 @@ class Experiment:
                 f"{run.path}: bnexp.record watched this network, and did not keep it; load it from "
                 "your own checkpoint"
             )
-        tensors = load_tensors(run.path / MODEL)
+        tensors = load_tensors(run.path / MODEL, run.promised(MODEL))
         model = settings_of(run.status.settings).model
         features, classes = tensors["linear1.weight"].shape[1], tensors["output.weight"].shape[0]
         network = mlp(model, features, classes).to(tensors["output.weight"].dtype)

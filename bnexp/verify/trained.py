@@ -3,13 +3,12 @@
 import functools
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from bnexp.analysis.results import ExperimentResults
-from bnexp.analysis.variants import VariantResults
+from bnexp.analysis.variants import Run, VariantResults
 from bnexp.config import settings_of
 from bnexp.data import datasets
 from bnexp.data.datasets import Dataset
@@ -40,14 +39,15 @@ def finished(experiment: ExperimentResults) -> ExperimentResults:
     return replace(experiment, variants=done)
 
 
-def load_parameters(network: nn.Sequential, path: Path) -> nn.Sequential:
+def load_parameters(network: nn.Sequential, run: Run) -> nn.Sequential:
     """Give a network the parameters and running statistics of a run's `model.pt`.
 
     Raises:
         DamagedError: the file is damaged, or holds the parameters of another network.
     """
+    path = run.path / MODEL
     try:
-        network.load_state_dict(load_tensors(path))
+        network.load_state_dict(load_tensors(path, run.promised(MODEL)))
     except RuntimeError as error:  # torch's text has one line for each parameter, after the first
         reason = str(error).splitlines()[1].strip()
         raise DamagedError(f"{path}: not this config's network ({reason}); train again") from None
@@ -68,9 +68,7 @@ def checks_of(
     settings, name = settings_of(variant.settings), variant.name
     model, size = settings.model, settings.train.batch_size
     shape, seeds = (dataset.train_x.shape[1], dataset.classes), [run.seed for run in variant.runs]
-    networks = [
-        load_parameters(build(model, *shape, run.seed), run.path / MODEL) for run in variant.runs
-    ]
+    networks = [load_parameters(build(model, *shape, run.seed), run) for run in variant.runs]
     yield logs.last_rows(variant, networks, dataset).about(name)
     initial = [build(model, *shape, seed) for seed in seeds]
     yield logs.first_rows(variant, initial, dataset).about(name)
