@@ -13,10 +13,11 @@ from bnexp.files.atomic import Extent, extent
 
 def slow(monkeypatch, **limits):
     """Every file that is opened from here on takes only so much."""
-    opened = logs.open_regular
-    monkeypatch.setattr(
-        logs, "open_regular", lambda path, flags: SlowFile(opened(path, flags), **limits)
-    )
+    for name in ("open_new", "open_regular"):
+        opened = getattr(logs, name)
+        monkeypatch.setattr(
+            logs, name, lambda *args, opened=opened: SlowFile(opened(*args), **limits)
+        )
 
 
 def test_an_array_can_be_read_at_any_time(tmp_path):
