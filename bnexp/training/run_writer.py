@@ -24,7 +24,7 @@ from bnexp.files.atomic import Extent
 from bnexp.files.axes import PERCENTILES, axes_of, write_axes
 from bnexp.files.headers import csv_row
 from bnexp.files.run_folder import MODEL, RunLogs, RunPlan, binding_settings
-from bnexp.files.status import STATUS, State, Status, write_status
+from bnexp.files.status import STATUS, State, Status, changes, write_status
 from bnexp.networks.engine import Engine, Rows
 from bnexp.networks.running_statistics import RunningStatisticsRow
 
@@ -94,8 +94,13 @@ class RunWriter:
             raise DamagedError(f"{other}a longer run ({told}); {advice}")
         self.logs.check(_extents(state))
 
-    def begin(self, state: Mapping[str, Any] | None, engine: Engine) -> None:
-        """Open the files: anew, or behind what the checkpoint counts on."""
+    def begin(self, state: Mapping[str, Any] | None, engine: Engine) -> str:
+        """Open the files: anew, or behind what the checkpoint counts on.
+
+        Returns:
+            What computes the steps from here on, if it is something else than before; else "".
+        """
+        made = 0
         if state is None:
             (self.plan.folder / STATUS).unlink(missing_ok=True)
         self._axes_extent = write_axes(self.plan.folder, self.axes)
@@ -103,6 +108,7 @@ class RunWriter:
             self.logs.start()
         else:
             self._history = json.loads(state["history"])
+            made = len(self._history)
             # First the promise is taken back to the checkpoint, then the logs.
             files = {**_extents(state), PERCENTILES: self._axes_extent}
             self._status = replace(self._status, step=state["step"], files=files)
@@ -113,6 +119,7 @@ class RunWriter:
         self._status = replace(self._status, step=engine.step, files=self._files())
         self._began = time.monotonic(), engine.step
         self._write("running")
+        return next(reversed(changes(self._history[-2:])), "") if len(self._history) > made else ""
 
     def _note_engine(self, engine: Engine) -> None:
         """Add to the history what computes the steps from here on, if it is something else."""

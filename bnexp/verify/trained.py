@@ -59,6 +59,7 @@ def checks(experiment: ExperimentResults, build: Build = initial_network) -> Ite
     load = functools.cache(datasets.load)
     for variant in experiment.variants.values():
         yield from checks_of(variant, load(settings_of(variant.settings).data), build)
+        yield logs.one_arithmetic(variant).about(variant.name)
 
 
 def checks_of(
