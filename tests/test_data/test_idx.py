@@ -7,6 +7,7 @@ import random
 import socket
 import sys
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
