@@ -248,17 +248,28 @@ def _told(folder: Path) -> Status | None:
         return None
 
 
-def read_variant(name: str, folders: Sequence[Path]) -> VariantResults:
+def read_variant(
+    name: str, folders: Sequence[Path], check: Callable[[Run], None] = lambda _: None
+) -> VariantResults:
     """Read the runs of one variant.
+
+    Args:
+        name: the variant's.
+        folders: of its runs.
+        check: raises a DamagedError for a run that does not belong there.
 
     Raises:
         DamagedError: a run or one of its logs is damaged, or the runs have different settings.
     """
-    return read_settled(folders, lambda: _read_variant(name, folders))
+    return read_settled(folders, lambda: _read_variant(name, folders, check))
 
 
-def _read_variant(name: str, folders: Sequence[Path]) -> VariantResults:
+def _read_variant(
+    name: str, folders: Sequence[Path], check: Callable[[Run], None]
+) -> VariantResults:
     runs = tuple(read_run(folder) for folder in folders)
+    for run in runs:
+        check(run)
     first = _without_steps(runs[0].status)
     for run in runs:
         other = _without_steps(run.status)

@@ -118,12 +118,12 @@ def is_begun(folder: Path) -> bool:
     A run's status is there before its first row and its first checkpoint. So where one of these is
     there without it, something is wrong, which the reader of the status tells.
     """
+    if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
+        return True  # whoever reads it is told that it cannot be read
     if any(os.path.lexists(folder / name) for name in (STATUS, MODEL, CHECKPOINT, PREVIOUS)):
         return True
-    return any(
-        path.is_file() and path.stat().st_size > NPY_HEADER_BYTES
-        for path in (folder / MINIBATCH, folder / PROBE)
-    )
+    logs = (folder / MINIBATCH, folder / PROBE)
+    return any(path.is_file() and path.stat().st_size > NPY_HEADER_BYTES for path in logs)
 
 
 def remove_run(folder: Path) -> None:
