@@ -67,3 +67,12 @@ class InterruptedRun(BnexpError):
     """The run was stopped by a signal, after a clean checkpoint."""
 
     exit_code = 130
+
+
+def printable(text: str) -> str:
+    r"""The text with control characters as escapes, such as `\x1b`; lines and tabs stay.
+
+    Names of folders and files reach the terminal, and a name may hold a sequence that moves its
+    cursor or changes its title.
+    """
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)

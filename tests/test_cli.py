@@ -75,6 +75,7 @@ def test_train_prints_the_table_on_stdout_and_talks_on_stderr(trained):
     told = r"\d of 6 runs, [\d,]+ of 360 steps.*|compiling the kernels, once on this machine.*"
     assert all(re.fullmatch(told, line) for line in progress)
     wanted = {"config.yaml", "summary.json", "figures/fig1.png", "figures/norm_parameters.png"}
+    wanted.add("train.log")
     for variant in ("baseline", "batchnorm"):
         missing = {GRADIENT_SHIFT, RUNNING_STATISTICS, PREVIOUS} | (
             {NORM_PARAMETERS} if variant == "baseline" else set()

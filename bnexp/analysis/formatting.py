@@ -2,6 +2,8 @@
 
 from math import isnan
 
+from bnexp.errors import printable
+
 
 def cell(value: object) -> str:
     """A value as YAML would write it; nothing for None."""
@@ -9,7 +11,10 @@ def cell(value: object) -> str:
         return "" if value is None else str(value).lower()
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(cell, value))}]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    # A name that was read from the disk may hold anything, and one cell is one line.
+    return printable(str(value)).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def number(value: float | None, form: str) -> str:

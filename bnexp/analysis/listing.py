@@ -1,18 +1,24 @@
 """What `bnexp runs` lists: every run under a folder, with its state and how far it is."""
 
+import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bnexp.analysis.formatting import cell
-from bnexp.analysis.variants import Run, read_run
-from bnexp.config import Value, suggestion
+from bnexp.analysis.results import check_run
+from bnexp.analysis.variants import Run, read_run, read_settled
+from bnexp.config import Experiment, Value, suggestion
 from bnexp.errors import BnexpError, ConfigError, StorageError
-from bnexp.files.experiment_folder import is_first_edition
+from bnexp.files.experiment_folder import is_begun, is_first_edition, read_config
 from bnexp.files.run_folder import METRICS, METRICS_COLUMNS
-from bnexp.files.status import STATUS, State, Status
+from bnexp.files.status import State, Status
 
 STATES = (*get_args(State), "damaged")
 
@@ -86,18 +92,19 @@ def list_runs(folder: Path, wanted: Wanted | None = None) -> Iterator[ListedRun]
         raise StorageError(f"{folder}: no such folder; `bnexp train` makes one, as results/NAME")
     keys = dict.fromkeys(wanted.settings, False)
     known: dict[str, None] = {}
-    for path in sorted(folder.glob(f"**/seed-*/{STATUS}"), key=_order):
+    config = functools.cache(_config)
+    for path in sorted(filter(is_begun, folder.glob("**/seed-*")), key=_order):
         try:
-            run = read_run(path.parent)
+            run, metrics = _read(path, config(path.parents[1]))
         except BnexpError as error:
-            listed = _damaged(path.parent, error)
+            listed = _damaged(path, error)
         else:
             settings = run.status.settings
             known |= dict.fromkeys(settings)
             keys |= {key: True for key in keys if key in settings}
             if not _fits(settings, wanted.settings):
                 continue
-            listed = _listed(run)
+            listed = _listed(run, metrics)
         if wanted.state in {None, listed.state.partition(":")[0].partition("?")[0]}:
             yield listed
     if known and (missing := [key for key, found in keys.items() if not found]):
@@ -129,8 +136,32 @@ def _is(value: Value, text: str) -> bool:
     return (cell(value) or "null").replace(" ", "") == text.replace(" ", "")
 
 
+def _config(folder: Path) -> Experiment | None:
+    """The config of an experiment; None where it cannot be read, and its runs can be."""
+    with suppress(StorageError):
+        return read_config(folder)
+    return None
+
+
+def _read(folder: Path, config: Experiment | None) -> tuple[Run, NDArray[np.float64]]:
+    """A run and its metrics, which fit each other although it may be at work.
+
+    Raises:
+        DamagedError: the run is damaged, or is not the config's.
+    """
+
+    def read() -> tuple[Run, NDArray[np.float64]]:
+        run = read_run(folder)
+        return run, run.table(METRICS, METRICS_COLUMNS)
+
+    run, metrics = read_settled([folder], read)
+    if config is not None:
+        check_run(run, config)
+    return run, metrics
+
+
 def _order(path: Path) -> tuple[str, int, str]:
-    return str(path.parent.parent), len(path.parent.name), path.parent.name
+    return str(path.parent), len(path.name), path.name
 
 
 def _damaged(folder: Path, error: BnexpError) -> ListedRun:
@@ -140,12 +171,8 @@ def _damaged(folder: Path, error: BnexpError) -> ListedRun:
     return ListedRun(*where, number, f"damaged: {error}")
 
 
-def _listed(run: Run) -> ListedRun:
+def _listed(run: Run, metrics: NDArray[np.float64]) -> ListedRun:
     folder, status = run.path, run.status
-    try:
-        metrics = run.table(METRICS, METRICS_COLUMNS)
-    except BnexpError as error:
-        return _damaged(folder, error)
     accuracy = f"{metrics[-1, 2]:.4f}" if len(metrics) and metrics[-1, 2] >= 0 else None
     return ListedRun(
         str(folder.parent.parent),

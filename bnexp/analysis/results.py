@@ -1,13 +1,14 @@
 """An experiment's results as found in its folder: what analysis, figures and tables work with."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bnexp.analysis.variants import VariantResults, read_variant
-from bnexp.config import Value, flatten
-from bnexp.errors import BnexpError, StorageError
-from bnexp.files.atomic import RETRAIN, reading
+from bnexp.analysis.variants import Run, VariantResults, read_variant
+from bnexp.config import Experiment, Value, flatten
+from bnexp.errors import BnexpError, DamagedError, StorageError
+from bnexp.files.atomic import reading
 from bnexp.files.experiment_folder import (
     CONFIG,
     SUMMARY,
@@ -15,6 +16,7 @@ from bnexp.files.experiment_folder import (
     refuse_first_edition,
     runs_of,
 )
+from bnexp.files.run_folder import binding_settings
 
 
 @dataclass(frozen=True)
@@ -45,39 +47,90 @@ def read_experiment(path: Path) -> ExperimentResults:
         StorageError: the folder holds no experiment.
         DamagedError: its config is damaged.
     """
-    with reading(path, RETRAIN):
+    with reading(path, "`bnexp runs` lists the experiments"):
         if not path.is_dir():
             raise StorageError(f"{path}: no such folder; `bnexp runs` lists the experiments")
         refuse_first_edition(path)
         folders: dict[str, list[Path]] = {}
         for folder in runs_of(path):
             folders.setdefault(folder.parent.name, []).append(folder)
-        settings: dict[str, Mapping[str, Value]] = {}
-        seeds: tuple[int, ...] = ()
+        experiment = _config(path, begun=bool(folders))
+    settings: dict[str, Mapping[str, Value]] = {}
+    seeds: tuple[int, ...] = ()
+    if experiment is None:
         name = path.resolve().name
-        if not folders and (path / SUMMARY).is_file():
-            raise StorageError(
-                f"{path}: its logs are not here, and `bnexp compare` needs none; "
-                f"`bnexp train --config {path / CONFIG}` makes them"
-            )
-        if (path / CONFIG).exists():
-            experiment = read_config(path)
-            settings = {each.name: flatten(each.settings) for each in experiment.variants}
-            name, seeds = experiment.name, experiment.seeds
-        elif not folders:
-            raise StorageError(
-                f"{path}: no experiment here ({CONFIG} is missing); "
-                "`bnexp runs` lists those there are"
-            )
+    else:
+        name, seeds = experiment.name, experiment.seeds
+        settings = {each.name: flatten(each.settings) for each in experiment.variants}
+    belongs = functools.partial(check_run, experiment=experiment)
     variants, problems = dict[str, VariantResults](), dict[str, str]()
     for variant in dict.fromkeys([*settings, *folders]):
         if variant not in folders:
             continue
         try:
-            variants[variant] = read_variant(variant, folders[variant])
+            found = read_variant(variant, folders[variant], belongs)
         except BnexpError as error:
             problems[variant] = str(error)
         else:
-            settings.setdefault(variant, variants[variant].settings)
-            seeds = seeds or variants[variant].seeds
+            variants[variant] = found
+            settings.setdefault(variant, found.settings)
+            seeds = seeds or found.seeds
+    if problems and not settings:  # nothing says what else there should be
+        raise DamagedError(next(iter(problems.values())))
     return ExperimentResults(path, name, seeds, settings, variants, problems)
+
+
+def _config(path: Path, *, begun: bool) -> Experiment | None:
+    """The config of an experiment; `None` of one that `bnexp.record` made, which has none.
+
+    Raises:
+        StorageError: no run was begun, and there is no config or the logs are gone.
+        DamagedError: the config is damaged.
+    """
+    if not begun and (path / SUMMARY).is_file():
+        raise StorageError(
+            f"{path}: its logs are not here, and `bnexp compare` needs none; "
+            f"`bnexp train --config {path / CONFIG}` makes them"
+        )
+    if (path / CONFIG).exists():
+        return read_config(path)
+    if not begun:
+        raise StorageError(
+            f"{path}: no experiment here ({CONFIG} is missing); `bnexp runs` lists those there are"
+        )
+    return None
+
+
+def check_run(run: Run, experiment: Experiment | None) -> None:
+    """Check that a run belongs where it lies, and to the config of its experiment.
+
+    Args:
+        run: lies in the folder of its variant, in that of its experiment.
+        experiment: the config there; `None` where there is none.
+
+    Raises:
+        DamagedError: the run belongs elsewhere, or was made with other settings.
+    """
+    stated, config = run.status, run.path.parents[1] / CONFIG
+    if (stated.variant, f"seed-{stated.seed}") != (run.path.parent.name, run.path.name):
+        raise DamagedError(
+            f"{run.path}: damaged (it holds {stated.variant}, seed {stated.seed}); move it where "
+            "it belongs"
+        )
+    if "model.hidden" not in stated.settings:  # bnexp.record watched it, and writes no config
+        return
+    if experiment is None:
+        raise DamagedError(f"{config}: missing; `bnexp train` writes it anew")
+    wanted = {each.name: binding_settings(each.settings) for each in experiment.variants}
+    if stated.variant not in wanted or stated.seed not in experiment.seeds:
+        raise DamagedError(f"{run.path}: damaged (it is no run of {config}); move it away")
+    settings = wanted[stated.variant]
+    if changes := [
+        f"{key}: {stated.settings.get(key)}, now {settings[key]}"
+        for key in settings
+        if stated.settings.get(key) != settings[key] and key != "train.steps"
+    ]:
+        raise DamagedError(
+            f"{run.path}: damaged (it was trained with other settings than those in {CONFIG}: "
+            f"{'; '.join(changes)}); move it away"
+        )

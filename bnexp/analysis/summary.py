@@ -1,17 +1,18 @@
 """summary.json: written when an experiment has been trained, and read where its logs are gone."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from bnexp.analysis.measuring import measure
 from bnexp.analysis.numbers import ExperimentNumbers, from_json, to_json
 from bnexp.analysis.results import ExperimentResults, read_experiment
+from bnexp.config import Experiment
 from bnexp.errors import DamagedError, StorageError
-from bnexp.files.atomic import reading, write_json
-from bnexp.files.experiment_folder import SUMMARY, runs_of
+from bnexp.files.atomic import read_sealed, write_sealed
+from bnexp.files.experiment_folder import CONFIG, SUMMARY, read_config, runs_of
 from bnexp.files.locks import storage_errors
 from bnexp.files.provenance import provenance
+from bnexp.files.run_folder import binding_settings
 
 MOST_BYTES = 64 * 2**20  # of a summary; that of 2,400 runs has 10 million
 TRAIN_AGAIN = "`bnexp train` on its config.yaml writes it anew"
@@ -24,7 +25,7 @@ def write_summary(folder: Path, numbers: ExperimentNumbers) -> None:
         StorageError: the file cannot be written.
     """
     with storage_errors(folder):
-        write_json(folder / SUMMARY, {**to_json(numbers), "environment": provenance()})
+        write_sealed(folder / SUMMARY, {**to_json(numbers), "environment": provenance()})
 
 
 def read_summary(folder: Path) -> ExperimentNumbers:
@@ -49,18 +50,39 @@ def read_environment(folder: Path) -> dict[str, Any]:
 
 def _read(folder: Path) -> tuple[ExperimentNumbers, dict[str, Any]]:
     path = folder / SUMMARY
-    with reading(path, TRAIN_AGAIN):
-        if path.stat().st_size > MOST_BYTES:
-            raise DamagedError(f"{path}: too large for a summary; {TRAIN_AGAIN}")
-        text = path.read_text(encoding="utf-8")
+    content = read_sealed(path, None, TRAIN_AGAIN, MOST_BYTES)
     try:
-        content = json.loads(text)
-        return from_json(content), dict(content.get("environment") or {})
+        numbers, environment = from_json(content), dict(content.get("environment") or {})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"[:80]
         raise DamagedError(
             f"{path}: not a summary of this version ({reason}); {TRAIN_AGAIN}"
         ) from None
+    if (folder / CONFIG).exists():
+        _check_settings(path, numbers, read_config(folder))
+    return numbers, environment
+
+
+def _check_settings(path: Path, numbers: ExperimentNumbers, experiment: Experiment) -> None:
+    """Check that a summary is that of the config beside it.
+
+    Raises:
+        DamagedError: it is another experiment's.
+    """
+    wanted = {each.name: binding_settings(each.settings) for each in experiment.variants}
+    changes = [
+        f"{key}: {each.settings.get(key)}, now {wanted[name][key]}"
+        for name, each in numbers.variants.items()
+        for key in wanted.get(name, {})
+        if each.settings.get(key) != wanted[name][key]
+    ]
+    if numbers.experiment != experiment.name or numbers.variants.keys() != wanted.keys():
+        changes.append(f"it is of {numbers.experiment} ({', '.join(numbers.variants)})")
+    if changes:
+        raise DamagedError(
+            f"{path}: is not of the {CONFIG} beside it ({'; '.join(dict.fromkeys(changes))}); "
+            f"{TRAIN_AGAIN}"
+        )
 
 
 def read_numbers(folder: Path) -> tuple[ExperimentNumbers, ExperimentResults | None]:

@@ -4,10 +4,11 @@ A run's folder describes itself: `status.json` says which bytes of each log are 
 CRC-32, and `percentiles.json` says what the rows and columns are.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from bnexp.analysis.records import GradientShift, Metrics, PercentileLog, RunningStatistics
 from bnexp.analysis.stacking import StackedRows
 from bnexp.config import Value
-from bnexp.errors import DamagedError
+from bnexp.errors import DamagedError, StorageError
 from bnexp.files.atomic import ANEW, RETRAIN, Extent
+from bnexp.files.axes import PERCENTILES, Axes, LogAxes, read_axes
 from bnexp.files.logs import read_array, read_table
 from bnexp.files.run_folder import (
     GRADIENT_SHIFT,
@@ -28,11 +30,11 @@ from bnexp.files.run_folder import (
     RUNNING_STATISTICS,
     SHIFT_COLUMNS,
     STATISTICS_COLUMNS,
-    Axes,
-    LogAxes,
-    read_axes,
 )
 from bnexp.files.status import STATUS, Status, read_status
+
+READ_TRIES = 3  # of a run that is changed while it is read
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,18 @@ class Run:
 
     def array(self, name: str, row_shape: tuple[int, ...]) -> NDArray[np.float32]:
         """The rows of one of its arrays, checked."""
-        return read_array(self.path / name, row_shape, self._promised(name))
+        return read_array(self.path / name, row_shape, self.promised(name))
 
     def table(self, name: str, columns: Sequence[str]) -> NDArray[np.float64]:
         """The lines of one of its tables, checked."""
-        return read_table(self.path / name, columns, self._promised(name))
+        return read_table(self.path / name, columns, self.promised(name))
 
-    def _promised(self, name: str) -> Extent:
+    def promised(self, name: str) -> Extent:
+        """What identifies a file's content.
+
+        Raises:
+            DamagedError: the status does not tell of this file.
+        """
         try:
             return self.status.files[name]
         except KeyError:
@@ -212,16 +219,58 @@ def read_run(folder: Path) -> Run:
     Raises:
         DamagedError: its status, or the description of its logs, is missing or damaged.
     """
-    return Run(folder, read_status(folder), read_axes(folder))
+    status = read_status(folder)
+    return Run(folder, status, read_axes(folder, status.files.get(PERCENTILES)))
 
 
-def read_variant(name: str, folders: Sequence[Path]) -> VariantResults:
+def read_settled(folders: Sequence[Path], read: Callable[[], T]) -> T:
+    """What `read` returns, at a time when no command is changing the runs that it reads.
+
+    A run that is continued from an older checkpoint, or begun anew, takes its promises back before
+    it cuts its logs. A reader in between knows the old promises still. It reads again.
+
+    Raises:
+        DamagedError: a run is damaged, and stays so.
+    """
+    for _ in range(READ_TRIES):
+        before = [_told(folder) for folder in folders]
+        try:
+            return read()
+        except DamagedError:
+            if before == [_told(folder) for folder in folders]:
+                raise
+    return read()
+
+
+def _told(folder: Path) -> Status | None:
+    try:
+        return read_status(folder)
+    except StorageError:
+        return None
+
+
+def read_variant(
+    name: str, folders: Sequence[Path], check: Callable[[Run], None] = lambda _: None
+) -> VariantResults:
     """Read the runs of one variant.
+
+    Args:
+        name: the variant's.
+        folders: of its runs.
+        check: raises a DamagedError for a run that does not belong there.
 
     Raises:
         DamagedError: a run or one of its logs is damaged, or the runs have different settings.
     """
+    return read_settled(folders, lambda: _read_variant(name, folders, check))
+
+
+def _read_variant(
+    name: str, folders: Sequence[Path], check: Callable[[Run], None]
+) -> VariantResults:
     runs = tuple(read_run(folder) for folder in folders)
+    for run in runs:
+        check(run)
     first = _without_steps(runs[0].status)
     for run in runs:
         other = _without_steps(run.status)

@@ -202,7 +202,9 @@ class Experiment:
                 f"{run.path}: bnexp.record watched this network, and did not keep it; load it from "
                 "your own checkpoint"
             )
-        return trained_network(settings_of(run.status.settings).model, run.path / MODEL)
+        return trained_network(
+            settings_of(run.status.settings).model, run.path / MODEL, run.promised(MODEL)
+        )
 
     def _run(self, variant: str, seed: int) -> Run:
         self._check(variant)

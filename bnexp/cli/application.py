@@ -1,10 +1,12 @@
 """The program `bnexp`: its commands, and what becomes of an error."""
 
+import io
 import os
 import shlex
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -67,6 +69,9 @@ def main() -> None:
     """
     # SIGTERM ends a command as Ctrl-C does, whatever is at work.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _prepare_streams()
+    # bnexp only writes pictures into files. A backend for windows may not even be installed here.
+    os.environ["MPLBACKEND"] = "agg"
     words = [word for word in sys.argv[1:] if word != "--debug"]
     code = 0
     with suppress(BrokenPipeError):
@@ -82,6 +87,7 @@ def _exit_code(words: list[str], *, debug: bool) -> int:
     """Run a command; returns its exit code after saying what went wrong, if anything did."""
     try:
         try:
+            _check_working_directory()
             app(args=words, prog_name="bnexp")
         except SystemExit as end:  # typer ends every command with it
             if isinstance(end.__context__, BrokenPipeError):  # which typer turns into exit code 1
@@ -97,9 +103,37 @@ def _exit_code(words: list[str], *, debug: bool) -> int:
         if debug:
             raise
         text, code = _described(error)
-        with suppress(BrokenPipeError):  # nobody listens any more, but it failed all the same
-            say(f"bnexp: {text}")
+        say(f"bnexp: {text}")
     return code
+
+
+def _prepare_streams() -> None:
+    """Make the three standard streams fit for use, whatever the shell left of them.
+
+    A stream that was closed, as by `2>&-`, leaves its number to the next file that is opened, and
+    what a library writes to stderr would end up there. It is pointed at nothing. A character that
+    the encoding of the output does not know, such as ± in ASCII, becomes a question mark.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _check_working_directory() -> None:
+    """Check that the working directory is still there: paths and processes start from it.
+
+    Raises:
+        StorageError: it was deleted.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise StorageError("the working directory was deleted; change to another one") from None
 
 
 def _described(error: Exception) -> tuple[str, int]:

@@ -1,6 +1,5 @@
 """`bnexp configs` and `bnexp validate`."""
 
-import shutil
 import sys
 import textwrap
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bnexp.cli import terminal
 from bnexp.cli.train import warn_of_identical
 from bnexp.errors import ConfigError, StorageError
 
@@ -43,10 +43,10 @@ def configs(
     if copy is not None:
         raise ConfigError("configs --copy: which config? `bnexp configs` lists them")
     # A terminal breaks lines between words; a file or a pipe gets a line for each config.
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    columns = terminal.width() or sys.maxsize
     for each, path in packaged().items():
         text = f"{each:14} {header(path)['What it shows']}"
-        print(textwrap.fill(text, max(width, 40), subsequent_indent=" " * 15))
+        print(textwrap.fill(text, max(columns, 40), subsequent_indent=" " * 15))
 
 
 def validate(

@@ -5,13 +5,13 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
-from bnexp.errors import StorageError
+from bnexp.errors import StorageError, printable
 
 if TYPE_CHECKING:  # loading it takes longer than `bnexp --help` may take
     from bnexp.training.jobs import Tally
@@ -25,13 +25,19 @@ LINE_SECONDS = 10.0  # between two lines where there is no terminal
 
 
 def say(text: str) -> None:
-    """Show a line to the user, on stderr: stdout is for data."""
-    typer.echo(text, err=True)
+    """Show a line to the user, on stderr: stdout is for data.
+
+    What cannot be delivered is dropped: the terminal may be gone, or the disk full that stderr goes
+    to. None of it is a reason to stop.
+    """
+    with suppress(OSError, ValueError):
+        typer.echo(printable(text), err=True)
 
 
 def width() -> int | None:
     """The characters of a line on a terminal; None where the output goes into a file or a pipe."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    return shutil.get_terminal_size().columns if terminal else None
 
 
 @contextmanager
@@ -52,7 +58,7 @@ class Progress:
         self._next = time.monotonic() + LINE_SECONDS
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty():
+        if sys.stderr is not None and sys.stderr.isatty():
             from tqdm import tqdm
 
             self._bar = tqdm(unit="step", unit_scale=True, leave=False, dynamic_ncols=True)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bnexp.cli.terminal import say
-from bnexp.errors import ConfigError
+from bnexp.errors import ConfigError, printable
 
 
 def verify(
@@ -48,7 +48,7 @@ def verify(
     for check in checks:
         found.append(check)
         if not as_json:
-            print(check.lines(), flush=True)
+            print(printable(check.lines()), flush=True)
     if as_json:
         print(json.dumps([asdict(check) for check in found], indent=1))
     say(closing_line(found))

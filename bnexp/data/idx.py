@@ -12,6 +12,7 @@ import os.path
 import zlib
 from collections.abc import Sequence
 from http.client import HTTPException
+from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 from urllib.request import Request, urlopen
@@ -38,6 +39,14 @@ MNIST_MD5 = {
 FILES = tuple(MNIST_MD5)  # the names are the same in every set
 # Seconds for one connection or one read. A host with eight addresses is given up after 40 s.
 TIMEOUT = 5.0
+MOST_BYTES = 100_000_000  # of a file: the largest has 47 million, unpacked
+
+
+class Readable(Protocol):
+    """Something that gives its next bytes, at most so many."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes."""
 
 
 def load(name: str, root: str | Path) -> list[Bytes]:
@@ -82,11 +91,13 @@ def _read(name: str, path: Path) -> Bytes:
     Of MNIST the md5 of the unpacked file is known, of the other sets only that of the packed one.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = _bounded(file)
         if path.suffix == ".gz":
             if name != "mnist":
                 _checked(content, dict(_torchvision(name).resources)[path.name])
-            content = gzip.decompress(content)
+            with gzip.open(BytesIO(content)) as unpacked:
+                content = _bounded(unpacked)
         if name == "mnist":
             _checked(content, MNIST_MD5[path.stem])
         return _parse(content, 3 if "images" in path.stem else 1)
@@ -94,6 +105,17 @@ def _read(name: str, path: Path) -> Bytes:
         raise _damaged(path, str(error)) from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def _bounded(file: Readable) -> bytes:
+    """All bytes of a file, which may be no more than the largest of these data sets has.
+
+    Ten megabytes of a gzip file can unpack to ten gigabytes.
+    """
+    content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"more than {MOST_BYTES:,} bytes")
+    return content
 
 
 def _parse(content: bytes, dimensions: int) -> Bytes:
@@ -175,7 +197,7 @@ def _fetch(source: Source, file: str) -> bytes:
         request = Request(mirror + file, headers={"User-Agent": "bnexp"})
         try:
             with urlopen(request, timeout=TIMEOUT) as response:
-                return _checked(response.read(), dict(source.resources)[file])
+                return _checked(_bounded(response), dict(source.resources)[file])
         except (OSError, HTTPException, ValueError) as error:
             failures.append(f"{mirror}: {error}")
     raise ConnectionError("; ".join(failures))

@@ -96,6 +96,21 @@ def open_regular(path: Path, flags: int = os.O_RDONLY) -> BinaryIO:
     return os.fdopen(descriptor, "r+b" if writing else "rb", buffering=0)
 
 
+def open_new(path: Path) -> BinaryIO:
+    """Make an empty regular file, in place of the one that may be there, and open it.
+
+    The old file is not emptied: it goes on for whoever has it open, or holds it by another name.
+
+    Raises:
+        StorageError: a link, or something else than a file, stands there.
+        OSError: it cannot be made.
+    """
+    with suppress(FileNotFoundError):
+        open_regular(path).close()
+        path.unlink()
+    return open_regular(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+
+
 def read_whole(path: Path, advice: str, limit: int = _MAX_JSON) -> bytes:
     """The bytes of a regular file of at most `limit` bytes.
 
@@ -152,7 +167,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
-        with open_regular(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC) as file:
+        with open_new(temporary) as file:
             yield file
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -179,29 +194,44 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object, whole or not at all."""
-    write_whole(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+def write_json(path: Path, content: Mapping[str, Any]) -> Extent:
+    """Write a JSON object, whole or not at all; returns the file's extent."""
+    data = (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+    write_whole(path, data)
+    return extent(data)
 
 
-def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object, whole or not at all, with a checksum of its content."""
-    write_json(path, {CHECKSUM: _checksum(content), **content})
+def write_sealed(path: Path, content: Mapping[str, Any]) -> Extent:
+    """Write a JSON object, whole or not at all, with a checksum of its content.
+
+    Returns:
+        The file's extent.
+    """
+    return write_json(path, {CHECKSUM: _checksum(content), **content})
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
+def read_sealed(
+    path: Path, promised: Extent | None = None, advice: str = ANEW, limit: int = _MAX_JSON
+) -> dict[str, Any]:
     """Read a JSON object that `write_sealed` wrote; its checksum is left out.
+
+    Args:
+        path: the file.
+        promised: its extent, where another file tells of it.
+        advice: what errors tell the user to do.
+        limit: bytes that it may have.
 
     Raises:
         DamagedError: missing, no JSON object, without a checksum, or not what was written.
         StorageError: it cannot be read.
     """
-    content = read_json(path)
+    text = read_whole(path, advice, limit)
+    content = _parsed(path, text, advice)
     if CHECKSUM not in content:
-        raise DamagedError(f"{path}: damaged (it has no checksum); {ANEW}")
+        raise DamagedError(f"{path}: damaged (it has no checksum); {advice}")
     found = content.pop(CHECKSUM)
-    if found != _checksum(content):
-        raise DamagedError(f"{path}: damaged (its bytes are not those written); {ANEW}")
+    if found != _checksum(content) or promised not in {None, extent(text)}:
+        raise DamagedError(f"{path}: damaged (its bytes are not those written); {advice}")
     return content
 
 
@@ -212,13 +242,16 @@ def read_json(path: Path) -> dict[str, Any]:
         DamagedError: missing, or no JSON object.
         StorageError: it cannot be read.
     """
-    text = read_whole(path, ANEW)
+    return _parsed(path, read_whole(path, ANEW), ANEW)
+
+
+def _parsed(path: Path, text: bytes, advice: str) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{path}: damaged ({error}); {ANEW}") from None
+        raise DamagedError(f"{path}: damaged ({error}); {advice}") from None
     if not isinstance(content, dict):
-        raise DamagedError(f"{path}: damaged (no JSON object); {ANEW}")
+        raise DamagedError(f"{path}: damaged (no JSON object); {advice}")
     return content
 
 

@@ -15,7 +15,14 @@ import torch
 from numpy.typing import NDArray
 
 from bnexp.errors import DamagedError
-from bnexp.files.atomic import ANEW, Extent, extent, read_whole, write_whole
+from bnexp.files.atomic import (
+    ANEW,
+    Extent,
+    extent,
+    read_whole,
+    sync_folder,
+    write_whole,
+)
 from bnexp.files.run_folder import CHECKPOINT, PREVIOUS
 
 FORMAT = 2
@@ -30,6 +37,7 @@ def save(folder: Path, state: Mapping[str, Any]) -> None:
     if current.exists():
         current.replace(folder / PREVIOUS)
     pending.replace(current)
+    sync_folder(folder)
 
 
 def load(
@@ -80,14 +88,21 @@ def save_tensors(path: Path, content: Mapping[str, Any]) -> Extent:
     return extent(buffer.getvalue())
 
 
-def load_tensors(path: Path) -> dict[str, Any]:
+def load_tensors(path: Path, promised: Extent | None = None) -> dict[str, Any]:
     """Read what `save_tensors` wrote.
+
+    Args:
+        path: the file.
+        promised: its extent, where the run's status tells of it; then no other run's file is taken
+            for this one's.
 
     Raises:
         DamagedError: missing, cut short, changed, or of another kind.
         StorageError: it cannot be read.
     """
     content = read_whole(path, ANEW, _MAX_BYTES)
+    if promised not in {None, extent(content)}:
+        raise DamagedError(f"{path}: damaged (its bytes are not those written); {ANEW}")
     try:
         with zipfile.ZipFile(BytesIO(content)) as archive:
             if (bad := archive.testzip()) is not None:

@@ -1,18 +1,31 @@
 """The folder of an experiment: its config with a checksum, and the runs under it."""
 
+import os
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from bnexp import config as configs
 from bnexp.config import Experiment
 from bnexp.errors import ConfigError, DamagedError, StorageError
 from bnexp.files.atomic import ANEW, read_whole, write_whole
-from bnexp.files.run_folder import RUN_FILES, run_folder
-from bnexp.files.status import STATUS
+from bnexp.files.run_folder import (
+    CHECKPOINT,
+    MINIBATCH,
+    MODEL,
+    PREVIOUS,
+    PROBE,
+    RUN_FILES,
+    binding_settings,
+    run_folder,
+)
+from bnexp.files.status import STATUS, read_status
 
 CONFIG, SUMMARY, FIGURES = "config.yaml", "summary.json", "figures"
+TRAIN_LOG = "train.log"
 _SEAL = b"# Written by bnexp; CRC-32 of what follows: "
+NPY_HEADER_BYTES = 128
 _MAX_CONFIG = 1 << 24  # bytes: larger than any experiment written out
 FRESH = "use --out DIR for another folder, or --restart"
 
@@ -35,14 +48,34 @@ def read_config(folder: Path) -> Experiment:
     path = folder / CONFIG
     seal, _, text = read_whole(path, FRESH, _MAX_CONFIG).partition(b"\n")
     if seal != _seal(text):
-        raise DamagedError(
-            f"{path}: damaged, or edited after the training, or not written by bnexp.\n"
-            "To train another config, copy it and use --out DIR."
-        )
+        what = "damaged, or edited after the training, or not written by bnexp"
+        if changes := _edited(folder):
+            what = f"edited after the training ({'; '.join(changes)})"
+        raise DamagedError(f"{path}: {what}.\nTo train another config, copy it and use --out DIR.")
     try:
         return configs.load(path)
     except ConfigError as error:
         raise DamagedError(f"{path}: damaged ({error.mistakes[0]}); {FRESH}") from None
+
+
+def _edited(folder: Path) -> list[str]:
+    """The keys in which a config without its right checksum differs from what the runs state."""
+    try:
+        experiment = configs.load(folder / CONFIG)
+    except ConfigError:
+        return []
+    changes = dict[str, None]()
+    for variant in experiment.variants:
+        wanted = binding_settings(variant.settings)
+        for run in folder.glob(f"{variant.name}/seed-*"):
+            with suppress(StorageError):
+                stated = read_status(run).settings
+                changes |= dict.fromkeys(
+                    f"{key}: {stated.get(key)}, now {wanted[key]}"
+                    for key in wanted
+                    if stated.get(key) != wanted[key]
+                )
+    return list(changes)
 
 
 def _seal(text: bytes) -> bytes:
@@ -75,13 +108,30 @@ def runs_of(folder: Path) -> Iterator[Path]:
     """The folders of all runs of an experiment, in order; links are not followed."""
     for variant in sorted(folder.iterdir()):
         if variant.is_dir() and not variant.is_symlink():
-            found = [path for path in variant.glob("seed-*") if (path / STATUS).is_file()]
+            found = filter(is_begun, variant.glob("seed-*"))
             yield from sorted(found, key=lambda path: (len(path.name), path.name))
 
 
+def is_begun(folder: Path) -> bool:
+    """Whether a run was begun there, also if its status was lost.
+
+    A run's status is there before its first row and its first checkpoint. So where one of these is
+    there without it, something is wrong, which the reader of the status tells.
+    """
+    if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
+        return True  # whoever reads it is told that it cannot be read
+    if any(os.path.lexists(folder / name) for name in (STATUS, MODEL, CHECKPOINT, PREVIOUS)):
+        return True
+    logs = (folder / MINIBATCH, folder / PROBE)
+    return any(path.is_file() and path.stat().st_size > NPY_HEADER_BYTES for path in logs)
+
+
 def remove_run(folder: Path) -> None:
-    """Delete what training wrote into the folder of a run, and nothing else."""
-    for name in RUN_FILES:
+    """Delete what training wrote into the folder of a run, and nothing else.
+
+    The status goes first: readers then see no run there, and not one whose files are missing.
+    """
+    for name in (STATUS, *RUN_FILES):
         for each in (folder / name, folder / f"{name}.tmp"):
             each.unlink(missing_ok=True)
 
@@ -90,6 +140,8 @@ __all__ = [
     "CONFIG",
     "FIGURES",
     "SUMMARY",
+    "TRAIN_LOG",
+    "is_begun",
     "is_first_edition",
     "read_config",
     "refuse_first_edition",

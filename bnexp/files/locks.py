@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bnexp.errors import LockedError, StorageError
-from bnexp.files.atomic import open_regular, read_json, write_all
+from bnexp.files.atomic import open_regular, read_json, sync_folder, write_all
 
 LOCK, HOLDER = ".bnexp.lock", ".bnexp.holder.json"
 ELSEWHERE = "use --out DIR"
@@ -35,9 +35,14 @@ def claim(folder: Path, elsewhere: str = ELSEWHERE) -> None:
         StorageError: the folder is a link, or holds files that bnexp did not write.
         OSError: it cannot be made or read.
     """
-    if folder.is_symlink():
-        raise StorageError(f"{folder}: a link; bnexp does not write through links")
+    for each in (folder, folder.parent):
+        # Above the experiment's folder, the user may have put a link; inside it, bnexp has not.
+        if each.is_symlink() and (each == folder or is_ours(each.parent)):
+            raise StorageError(f"{each}: a link; bnexp does not write through links")
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
+    for each in made:
+        sync_folder(each.parent)
     if is_ours(folder):
         return
     for path in folder.iterdir():

@@ -19,7 +19,6 @@ import os
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
-from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,11 +30,13 @@ from bnexp.files.atomic import (
     RETRAIN,
     Extent,
     check_content,
+    open_new,
     open_regular,
     read_up_to,
     reading,
     write_all,
 )
+from bnexp.files.headers import check_header, check_npy_header, csv_header, npy_header
 
 _CHUNK = 1 << 22  # bytes read at a time
 
@@ -56,8 +57,8 @@ class AppendedFile:
         self._file: BinaryIO | None = None
 
     def start(self) -> None:
-        """Begin an empty file."""
-        self._file = open_regular(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        """Begin an empty file; a reader that has the one before open keeps it."""
+        self._file = open_new(self.path)
         self.commit()
 
     def check(self, promised: Extent) -> None:
@@ -166,47 +167,6 @@ def prefix_extent(path: Path, skip: int, size: int) -> Extent:
     return Extent(size, crc32)
 
 
-def npy_header(rows: int, row_shape: Sequence[int]) -> bytes:
-    """The header of an .npy file of float32 rows.
-
-    numpy pads it so that the number of rows can grow in place: its length does not depend on it.
-    """
-    buffer = BytesIO()
-    description = {"descr": "<f4", "fortran_order": False, "shape": (rows, *row_shape)}
-    np.lib.format.write_array_header_1_0(buffer, description)
-    return buffer.getvalue()
-
-
-def check_header(path: Path, header: bytes) -> None:
-    """Check that a file begins with this header.
-
-    Raises:
-        DamagedError: it begins otherwise.
-    """
-    with reading(path, RETRAIN), open_regular(path) as file:
-        if read_up_to(file, len(header)) != header:
-            raise DamagedError(f"{path}: damaged (its header is not the one written); {RETRAIN}")
-
-
-def check_npy_header(path: Path, row_shape: Sequence[int]) -> int:
-    """Check the header of an array of such rows byte by byte; returns the number of rows in it.
-
-    A single wrong bit could change the number format or the shape, and with it every value.
-
-    Raises:
-        DamagedError: it is no header that `npy_header` makes for this shape.
-    """
-    length = len(npy_header(0, row_shape))
-    with reading(path, RETRAIN), open_regular(path) as file:
-        found = read_up_to(file, length)
-    # The text holds "'shape': (ROWS, ..."; the header is right if it is the one of that number.
-    digits = found.partition(b"'shape': (")[2].partition(b",")[0]
-    rows = int(digits) if digits.isdigit() and len(digits) < 19 else 0
-    if found != npy_header(rows, row_shape):
-        raise DamagedError(f"{path}: damaged (its header is not the one written); {RETRAIN}")
-    return rows
-
-
 def read_array(path: Path, row_shape: Sequence[int], promised: Extent) -> NDArray[np.float32]:
     """The promised rows (rows, *row_shape) of a log, memory-mapped, and checked.
 
@@ -240,14 +200,3 @@ def read_table(path: Path, columns: Sequence[str], promised: Extent) -> NDArray[
         text = read_up_to(file, promised.bytes).decode()
     rows = [[float(cell or "nan") for cell in line.split(",")] for line in text.splitlines()]
     return np.array(rows, np.float64).reshape(len(rows), len(columns))
-
-
-def csv_header(columns: Sequence[str]) -> bytes:
-    """The first line of a CSV log."""
-    return ",".join(columns).encode() + b"\n"
-
-
-def csv_row(values: Sequence[float]) -> bytes:
-    """A line of a CSV log: an empty cell for NaN; every other number can be read back exactly."""
-    cells = ("" if v != v else repr(v if isinstance(v, int) else float(v)) for v in values)  # noqa: PLR0124
-    return (",".join(cells) + "\n").encode()

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from importlib import metadata
@@ -24,8 +25,13 @@ def provenance() -> dict[str, Any]:
         "git_commit": _git_commit(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "command": " ".join([_program(), *sys.argv[1:]]),
+        "command": command(),
     }
+
+
+def command() -> str:
+    """The command that this process was started with."""
+    return shlex.join([*_program(), *sys.argv[1:]])
 
 
 def _version(package: str) -> str | None:
@@ -36,11 +42,11 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _program() -> str:
+def _program() -> list[str]:
     """`bnexp`, or the script that is run, without this machine's path to it."""
     path = Path(sys.argv[0])
     script = path.suffix == ".py" and path.parent.name == "scripts"
-    return f"python scripts/{path.name}" if script else "bnexp"
+    return ["python", f"scripts/{path.name}"] if script else ["bnexp"]
 
 
 def _git_commit() -> str | None:

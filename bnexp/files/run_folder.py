@@ -7,22 +7,22 @@ r * every, taken before that step's update. The last row of the probe, of gamma 
 metrics is the final network's.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bnexp.config import Settings, Value, flatten, probe_examples, recorded_layers
+from bnexp.config import Settings, Value, flatten
 from bnexp.errors import DamagedError
-from bnexp.files.atomic import ANEW, RETRAIN, Extent, read_sealed, write_sealed
-from bnexp.files.logs import AppendedArray, AppendedFile, csv_header
-from bnexp.files.status import STATUS, frozen
+from bnexp.files.atomic import RETRAIN, Extent
+from bnexp.files.axes import PERCENTILES, Axes
+from bnexp.files.headers import csv_header
+from bnexp.files.logs import AppendedArray, AppendedFile
+from bnexp.files.status import STATUS
 
 MINIBATCH, PROBE = "batch_percentiles.npy", "probe_percentiles.npy"
 NORM_PARAMETERS = "norm_parameters.npy"
 METRICS, GRADIENT_SHIFT = "metrics.csv", "gradient_shift.csv"
 RUNNING_STATISTICS = "running_statistics.csv"
-PERCENTILES = "percentiles.json"
 CHECKPOINT, PREVIOUS, MODEL = "checkpoint.pt", "checkpoint.previous.pt", "model.pt"
 LOGS = (MINIBATCH, PROBE, NORM_PARAMETERS, METRICS, GRADIENT_SHIFT, RUNNING_STATISTICS)
 RUN_FILES = (*LOGS, PERCENTILES, STATUS, CHECKPOINT, PREVIOUS, MODEL)
@@ -78,117 +78,6 @@ def binding_settings(settings: Settings) -> dict[str, Value]:
     flat = flatten(settings)
     del flat["data.root"]
     return flat
-
-
-@dataclass(frozen=True)
-class LogAxes:
-    """What the rows and columns of a log of percentiles are.
-
-    Attributes:
-        every: steps between two rows.
-        percentiles: of the second axis, in [0, 100], ascending.
-        layer: (units,) of the last axis: the hidden layer of each unit, counted from 1.
-        unit: (units,): its index in the layer, counted from 0.
-        examples: how many examples the percentiles are over.
-        population: which ones, in words.
-        mode: how the network was run, in words.
-        names: of the layers, from layer 1 on; empty: they are the hidden layers of a bnexp network.
-    """
-
-    every: int
-    percentiles: tuple[float, ...]
-    layer: tuple[int, ...]
-    unit: tuple[int, ...]
-    examples: int
-    population: str
-    mode: str
-    names: tuple[str, ...] = ()
-
-    @property
-    def row_shape(self) -> tuple[int, int]:
-        """Of one row: percentiles, units."""
-        return len(self.percentiles), len(self.unit)
-
-
-@dataclass(frozen=True)
-class Axes:
-    """The content of `percentiles.json`; a log that is not written has no axes.
-
-    Attributes:
-        minibatch: of `batch_percentiles.npy`.
-        probe: of `probe_percentiles.npy`; `norm_parameters.npy` has its rows and units.
-        norm_parameters: whether gamma and beta are recorded.
-        gradient_shift: whether `gradient_shift.csv` is written.
-        running_statistics: whether `running_statistics.csv` is written.
-    """
-
-    minibatch: LogAxes | None
-    probe: LogAxes | None
-    norm_parameters: bool = False
-    gradient_shift: bool = False
-    running_statistics: bool = False
-
-
-TRAINING_MODE = "training: batch normalization uses the statistics of these examples"
-
-
-def axes_of(settings: Settings) -> Axes:
-    """What a run with these settings records."""
-    hidden, record = settings.model.hidden, settings.record
-
-    def axes(every: int, layers: Sequence[int], examples: int, population: str) -> LogAxes:
-        return LogAxes(
-            every,
-            tuple(record.percentiles),
-            tuple(layer for layer in layers for _ in range(hidden[layer - 1])),
-            tuple(unit for layer in layers for unit in range(hidden[layer - 1])),
-            examples,
-            population,
-            TRAINING_MODE,
-        )
-
-    size = settings.train.batch_size
-    minibatch = axes(record.every, recorded_layers(settings), size, "the step's minibatch")
-    probe = None
-    if record.probe_every is not None:
-        size = probe_examples(settings)
-        population = f"the first {size:,} examples of the test set"
-        probe = axes(record.probe_every, range(1, len(hidden) + 1), size, population)
-    normalized = settings.model.norm != "none"
-    return Axes(
-        minibatch,
-        probe,
-        norm_parameters=normalized and probe is not None,
-        gradient_shift=record.ics_every is not None,
-        running_statistics=settings.model.norm == "batch" and record.statistics_every is not None,
-    )
-
-
-def write_axes(folder: Path, axes: Axes) -> None:
-    """Write `percentiles.json`, with its checksum."""
-    write_sealed(folder / PERCENTILES, asdict(axes))
-
-
-def read_axes(folder: Path) -> Axes:
-    """Read `percentiles.json`.
-
-    Raises:
-        DamagedError: missing, or not what was written.
-        StorageError: it cannot be read.
-    """
-    content = read_sealed(folder / PERCENTILES)
-    try:
-        minibatch, probe = (_log_axes(content.pop(key)) for key in ("minibatch", "probe"))
-        return Axes(minibatch, probe, **content)
-    except (KeyError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}"[:120]
-        raise DamagedError(f"{folder / PERCENTILES}: damaged ({reason}); {ANEW}") from None
-
-
-def _log_axes(content: dict[str, Any] | None) -> LogAxes | None:
-    if content is None:
-        return None
-    return LogAxes(**{key: frozen(value) for key, value in content.items()})
 
 
 class RunLogs:

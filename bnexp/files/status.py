@@ -5,6 +5,7 @@ counts as done only for the settings that are written there. The history says wh
 machine and with which versions, computed the steps from which one on.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -68,6 +69,31 @@ class Status:
     def seems_dead(self) -> bool:
         """Whether the run says that it is running, but has been silent for too long."""
         return self.state == "running" and self.silent_minutes() >= SILENT_MINUTES
+
+
+def changes(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where the arithmetic of a run changed, each as `from step 500: processor: A, now B`.
+
+    The commit of bnexp's own source tree counts as no change: its version does.
+    """
+    told = []
+    for before, after in itertools.pairwise(map(_flat, history)):
+        keys = dict.fromkeys([*before, *after])
+        changed = [
+            f"{key}: {before.get(key)}, now {after.get(key)}"
+            for key in keys
+            if before.get(key) != after.get(key) and key not in {"from_step", "git_commit"}
+        ]
+        if changed:
+            told.append(f"from step {after.get('from_step')}: {'; '.join(changed)}")
+    return told
+
+
+def _flat(entry: Mapping[str, Any]) -> dict[str, Value]:
+    """The entry of a history with its versions beside the rest."""
+    versions = entry.get("versions")
+    inner = versions if isinstance(versions, Mapping) else {}
+    return {key: x for key, x in entry.items() if key != "versions"} | dict(inner)
 
 
 def now() -> str:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from bnexp.errors import DamagedError
 from bnexp.files.atomic import ANEW, read_whole, write_whole
+from bnexp.files.axes import PERCENTILES
 from bnexp.files.locks import locked, storage_errors
-from bnexp.files.run_folder import CHECKPOINT, LOGS, MODEL, PERCENTILES, PREVIOUS
+from bnexp.files.run_folder import CHECKPOINT, LOGS, MODEL, PREVIOUS
 from bnexp.files.status import STATUS
 
 ORDER = (*LOGS, PERCENTILES, PREVIOUS, CHECKPOINT, MODEL, STATUS)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bnexp.config import Value
 from bnexp.errors import ConfigError, StorageError
-from bnexp.files.run_folder import TRAINING_MODE, Axes, LogAxes
+from bnexp.files.axes import TRAINING_MODE, Axes, LogAxes
 from bnexp.files.status import State
 from bnexp.recording.capture import Population, Seen, Selected, SelectedRows
 from bnexp.recording.metrics import Metrics

@@ -21,18 +21,17 @@ from numpy.typing import NDArray
 from bnexp.config import Value
 from bnexp.errors import ConfigError, StorageError
 from bnexp.files.atomic import Extent
+from bnexp.files.axes import PERCENTILES, Axes, read_axes, write_axes
+from bnexp.files.headers import csv_header, csv_row, npy_header
 from bnexp.files.locks import storage_errors
-from bnexp.files.logs import csv_header, csv_row, npy_header, prefix_extent, read_table
+from bnexp.files.logs import prefix_extent, read_table
 from bnexp.files.provenance import provenance
 from bnexp.files.run_folder import (
     METRICS,
     METRICS_COLUMNS,
     MINIBATCH,
     PROBE,
-    Axes,
     RunLogs,
-    read_axes,
-    write_axes,
 )
 from bnexp.files.status import STATUS, State, Status, read_status, write_status
 
@@ -60,6 +59,7 @@ class RecordedRun:
     ) -> None:
         self.folder, self.axes = folder, Axes(None, None)
         self._total, self._logs = total, RunLogs(folder, self.axes)
+        self._axes_extent = Extent(0, 0)
         self._began: tuple[float, int] = time.monotonic(), 0
         self._status = Status(
             state="running",
@@ -86,7 +86,8 @@ class RecordedRun:
     def begin(self, axes: Axes, computes: Mapping[str, Value], parameters: int) -> None:
         """Open the files anew."""
         with storage_errors(self.folder):
-            write_axes(self.folder, axes)
+            (self.folder / STATUS).unlink(missing_ok=True)
+            self._axes_extent = write_axes(self.folder, axes)
             self.axes, self._logs = axes, RunLogs(self.folder, axes)
             self._logs.start()
             self._began = time.monotonic(), 0
@@ -112,7 +113,8 @@ class RecordedRun:
             DamagedError: the files are not what was written.
         """
         with storage_errors(self.folder):
-            status, axes = read_status(self.folder), read_axes(self.folder)
+            status = read_status(self.folder)
+            axes = read_axes(self.folder, status.files.get(PERCENTILES))
             mine = self._status
             if (status.settings, status.variant) != (mine.settings, mine.variant):
                 raise ConfigError(
@@ -127,6 +129,7 @@ class RecordedRun:
                     "before each of your checkpoints keeps them together."
                 )
             self.axes, self._logs = axes, RunLogs(self.folder, axes)
+            self._axes_extent = write_axes(self.folder, axes)  # the same bytes
             self._logs.check(status.files)
             extents = self._extents_at(step, status.files)
             self._status = replace(
@@ -184,8 +187,7 @@ class RecordedRun:
         """Put everything appended on the disk, and promise it to readers."""
         with storage_errors(self.folder):
             self._logs.commit()
-            files = self._logs.extents()
-            self._status = replace(self._status, step=step, files=files, error=error)
+            self._status = replace(self._status, step=step, files=self._files(), error=error)
             self._write(state)
 
     def fail(self, error: BaseException) -> None:
@@ -209,8 +211,11 @@ class RecordedRun:
         history = [*self._status.history]
         if not history or {**history[-1], "from_step": 0} != {**entry, "from_step": 0}:
             history.append({"from_step": step, **entry})
-        files = self._logs.extents() if files is None else files
-        self._status = replace(self._status, history=tuple(history), files=files)
+        self._status = replace(self._status, history=tuple(history), files=self._files(files))
+
+    def _files(self, logs: Mapping[str, Extent] | None = None) -> dict[str, Extent]:
+        """What readers may rely on; `None` stands for the rows so far."""
+        return {**(self._logs.extents() if logs is None else logs), PERCENTILES: self._axes_extent}
 
     def _write(self, state: State) -> None:
         began, first = self._began

@@ -5,12 +5,24 @@ mix results of different settings under one name, and is refused with the keys t
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from bnexp.config import Experiment, Settings, differences
 from bnexp.errors import ConfigError, StorageError
-from bnexp.files.experiment_folder import CONFIG, SUMMARY, read_config, remove_run, runs_of
+from bnexp.files.experiment_folder import (
+    CONFIG,
+    SUMMARY,
+    TRAIN_LOG,
+    read_config,
+    remove_run,
+    runs_of,
+)
 from bnexp.files.locks import is_ours, locked, storage_errors
+from bnexp.files.status import read_status
+from bnexp.training.plans import plans_of
+
+FEWER = "train.steps: "  # how a change begins that asks for fewer steps
 
 
 def check_growth(experiment: Experiment, folder: Path) -> None:
@@ -31,10 +43,17 @@ def check_growth(experiment: Experiment, folder: Path) -> None:
         changes[f"seeds: without {', '.join(missing)}"] = None
     if missing := [name for name in old if name not in new]:
         changes[f"variants: without {', '.join(missing)}"] = None
+    told, advice = "; ".join(changes), "to discard the results there"
+    if changes and all(change.startswith(FEWER) for change in changes):
+        made = max(_steps_made(experiment, folder), default=0)
+        if not made:
+            return
+        told += f", where a run has made {made:,} steps"
+        advice = f"to discard the results there, or train.steps={made} or more to keep them"
     if changes:
         raise ConfigError(
-            f"{folder}: holds results of another config ({'; '.join(changes)}).\n"
-            "Use --out DIR for another folder, or --restart to discard the results there."
+            f"{folder}: holds results of another config ({told}).\n"
+            f"Use --out DIR for another folder, or --restart {advice}."
         )
 
 
@@ -43,6 +62,18 @@ def _changes(old: Settings, new: Settings) -> Iterator[str]:
         # Where the data lies is no part of the experiment, and a longer run continues a shorter.
         if key != "data.root" and not (key == "train.steps" and now > before):
             yield f"{key}: {before}, now {now}"
+
+
+def _steps_made(experiment: Experiment, folder: Path) -> Iterator[int]:
+    """The steps of each run that has made more of them than the experiment now asks for.
+
+    Where there is none, a command with too many steps was given by mistake, and stopped in time:
+    nothing is lost by going back.
+    """
+    for plan in plans_of(experiment, folder):
+        with suppress(StorageError):
+            if (made := read_status(plan.folder).step) > plan.settings.train.steps:
+                yield made
 
 
 def restart(folder: Path, say: Callable[[str], None]) -> None:
@@ -73,6 +104,6 @@ def restart(folder: Path, say: Callable[[str], None]) -> None:
             for path in runs:
                 with locked(path, wait=5.0):
                     remove_run(path)
-            for name in (SUMMARY, CONFIG):
+            for name in (SUMMARY, TRAIN_LOG, CONFIG):
                 (folder / name).unlink(missing_ok=True)
             say(f"{folder}: removed its config, its summary and {len(runs)} runs")

@@ -5,14 +5,8 @@ from pathlib import Path
 from bnexp.config import Experiment
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.files.atomic import extent, read_whole
-from bnexp.files.run_folder import (
-    MODEL,
-    RunPlan,
-    axes_of,
-    binding_settings,
-    read_axes,
-    run_folder,
-)
+from bnexp.files.axes import axes_of, read_axes
+from bnexp.files.run_folder import MODEL, RunPlan, binding_settings, run_folder
 from bnexp.files.status import read_status
 
 _MAX_MODEL = 1 << 36  # bytes

@@ -109,9 +109,14 @@ def _train_group(group: Sequence[tuple[RunWriter, State | None]], reporter: Repo
             arrays = [{k: x.numpy() for k, x in s["arrays"].items()} for s in resumed]
             engine.load_state(int(resumed[0]["step"]), arrays)
         for writer, state in group:
-            writer.begin(state, engine)
+            change = writer.begin(state, engine)
             if state is not None:
                 reporter.say(f"{writer.plan.name}: continuing at step {engine.step}")
+            if change:
+                reporter.say(
+                    f"{writer.plan.name}: other arithmetic {change}. The results may differ in "
+                    "rounding from those of an undisturbed run"
+                )
         statistics = None
         if writers[0].axes.running_statistics:
             seeds = [writer.plan.seed for writer in writers]

@@ -21,16 +21,10 @@ from bnexp.config import Value
 from bnexp.errors import DamagedError, RunError
 from bnexp.files import checkpoint
 from bnexp.files.atomic import Extent
-from bnexp.files.logs import csv_row
-from bnexp.files.run_folder import (
-    MODEL,
-    RunLogs,
-    RunPlan,
-    axes_of,
-    binding_settings,
-    write_axes,
-)
-from bnexp.files.status import STATUS, State, Status, write_status
+from bnexp.files.axes import PERCENTILES, axes_of, write_axes
+from bnexp.files.headers import csv_row
+from bnexp.files.run_folder import MODEL, RunLogs, RunPlan, binding_settings
+from bnexp.files.status import STATUS, State, Status, changes, write_status
 from bnexp.networks.engine import Engine, Rows
 from bnexp.networks.running_statistics import RunningStatisticsRow
 
@@ -51,6 +45,7 @@ class RunWriter:
         self.last_loss = self.last_accuracy = float("nan")
         self._history: list[dict[str, Value]] = []
         self._began: tuple[float, int] | None = None
+        self._axes_extent = Extent(0, 0)
         self._beat = 0.0
         self._status = Status(
             state="running",
@@ -99,23 +94,32 @@ class RunWriter:
             raise DamagedError(f"{other}a longer run ({told}); {advice}")
         self.logs.check(_extents(state))
 
-    def begin(self, state: Mapping[str, Any] | None, engine: Engine) -> None:
-        """Open the files: anew, or behind what the checkpoint counts on."""
-        write_axes(self.plan.folder, self.axes)
+    def begin(self, state: Mapping[str, Any] | None, engine: Engine) -> str:
+        """Open the files: anew, or behind what the checkpoint counts on.
+
+        Returns:
+            What computes the steps from here on, if it is something else than before; else "".
+        """
+        made = 0
         if state is None:
             (self.plan.folder / STATUS).unlink(missing_ok=True)
+        self._axes_extent = write_axes(self.plan.folder, self.axes)
+        if state is None:
             self.logs.start()
         else:
             self._history = json.loads(state["history"])
+            made = len(self._history)
             # First the promise is taken back to the checkpoint, then the logs.
-            self._status = replace(self._status, step=state["step"], files=_extents(state))
+            files = {**_extents(state), PERCENTILES: self._axes_extent}
+            self._status = replace(self._status, step=state["step"], files=files)
             self._note_engine(engine)
             self._write("running")
             self.logs.resume(_extents(state))
         self._note_engine(engine)
-        self._status = replace(self._status, step=engine.step, files=self.logs.extents())
+        self._status = replace(self._status, step=engine.step, files=self._files())
         self._began = time.monotonic(), engine.step
         self._write("running")
+        return next(reversed(changes(self._history[-2:])), "") if len(self._history) > made else ""
 
     def _note_engine(self, engine: Engine) -> None:
         """Add to the history what computes the steps from here on, if it is something else."""
@@ -125,6 +129,10 @@ class RunWriter:
         if {**last, "from_step": 0} != {**computes, "from_step": 0}:
             self._history.append({"from_step": engine.step, **computes})
         self._status = replace(self._status, history=tuple(self._history))
+
+    def _files(self) -> dict[str, Extent]:
+        """What readers may rely on, before the network is there."""
+        return {**self.logs.extents(), PERCENTILES: self._axes_extent}
 
     def append(self, rows: Rows) -> None:
         """Append what a block of steps recorded."""
@@ -166,7 +174,7 @@ class RunWriter:
             "arrays": checkpoint.tensors(state),
         }
         checkpoint.save(self.plan.folder, content)
-        self._status = replace(self._status, step=engine.step, files=extents)
+        self._status = replace(self._status, step=engine.step, files=self._files())
         self._write("running")
 
     def beat(self, step: int) -> bool:
@@ -190,7 +198,7 @@ class RunWriter:
         self.append(rows)
         self.logs.commit()
         model = checkpoint.save_tensors(self.plan.folder / MODEL, checkpoint.tensors(state_dict))
-        self._status = replace(self._status, files={**self.logs.extents(), MODEL: model})
+        self._status = replace(self._status, files={**self._files(), MODEL: model})
         self._write("done")
 
     def fail(self, error: Exception) -> None:
@@ -201,7 +209,7 @@ class RunWriter:
         with suppress(OSError):
             if isinstance(error, RunError):
                 self.logs.commit()
-                self._status = replace(self._status, files=self.logs.extents())
+                self._status = replace(self._status, files=self._files())
             if self._status.files:  # else the files of before are untouched
                 self._status = replace(self._status, error=str(error) or type(error).__name__)
                 self._write("failed")

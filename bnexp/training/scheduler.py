@@ -15,6 +15,7 @@ from bnexp.training.growth import check_growth
 from bnexp.training.jobs import Jobs, Listener
 from bnexp.training.local import LocalScheduler
 from bnexp.training.plans import is_done, plans_of
+from bnexp.training.said import kept
 
 
 @dataclass(frozen=True)
@@ -57,22 +58,24 @@ def train_experiment(
     """
     with storage_errors(folder):
         refuse_first_edition(folder)
-        with locked(folder):
+        with locked(folder), kept(folder, listener.say, listener.update) as keeper:
             check_growth(experiment, folder)
             plans = plans_of(experiment, folder if cluster is None else folder.absolute())
             left = [plan for plan in plans if not is_done(plan)]
             write_config(folder, experiment)
             if done := len(plans) - len(left):
-                listener.say(f"{done} of {len(plans)} runs done already")
+                keeper.say(f"{done} of {len(plans)} runs done already")
             if not left:
                 return []
-            work = Jobs(left, plans, listener)
+            work = Jobs(left, plans, keeper)
             if cluster is None:
                 _load_data(left)
                 LocalScheduler(work, min(jobs or os.cpu_count() or 1, len(left))).work()
             else:
                 _on(cluster, work, folder, jobs)
-            return work.errors()
+            errors = work.errors()
+            keeper.keep(*map(str, errors))
+            return errors
 
 
 def _on(cluster: Cluster, work: Jobs, folder: Path, jobs: int | None) -> None:

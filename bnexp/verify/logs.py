@@ -1,4 +1,4 @@
-"""Checks 18 and 19: the logs of a variant agree with the networks that they are said to be of."""
+"""Checks 18, 19 and 31: the logs of a variant are those of the networks they are said to be of."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,7 @@ from torch import nn
 from bnexp.analysis.records import PercentileLog
 from bnexp.analysis.variants import VariantResults
 from bnexp.data.datasets import Dataset
+from bnexp.files.status import changes
 from bnexp.networks.running_statistics import accuracy
 from bnexp.verify.check import Finding, check, found, largest, not_tested
 from bnexp.verify.networks import minibatches, preactivations
@@ -80,3 +81,19 @@ def first_rows(
     if not distances:
         return not_tested("no percentiles were recorded")
     return found(largest(*distances) <= 1e-3, f"to {largest(*distances):.0e}")
+
+
+@check(31, "the files", "one engine, processor and set of versions in each run")
+def one_arithmetic(variant: VariantResults) -> Finding:
+    """Every step of a run was computed by the same engine, processor and versions.
+
+    A run is a function of its settings and its seed, bit for bit, only where the same arithmetic
+    computes all of its steps: another processor or library may round otherwise. The status of a run
+    keeps the history of what computed which steps.
+    """
+    told = [
+        f"{run.path.name} {change}"
+        for run in variant.runs
+        for change in changes(run.status.history)
+    ]
+    return found(not told, ". ".join(told) or f"one in each of {len(variant.runs)}")

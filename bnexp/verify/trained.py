@@ -43,6 +43,7 @@ def checks(experiment: ExperimentResults, build: Build = initial_network) -> Ite
     load = functools.cache(datasets.load)
     for variant in experiment.variants.values():
         yield from checks_of(variant, load(settings_of(variant.settings).data), build)
+        yield logs.one_arithmetic(variant).about(variant.name)
 
 
 def checks_of(
@@ -53,7 +54,8 @@ def checks_of(
     model, size = settings.model, settings.train.batch_size
     shape, seeds = (dataset.train_x.shape[1], dataset.classes), [run.seed for run in variant.runs]
     networks = [
-        load_parameters(build(model, *shape, run.seed), run.path / MODEL) for run in variant.runs
+        load_parameters(build(model, *shape, run.seed), run.path / MODEL, run.promised(MODEL))
+        for run in variant.runs
     ]
     yield logs.last_rows(variant, networks, dataset).about(name)
     initial = [build(model, *shape, seed) for seed in seeds]

@@ -7,6 +7,7 @@ import random
 import socket
 import sys
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -213,12 +214,25 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     """A file the system does not give is no traceback."""
     raw = place(tmp_path, "MNIST", RAW)
 
-    def denied(path):
+    def denied(path, *_):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr("pathlib.Path.read_bytes", denied)
+    monkeypatch.setattr("pathlib.Path.open", denied)
     expected = f"{raw / idx.FILES[0]}: cannot be read (Permission denied)."
     assert refused("mnist", tmp_path) == expected
+
+
+@pytest.mark.parametrize("name", ["mnist", "kmnist"])
+def test_a_file_that_unpacks_to_far_more_than_any_data_set_is_refused_before(tmp_path, name):
+    """Of 200 MB of zeros, packed into 200 kB, no more is unpacked than the largest file has."""
+    raw = place(tmp_path, idx.CLASSES[name], PACKED)
+    (raw / f"{idx.FILES[0]}.gz").write_bytes(gzip.compress(bytes(2 * idx.MOST_BYTES), 1, mtime=0))
+    tracemalloc.start()
+    text = refused(name, tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "damaged (" in text
+    assert peak < 2 * idx.MOST_BYTES
 
 
 # Download

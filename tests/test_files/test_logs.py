@@ -7,16 +7,17 @@ import pytest
 from helpers.disks import SlowFile
 
 from bnexp.errors import DamagedError
-from bnexp.files import atomic, logs
+from bnexp.files import atomic, headers, logs
 from bnexp.files.atomic import Extent, extent
 
 
 def slow(monkeypatch, **limits):
     """Every file that is opened from here on takes only so much."""
-    opened = logs.open_regular
-    monkeypatch.setattr(
-        logs, "open_regular", lambda path, flags: SlowFile(opened(path, flags), **limits)
-    )
+    for name in ("open_new", "open_regular"):
+        opened = getattr(logs, name)
+        monkeypatch.setattr(
+            logs, name, lambda *args, opened=opened: SlowFile(opened(*args), **limits)
+        )
 
 
 def test_an_array_can_be_read_at_any_time(tmp_path):
@@ -31,7 +32,7 @@ def test_an_array_can_be_read_at_any_time(tmp_path):
         assert len(np.load(array.path, mmap_mode="r")) == rows
     array.close()
     np.testing.assert_array_equal(np.load(array.path)[:, 1, 2], np.arange(1, 121) + 5)
-    assert {len(logs.npy_header(10**digits, (2, 3))) for digits in range(18)} == {128}
+    assert {len(headers.npy_header(10**digits, (2, 3))) for digits in range(18)} == {128}
 
 
 def test_rows_are_on_the_disk_before_they_are_promised(tmp_path, monkeypatch):
@@ -127,7 +128,7 @@ def test_a_log_that_is_not_what_was_written_is_refused(tmp_path, content):
 def test_every_flipped_bit_of_an_arrays_header_is_found(tmp_path, rows):
     """One bit can change the number format or the shape, and with it every value."""
     path, content = tmp_path / "a.npy", bytes(8 * rows)
-    header = logs.npy_header(rows, (2,))
+    header = headers.npy_header(rows, (2,))
     path.write_bytes(header + content)
     assert logs.read_array(path, (2,), extent(content)).shape == (rows, 2)
     for place in range(8 * len(header)):
@@ -140,7 +141,7 @@ def test_every_flipped_bit_of_an_arrays_header_is_found(tmp_path, rows):
             continue
         # A header of more rows than are promised is what a reader meets during a commit.
         assert found.shape == (rows, 2)
-        assert logs.check_npy_header(path, (2,)) > rows
+        assert headers.check_npy_header(path, (2,)) > rows
 
 
 def test_a_reader_takes_the_promised_rows_and_no_more(tmp_path):
@@ -162,10 +163,10 @@ def test_a_reader_takes_the_promised_rows_and_no_more(tmp_path):
 def test_a_table_is_read_back_exactly(tmp_path):
     """Numbers keep every digit, and what is missing is an empty cell."""
     rows = [(0, float("nan"), 0.1), (500, 1 / 3, 1e-300)]
-    file = logs.AppendedFile(tmp_path / "m.csv", logs.csv_header(("step", "loss", "x")))
+    file = logs.AppendedFile(tmp_path / "m.csv", headers.csv_header(("step", "loss", "x")))
     file.start()
     for row in rows:
-        file.append(logs.csv_row(row))
+        file.append(headers.csv_row(row))
     file.commit()
     file.close()
     assert file.path.read_text() == "step,loss,x\n0,,0.1\n500,0.3333333333333333,1e-300\n"

@@ -10,7 +10,8 @@ from helpers.experiments import small_settings
 
 from bnexp.errors import DamagedError
 from bnexp.files.atomic import Extent
-from bnexp.files.run_folder import axes_of, binding_settings, read_axes, write_axes
+from bnexp.files.axes import axes_of, read_axes, write_axes
+from bnexp.files.run_folder import binding_settings
 from bnexp.files.status import STATUS, Status, read_status, write_status
 
 

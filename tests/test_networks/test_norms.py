@@ -16,7 +16,7 @@ from helpers.cases import (
 from torch import nn
 
 from bnexp.errors import ConfigError
-from bnexp.files.run_folder import axes_of
+from bnexp.files.axes import axes_of
 from bnexp.networks.engine import KERNEL_NORMS, choose_engine
 from bnexp.networks.mlp import mlp
 from bnexp.networks.norms import NORMS

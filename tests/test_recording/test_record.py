@@ -13,6 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import bnexp
+from bnexp.config import Experiment, Variant
+from bnexp.files.experiment_folder import write_config
 from bnexp.files.run_folder import RunPlan
 
 
@@ -37,6 +39,9 @@ def copied(tmp_path_factory):
         record={"probe_every": 10, "evaluate_every": 20},
     )
     plan = RunPlan("batchnorm", 0, made, folder / "run" / "batchnorm" / "seed-0")
+    (folder / "run").mkdir()
+    variant = Variant("batchnorm", {}, made)
+    write_config(folder / "run", Experiment("run", (0,), made, (variant,)))
     experiments.go(plan)
     digits = cases.digits()
     network, probe = cases.plain(made), torch.from_numpy(digits.test_x[:50])

@@ -12,6 +12,7 @@ import pytest
 from bnexp import cli
 from bnexp.analysis import summary
 from bnexp.errors import StorageError
+from bnexp.files.atomic import write_sealed
 from bnexp.report import page as report
 from bnexp.report.explorer import explorer
 from bnexp.report.page import render, write_report
@@ -99,7 +100,8 @@ def test_texts_of_an_experiment_are_shown_as_text(experiment, tmp_path):
     content |= {"variants": {HOSTILE: variants["plain"], "other": variants["normalized"]}}
     content |= {"pairs": [], "paper": {}, "bias_gaps": []}
     content["experiment"] = content["environment"]["command"] = HOSTILE
-    (tmp_path / "summary.json").write_text(json.dumps(content))
+    del content["crc32"]
+    write_sealed(tmp_path / "summary.json", content)
     out = tmp_path / "page.html"
     write_report([tmp_path], out)
     found = Elements(out.read_text())

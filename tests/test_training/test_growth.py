@@ -6,7 +6,7 @@ import pytest
 from helpers.experiments import Listener
 
 from bnexp.errors import ConfigError, DamagedError, StorageError
-from bnexp.files.experiment_folder import CONFIG, write_config
+from bnexp.files.experiment_folder import CONFIG, TRAIN_LOG, write_config
 from bnexp.files.locks import HOLDER, LOCK
 from bnexp.files.run_folder import RUN_FILES, run_folder
 from bnexp.training.growth import check_growth, restart
@@ -14,11 +14,11 @@ from bnexp.training.scheduler import train_experiment
 
 
 def snapshot(folder):
-    """Every file that is no lock: its bytes and its time of change."""
+    """Every file that a command may not change: its bytes and its time of change."""
     return {
         path.relative_to(folder): (path.read_bytes(), path.stat().st_mtime_ns)
         for path in folder.rglob("*")
-        if path.is_file() and path.name not in {LOCK, HOLDER, CONFIG}
+        if path.is_file() and path.name not in {LOCK, HOLDER, CONFIG, TRAIN_LOG}
     }
 
 

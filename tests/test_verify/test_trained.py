@@ -69,7 +69,7 @@ def make(tmp_path_factory):
             path = folder / f"seed-{seed}"
             path.mkdir()
             torch.save(network.state_dict(), path / "model.pt")
-            runs.append(SimpleNamespace(path=path, seed=seed))
+            runs.append(SimpleNamespace(path=path, seed=seed, promised=lambda _: None))
         rows = [
             [percentiles(each, x[:PROBE], (1, 2)) for each in stack] for stack in (starts, networks)
         ]

@@ -29,7 +29,9 @@ OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "num
 def description() -> str:
     """The engine's name, what compiled it, and the processor it was compiled for."""
     llvm = ".".join(map(str, binding.llvm_version_info))
-    processor = binding.get_host_cpu_name()
+    processor = numba.config.CPU_NAME or binding.get_host_cpu_name()
+    if numba.config.CPU_FEATURES:
+        processor += f" {numba.config.CPU_FEATURES}"
     return f"kernels (numba {numba.__version__}, llvm {llvm}, {processor})"
 
 
