@@ -9,7 +9,13 @@ config files. This room imports only `bnexp.errors`. Begin reading in `schema`.
 Other rooms import the names below from here.
 """
 
-from bnexp.config.constraints import DATASET_SIZES, Sizes, probe_examples, recorded_layers
+from bnexp.config.constraints import (
+    DATASET_SIZES,
+    KERNEL_NORMS,
+    Sizes,
+    probe_examples,
+    recorded_layers,
+)
 from bnexp.config.experiment import identical_variants, load
 from bnexp.config.schema import (
     DataConfig,
@@ -30,6 +36,7 @@ from bnexp.config.suggestions import shorten, suggestion
 
 __all__ = [
     "DATASET_SIZES",
+    "KERNEL_NORMS",
     "DataConfig",
     "Experiment",
     "ModelConfig",

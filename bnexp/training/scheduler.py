@@ -19,7 +19,6 @@ from types import FrameType
 from typing import Protocol
 
 from bnexp.config import Experiment
-from bnexp.data import idx
 from bnexp.errors import BnexpError, InterruptedRun, RunError, StorageError
 from bnexp.files.experiment_folder import refuse_first_edition, write_config
 from bnexp.files.locks import locked, storage_errors
@@ -28,6 +27,7 @@ from bnexp.files.run_folder import RunPlan
 from bnexp.training import worker
 from bnexp.training.growth import check_growth
 from bnexp.training.plans import is_done, plans_of
+from bnexp.training.readiness import check_machine
 from bnexp.training.worker import Prepare, Progress, Task
 
 TRIES = 3  # of a task whose worker is killed
@@ -54,6 +54,7 @@ class Tally:
         steps: to make in all.
         made: steps made so far.
         working: the runs under way, each with its last step, loss and accuracy, by name.
+        ended: the same of the runs that have ended, whether they are done or not.
     """
 
     runs: int
@@ -61,6 +62,7 @@ class Tally:
     steps: int
     made: int
     working: dict[str, Progress] = field(default_factory=dict)
+    ended: dict[str, Progress] = field(default_factory=dict)
 
 
 def train_experiment(
@@ -75,7 +77,8 @@ def train_experiment(
         listener: is told what happens.
 
     Raises:
-        ConfigError: the folder holds an experiment of another config.
+        ConfigError: the folder holds an experiment of another config, or this machine lacks what
+            the config asks for.
         DataError: a data set is missing or damaged.
         InterruptedRun: stopped by a signal.
         LockedError: another process works on the experiment.
@@ -83,6 +86,9 @@ def train_experiment(
     """
     with storage_errors(folder):
         refuse_first_edition(folder)
+        # Before the first file is written; and again below, where no other command can interfere.
+        check_growth(experiment, folder)
+        check_machine(plan for plan in plans_of(experiment, folder) if not is_done(plan))
         with locked(folder):
             check_growth(experiment, folder)
             plans = plans_of(experiment, folder)
@@ -91,7 +97,6 @@ def train_experiment(
             _say_done(plans, waiting, listener)
             if not waiting:
                 return []
-            _load_data(waiting)
             jobs = min(jobs or os.cpu_count() or 1, len(waiting))
             return _Scheduler(waiting, plans, jobs, listener).work()
 
@@ -100,13 +105,6 @@ def _say_done(plans: Sequence[RunPlan], waiting: Sequence[RunPlan], listener: Li
     done = len(plans) - len(waiting)
     if done:
         listener.say(f"{done} of {len(plans)} runs done already")
-
-
-def _load_data(plans: Sequence[RunPlan]) -> None:
-    """Once, before all runs: what is missing is downloaded, or said, a single time."""
-    for name, root in {(plan.settings.data.name, plan.settings.data.root) for plan in plans}:
-        if name in idx.CLASSES:
-            idx.load(name, root)
 
 
 @dataclass
@@ -241,7 +239,8 @@ class _Scheduler:
                 self._make_tasks(stacked=bool(content))
             return
         for plan in job.task.plans:
-            self.tally.working.pop(plan.name, None)
+            if (last := self.tally.working.pop(plan.name, None)) is not None:
+                self.tally.ended[plan.name] = last
             self.tally.done += ended == "done"
         if ended == "interrupted" and not self.signals:
             job.error = InterruptedRun(f"{job.task.name}: its process was told to stop")
