@@ -31,7 +31,7 @@ from bnexp.config.schema import (
     settings_of,
 )
 from bnexp.config.serialization import dump
-from bnexp.config.sources import header, packaged
+from bnexp.config.sources import copy_of, header, packaged
 from bnexp.config.suggestions import shorten, suggestion
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "TrainConfig",
     "Value",
     "Variant",
+    "copy_of",
     "differences",
     "dump",
     "flatten",
