@@ -19,7 +19,7 @@ def configs(
         typer.Option(help="Write the config to a new file, to change it there.", metavar="PATH"),
     ] = None,
 ) -> None:
-    """List the packaged configs and what each shows; with NAME, print that config."""
+    """List the packaged configs and what each shows, or print one."""
     from bnexp.config import copy_of, header, packaged, suggestion
 
     if name is not None:
