@@ -5,4 +5,4 @@ cd "$(dirname "$0")/.."
 ruff format --check
 ruff check
 mypy
-pytest --numprocesses auto
+pytest

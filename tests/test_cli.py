@@ -502,7 +502,9 @@ def test_a_packaged_config_is_printed_and_copied(bnexp, tmp_path):
     assert bnexp("configs", "gamma") == (0, text, "")
     mine = tmp_path / "mine.yaml"
     assert bnexp("configs", "gamma", "--copy", mine) == (0, f"{mine}\n", "")
-    assert mine.read_text() == text
+    (first, rest), (printed, same) = (x.split("\n", 1) for x in (mine.read_text(), text))
+    assert (rest, printed) == (same, "# yaml-language-server: $schema=schema.json")
+    assert first == f"# yaml-language-server: $schema={ROOT / 'configs' / 'schema.json'}"
     mine.write_text("my own")
     code, _, err = bnexp("configs", "gamma", "--copy", mine)
     assert (code, mine.read_text()) == (4, "my own")
@@ -521,13 +523,101 @@ def test_variants_that_do_not_differ_are_warned_of(bnexp):
     assert "warning: baseline and batchnorm have the same settings" in err
 
 
-def test_the_reference_of_the_keys_is_current():
-    """configs/README.md is what scripts/document_keys.py writes, and names every key."""
-    import runpy
+THREE_LINES = """name: mine
+data: {name: digits}
+variants: {baseline: {}, batchnorm: {model: {norm: batch, bias: false}}}
+"""
 
-    from bnexp.config.schema import HINTS
 
-    text = runpy.run_path(str(ROOT / "scripts" / "document_keys.py"))["text"]()
-    assert (ROOT / "configs" / "README.md").read_text() == text
-    for key in HINTS:
-        assert f"| `{key.split('.')[1]}` |" in text
+def test_a_config_of_three_lines_trains(bnexp, tmp_path, monkeypatch):
+    """A name, a data set and variants: every default fits the data set."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text(THREE_LINES)
+    assert bnexp("validate", "mine.yaml") == (0, "mine.yaml: valid; 2 variants, 5 seeds\n", "")
+    code, out, _ = bnexp("train", "mine.yaml", "train.steps=20", "seeds=1")
+    assert code == 0
+    assert "figure: results/mine/figures/fig1.png" in out
+
+
+REFUSED = {
+    "probe": (["record.probe_size=500"], 2, "digits has 360 test examples"),
+    "minibatch": (["train.batch_size=2000"], 2, "digits has 1437 training examples"),
+    "kernels": (["model.norm=rms", "train.engine=kernels"], 2, "the kernels have no norm 'rms'"),
+    "device": (["train.device=mps"], 2, "train.device=mps: not on this machine"),
+    "data": (["data.name=kmnist", "data.root=none"], 3, "Put them there"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refused_command_leaves_nothing_behind(bnexp, tmp_path, monkeypatch, case):
+    """Neither a folder nor a config that would refuse the corrected command."""
+    from bnexp.data import idx
+
+    overrides, code, text = REFUSED[case]
+
+    def refuse(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(idx, "urlopen", refuse)
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text(THREE_LINES)
+    found, out, err = bnexp("train", "mine.yaml", *overrides)
+    assert (found, out) == (code, "")
+    assert text in err
+    assert not Path("results").exists()
+
+
+def test_restart_removes_nothing_for_a_config_that_cannot_be_trained_here(
+    bnexp, trained, tmp_path, monkeypatch
+):
+    """What this machine lacks is told first."""
+    shutil.copytree(trained[0], tmp_path / "tiny")
+    monkeypatch.chdir(tmp_path)
+    words = ["--out", tmp_path / "tiny", "--restart"]
+    code, _, err = bnexp("train", tmp_path / "tiny" / "config.yaml", "train.device=mps", *words)
+    assert code == 2
+    assert "not on this machine" in err
+    assert (run_folder(tmp_path / "tiny", "batchnorm", 2) / STATUS).exists()
+
+
+def test_quiet_says_nothing_and_verbose_tells_how_each_run_ended(bnexp, tmp_path):
+    """The table and the figures' paths stand on stdout in both cases."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(CONFIG)
+    words = ["train", path, "seeds=1"]
+    code, out, err = bnexp(*words, "-q", "--out", tmp_path / "quiet")
+    assert (code, err) == (0, "")
+    assert "test accuracy" in out
+    code, _, err = bnexp(*words, "-v", "--out", tmp_path / "verbose")
+    assert code == 0
+    ended = r"(baseline|batchnorm), seed 0: ended at step 60; loss \d\.\d{3}, accuracy \d\.\d{3}"
+    assert len(re.findall(ended, err)) == 2
+    assert bnexp(*words, "-q", "-v")[0] == 2
+
+
+def test_the_lines_of_a_long_training_say_how_much_time_is_left(monkeypatch, capfd):
+    """At the speed since the first step, which comes after loading and compiling."""
+    from bnexp.cli import terminal
+
+    now = [0.0]
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: now[0])
+    progress = terminal.Progress()
+    # Of 1,000 steps 400 were made before. From second 20 on, 15 steps are made in a second.
+    for now[0], made in ((1, 400), (20, 400), (30, 550), (41, 715)):
+        progress.update(scheduler.Tally(runs=4, done=1, steps=1000, made=made))
+    assert capfd.readouterr().err.splitlines() == [
+        "1 of 4 runs, 400 of 1,000 steps",
+        "1 of 4 runs, 550 of 1,000 steps; 30 s left",
+        "1 of 4 runs, 715 of 1,000 steps; 19 s left",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(3.4, "3 s"), (60, "1 min 0 s"), (3599.6, "1 h 0 min"), (7500, "2 h 5 min")],
+)
+def test_a_time_is_told_in_the_units_that_matter(seconds, text):
+    """Rounded to whole seconds, without seconds from an hour on."""
+    from bnexp.cli.terminal import duration
+
+    assert duration(seconds) == text

@@ -43,7 +43,7 @@ def test_the_readmes_loop_of_ones_own_runs(tmp_path, monkeypatch):
     (script,) = (b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "record(" in b)
     monkeypatch.chdir(tmp_path)
     exec(compile(script, "README.md", "exec"), {})
-    experiment = bnexp.load("results/mine")
+    experiment = bnexp.load("results/my_model")
     assert set(experiment.minibatch.layer_name.values) == {"1"}
     assert experiment.minibatch.sizes["step"] == 200
     with pytest.raises(StorageError, match=r"bnexp.record watched this network"):

@@ -5,12 +5,14 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+RESULTS = (ROOT / "results" / "README.md").read_text()
 # What shortens a training to a moment; MNIST's experiments are trained on the digits here.
 SHORT = {
     "quickstart": [],
@@ -18,9 +20,19 @@ SHORT = {
 }
 
 
+# One clone serves all of these tests, in whichever process they run.
+pytestmark = pytest.mark.xdist_group("readme")
+
+
+def blocks(language, text=README):
+    """The README's examples in a language, in order."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
+    return [textwrap.dedent(block) for _, block in found]
+
+
 def commands():
     """The lines of the README's shell blocks that run bnexp, without their comments."""
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL):
+    for block in blocks("sh"):
         for line in block.splitlines():
             for part in line.partition(" #")[0].split("&&"):
                 words = shlex.split(part)
@@ -28,54 +40,60 @@ def commands():
                     yield words[1:]
 
 
-def test_every_command_of_the_readme_runs_in_order_in_a_clone(tmp_path):
-    """Long trainings are shortened by an override; what is committed is all that there is."""
-    clone = tmp_path / "clone"
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
-    environment = {**os.environ, "PYTHONPATH": str(clone)}
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A clone: what is committed is all that there is, and the README's own config beside it."""
+    folder = tmp_path_factory.mktemp("readme") / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    (config,) = blocks("yaml")
+    (folder / "mine.yaml").write_text(config)
+    return folder
+
+
+def run(clone, *words):
+    """Run Python in the clone, on the clone's own bnexp."""
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=clone, env={**os.environ, "PYTHONPATH": str(clone)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, (words, done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+def test_every_command_of_the_readme_runs_in_order_in_a_clone(clone):
+    """Long trainings are shortened by an override."""
     ran = []
     for words in commands():
         short = []
         if words[0] == "train":
-            name = next(name for name in SHORT if any(name in word for word in words))
-            short = SHORT[name]
-        done = subprocess.run(
-            [sys.executable, "-m", "bnexp", *words, *short],
-            cwd=clone, env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, (words, done.stderr)
-        assert "Traceback" not in done.stderr
+            short = next((SHORT[name] for name in SHORT if any(name in word for word in words)), [])
+        run(clone, "-m", "bnexp", *words, *short)
         ran.append(words[0])
     assert {"train", "compare", "plot", "verify", "runs", "configs", "validate"} <= {*ran}
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        block
-        for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-        if "results/quickstart" not in block
-    ],
-)
-def test_every_example_of_the_readme_that_needs_no_results_runs(script, tmp_path):
-    """In a folder of its own; the others are run with the experiment that they need."""
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+def test_every_example_of_the_readmes_runs(clone):
+    """In the clone, which has the quickstart's results; one loads a model.pt strictly."""
+    run(clone, "-m", "bnexp", "train", "quickstart")
+    examples = blocks("python") + blocks("python", RESULTS)
+    assert len(examples) == 3
+    assert any("strict=True" in script for script in examples)
+    for script in examples:
+        run(clone, "-c", script)
 
 
-def test_the_network_of_the_readme_loads_strictly(tmp_path):
-    """The plain Sequential that it spells out takes the quickstart's model.pt."""
-    import bnexp
+def test_the_readme_is_short_enough_to_be_read():
+    """What is longer belongs into results/README.md, configs/README.md or CONTRIBUTING.md."""
+    assert len(README.splitlines()) <= 300
 
-    (script,) = (
-        block
-        for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-        if "strict=True" in block
-    )
-    bnexp.train("quickstart", ["train.steps=20", "seeds=1"], tmp_path / "results" / "quickstart")
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+
+def test_every_picture_has_a_text_for_those_who_cannot_see_it():
+    """In all texts that users read."""
+    for page in (README, RESULTS):
+        pictures = re.findall(r"!\[(.*?)\]\(", page)
+        assert pictures
+        assert all(len(text) > 20 for text in pictures)
 
 
 def test_every_file_that_the_readmes_name_is_there():

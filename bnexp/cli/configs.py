@@ -19,21 +19,20 @@ def configs(
         typer.Option(help="Write the config to a new file, to change it there.", metavar="PATH"),
     ] = None,
 ) -> None:
-    """List the packaged configs and what each shows; with NAME, print that config."""
-    from bnexp.config import header, packaged, suggestion
+    """List the packaged configs and what each shows, or print one."""
+    from bnexp.config import copy_of, header, packaged, suggestion
 
     if name is not None:
         known = packaged()
         if name not in known:
             hint = suggestion(name, known) or f"; there are {', '.join(known)}"
             raise ConfigError(f"{name}: no such packaged config{hint}")
-        text = known[name].read_text(encoding="utf-8")
         if copy is None:
-            print(text, end="")
+            print(known[name].read_text(encoding="utf-8"), end="")
             return
         try:
             with copy.open("x", encoding="utf-8") as file:
-                file.write(text)
+                file.write(copy_of(known[name]))
         except FileExistsError:
             raise StorageError(f"{copy}: is there already, and stays as it is") from None
         except OSError as error:

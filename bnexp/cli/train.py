@@ -66,6 +66,12 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved YAML and what would run.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also say when a run has ended, and how.")
+    ] = False,
 ) -> None:
     """Train every variant, draw the figures and print the summary.
 
@@ -73,12 +79,9 @@ def train(
     """
     from bnexp import config as configs
 
-    overrides = words or []
-    if config is None:
-        if not overrides:
-            raise ConfigError("train: which config? `bnexp train --config quickstart` is a start")
-        config, *overrides = overrides
-    experiment = configs.load(config, overrides, grid or [])
+    if quiet and verbose:
+        raise ConfigError("--quiet, --verbose: give one of them")
+    experiment = configs.load(*_config_and_overrides(config, words or []), grid or [])
     warn_of_identical(experiment)
     folder = out or Path("results") / experiment.name
     if dry_run:
@@ -87,16 +90,19 @@ def train(
             steps, seeds = variant.settings.train.steps, len(experiment.seeds)
             say(f"would train {folder / variant.name}: {seeds} runs of {steps:,} steps")
         return
-    from bnexp.training import growth
+    from bnexp.training import growth, plans, readiness
     from bnexp.training import scheduler as training
 
     cluster = _cluster(scheduler, gather=gather)
-    if restart:
-        growth.restart(folder, say)
-    with Progress() as progress:
+    with Progress(quiet=quiet, verbose=verbose) as progress:
+        if restart:
+            # Nothing is removed for a config that cannot be trained here.
+            if cluster is None:
+                readiness.check_machine(plans.plans_of(experiment, folder))
+            growth.restart(folder, progress.say)
         errors = training.train_experiment(experiment, folder, jobs, progress, cluster)
     try:
-        _show(folder)
+        _show(folder, quiet=quiet)
     except BrokenPipeError:
         if not errors:
             raise
@@ -116,6 +122,15 @@ def _cluster(address: str | None, *, gather: bool) -> "Cluster | None":
     return None if address is None else Cluster(address, gather)
 
 
+def _config_and_overrides(config: str | None, words: list[str]) -> tuple[str, list[str]]:
+    """The config and its overrides, where the config may stand as the first word."""
+    if config is not None:
+        return config, words
+    if not words:
+        raise ConfigError("train: which config? `bnexp train --config quickstart` is a start")
+    return words[0], words[1:]
+
+
 def warn_of_identical(experiment: "Experiment") -> None:
     """Say which variants do not differ, since comparing them would show nothing."""
     from bnexp.config import identical_variants
@@ -124,7 +139,7 @@ def warn_of_identical(experiment: "Experiment") -> None:
         say(f"warning: {first} and {second} have the same settings")
 
 
-def _show(folder: Path) -> None:
+def _show(folder: Path, *, quiet: bool) -> None:
     """Write the summary and the figures, and print them with the next command."""
     from bnexp.analysis import measuring, results, summary, tables
     from bnexp.figures import fitting
@@ -142,5 +157,6 @@ def _show(folder: Path) -> None:
         for path in figures:
             print(f"figure: {path}")
         several = len(experiment.variants) > 1
-        say(f"next: bnexp {'compare' if several else 'plot'} {folder}")
-        say(f"page: bnexp report {folder}")
+        if not quiet:
+            say(f"next: bnexp {'compare' if several else 'plot'} {folder}")
+            say(f"page: bnexp report {folder}")

@@ -9,7 +9,13 @@ config files. This room imports only `bnexp.errors`. Begin reading in `schema`.
 Other rooms import the names below from here.
 """
 
-from bnexp.config.constraints import DATASET_SIZES, Sizes, probe_examples, recorded_layers
+from bnexp.config.constraints import (
+    DATASET_SIZES,
+    KERNEL_NORMS,
+    Sizes,
+    probe_examples,
+    recorded_layers,
+)
 from bnexp.config.experiment import identical_variants, load
 from bnexp.config.schema import (
     DataConfig,
@@ -25,11 +31,12 @@ from bnexp.config.schema import (
     settings_of,
 )
 from bnexp.config.serialization import dump
-from bnexp.config.sources import header, packaged
+from bnexp.config.sources import copy_of, header, packaged
 from bnexp.config.suggestions import shorten, suggestion
 
 __all__ = [
     "DATASET_SIZES",
+    "KERNEL_NORMS",
     "DataConfig",
     "Experiment",
     "ModelConfig",
@@ -39,6 +46,7 @@ __all__ = [
     "TrainConfig",
     "Value",
     "Variant",
+    "copy_of",
     "differences",
     "dump",
     "flatten",

@@ -25,6 +25,8 @@ DATASET_SIZES = {
     "digits": Sizes(1_437, 360),
 }
 
+KERNEL_NORMS = ("none", "batch")  # of `model.norm`, those that the kernels engine computes
+
 _DEFAULT_PROBE = 1_000
 
 
@@ -67,3 +69,6 @@ def conflicts(settings: Settings) -> Iterator[tuple[str, str, str]]:
     if train.engine == "kernels" and train.device not in {"auto", "cpu"}:
         problem = f"the kernels run on the CPU; {train.device} needs engine torch or auto"
         yield "train.engine", "train.device", problem
+    if train.engine == "kernels" and model.norm not in KERNEL_NORMS:
+        problem = f"the kernels have no norm '{model.norm}'; use engine torch or auto"
+        yield "train.engine", "model.norm", problem

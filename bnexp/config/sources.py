@@ -6,6 +6,8 @@ from pathlib import Path
 from bnexp.config.suggestions import nearest, shorten
 from bnexp.errors import ConfigError
 
+SCHEMA = "schema.json"
+
 _MAX_BYTES = 4096 * 1024
 
 _FIELD = re.compile(r"# (What it shows|Command|Time|Expected):\s+(.*)")
@@ -37,6 +39,16 @@ def header(path: Path) -> dict[str, str]:
         else:
             name = ""
     return fields
+
+
+def copy_of(path: Path) -> str:
+    """The text of a packaged config for another folder.
+
+    Its first line names the JSON Schema that lies beside it, by which editors help; a copy names it
+    by its whole path.
+    """
+    beside = f"$schema={SCHEMA}"
+    return path.read_text(encoding="utf-8").replace(beside, f"$schema={path.with_name(SCHEMA)}", 1)
 
 
 def resolve(config: str | Path) -> Path:

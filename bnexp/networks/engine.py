@@ -23,14 +23,13 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bnexp.config import RecordConfig, Settings, recorded_layers
+from bnexp.config import KERNEL_NORMS, RecordConfig, Settings, recorded_layers
 from bnexp.data.streams import batch_order
 from bnexp.errors import ConfigError
 from bnexp.networks.gradient_shift import GradientShiftRow
 
 EngineName = Literal["kernels", "torch"]
 State = dict[str, NDArray[Any]]
-KERNEL_NORMS = ("none", "batch")  # of `model.norm`, those that the kernels compute
 
 
 class DatasetArrays(Protocol):

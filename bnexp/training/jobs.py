@@ -44,6 +44,7 @@ class Tally:
         steps: to make in all.
         made: steps made so far.
         working: the runs under way, each with its last step, loss and accuracy, by name.
+        ended: the same of the runs that have ended, whether they are done or not.
     """
 
     runs: int
@@ -51,6 +52,7 @@ class Tally:
     steps: int
     made: int
     working: dict[str, Progress] = field(default_factory=dict)
+    ended: dict[str, Progress] = field(default_factory=dict)
 
 
 @dataclass
@@ -128,7 +130,8 @@ class Jobs:
         if isinstance(content, BnexpError):
             job.error = content
         for plan in job.task.plans:
-            self.tally.working.pop(plan.name, None)
+            if (last := self.tally.working.pop(plan.name, None)) is not None:
+                self.tally.ended[plan.name] = last
             self.tally.done += ended == "done"
         if ended == "interrupted" and not self.signals:
             self.told_to_stop(job)

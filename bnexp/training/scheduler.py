@@ -1,20 +1,18 @@
 """All runs of an experiment: what is done already, and who does the rest."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bnexp.config import Experiment
-from bnexp.data import idx
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.files.experiment_folder import refuse_first_edition, write_config
 from bnexp.files.locks import locked, storage_errors
-from bnexp.files.run_folder import RunPlan
 from bnexp.training.growth import check_growth
 from bnexp.training.jobs import Jobs, Listener
 from bnexp.training.local import LocalScheduler
 from bnexp.training.plans import is_done, plans_of
+from bnexp.training.readiness import check_machine
 from bnexp.training.said import kept
 
 
@@ -48,8 +46,8 @@ def train_experiment(
         cluster: does the work in place of this machine.
 
     Raises:
-        ConfigError: the folder holds an experiment of another config, or the cluster does not
-            answer or does not fit.
+        ConfigError: the folder holds an experiment of another config, this machine lacks what the
+            config asks for, or the cluster does not answer or does not fit.
         DataError: a data set is missing or damaged.
         InterruptedRun: stopped by a signal.
         LockedError: another process works on the experiment.
@@ -58,6 +56,10 @@ def train_experiment(
     """
     with storage_errors(folder):
         refuse_first_edition(folder)
+        # Before the first file is written; and again below, where no other command can interfere.
+        check_growth(experiment, folder)
+        if cluster is None:
+            check_machine(plan for plan in plans_of(experiment, folder) if not is_done(plan))
         with locked(folder), kept(folder, listener.say, listener.update) as keeper:
             check_growth(experiment, folder)
             plans = plans_of(experiment, folder if cluster is None else folder.absolute())
@@ -69,7 +71,6 @@ def train_experiment(
                 return []
             work = Jobs(left, plans, keeper)
             if cluster is None:
-                _load_data(left)
                 LocalScheduler(work, min(jobs or os.cpu_count() or 1, len(left))).work()
             else:
                 _on(cluster, work, folder, jobs)
@@ -93,10 +94,3 @@ def _on(cluster: Cluster, work: Jobs, folder: Path, jobs: int | None) -> None:
         DaskScheduler(work, connection, folder.absolute(), jobs, gather=cluster.gather).work()
     finally:
         connection.close()
-
-
-def _load_data(plans: Sequence[RunPlan]) -> None:
-    """Once, before all runs: what is missing is downloaded, or said, a single time."""
-    for name, root in {(plan.settings.data.name, plan.settings.data.root) for plan in plans}:
-        if name in idx.CLASSES:
-            idx.load(name, root)

@@ -51,6 +51,10 @@ BAD = {
         BASE + "train: {device: cuda, engine: kernels}",
         "x.yaml:3:31: train.engine: the kernels run on the CPU; cuda needs engine torch or auto",
     ),
+    "kernels for a norm that they do not have": (
+        BASE + "model: {norm: rms}\ntrain: {engine: kernels}",
+        "x.yaml:4:17: train.engine: the kernels have no norm 'rms'; use engine torch or auto",
+    ),
 }
 
 
