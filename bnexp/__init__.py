@@ -33,7 +33,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever the API holds)
     except ModuleNotFoundError as error:
         if error.name != "lightning":
             raise
-        told = f"bnexp.{name} needs Lightning; pip install 'bnexp[lightning]' brings it"
+        told = f"bnexp.{name} needs Lightning, which is not installed; pip install lightning"
         raise ModuleNotFoundError(told, name=error.name) from None
 
 

@@ -42,7 +42,8 @@ def export(
 
     CSV and Parquet have a row for each variant, seed, step, layer, unit and percentile, and the
     metrics in a file of their own. In TensorBoard, percentiles are curves, and Custom Scalars show
-    those of a unit in one chart. This needs pip install 'bnexp[export]'.
+    those of a unit in one chart. CSV and Parquet need pyarrow, TensorBoard needs
+    tensorboard: the extra `export`.
     """
     from bnexp.analysis import results
     from bnexp.export import exporting, selection

@@ -53,8 +53,7 @@ def export(
         raise ConfigError(f"--to {to}: no such format{hint}")
     if find_spec(FORMATS[to]) is None:
         raise ConfigError(
-            f"--to {to}: needs {FORMATS[to]}, which is not installed; "
-            "pip install 'bnexp[export]' brings it"
+            f"--to {to}: needs {FORMATS[to]}, which is not installed; pip install {FORMATS[to]}"
         )
     chosen = parts(results, selection)
     if not chosen:

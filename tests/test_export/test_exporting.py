@@ -235,7 +235,7 @@ def test_a_source_that_was_not_recorded_is_refused(recorded, tmp_path):
 def test_a_missing_library_is_named_with_its_remedy(experiment, tmp_path, monkeypatch, to, library):
     """In one line; the exit code is that of a wrong usage."""
     monkeypatch.setattr(exporting, "find_spec", lambda name: None if name == library else name)
-    with pytest.raises(ConfigError, match=rf"needs {library}, .* pip install .*export") as error:
+    with pytest.raises(ConfigError, match=rf"needs {library}, .* pip install {library}") as error:
         export(experiment, tmp_path / "out", to)
     assert "\n" not in str(error.value)
     assert error.value.exit_code == 2

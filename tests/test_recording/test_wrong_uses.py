@@ -288,3 +288,13 @@ def test_a_recorded_model_is_not_taken_for_bnexps_own_by_its_settings(tmp_path):
     )  # fmt: skip
     assert done.returncode == 2
     assert "was recorded of a model of your own" in done.stderr
+
+
+def test_the_callback_says_that_lightning_is_missing():
+    """In the import's own error, with the remedy."""
+    code = "import sys; sys.modules['lightning'] = None; import bnexp; bnexp.LightningCallback"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == (
+        "ModuleNotFoundError: bnexp.LightningCallback needs Lightning, which is not installed; "
+        "pip install lightning"
+    )
