@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from bnexp import cli
-from bnexp.analysis import measuring
+from bnexp.analysis import measuring, summary
 from bnexp.analysis import results as reader
 from bnexp.errors import RunError, StorageError
 from bnexp.figures import fitting
-from bnexp.files import atomic
+from bnexp.files import atomic, provenance
 from bnexp.files.locks import HOLDER, LOCK
 from bnexp.files.run_folder import (
     GRADIENT_SHIFT,
@@ -367,6 +367,89 @@ def test_runs_lists_state_step_and_accuracy(trained, bnexp):
     assert code == 0
     assert len(lines) == 7
     assert re.search(r"baseline +0 +done +60/60 +0\.\d{4}", lines[1])
+
+
+def test_runs_are_chosen_by_their_settings(trained, bnexp):
+    """Numbers by value and lists whatever their spaces; the count is on stderr, stdout is data."""
+    folder, _ = trained
+    words = ("runs", folder, "model.norm=batch", "train.lr=0.50", "model.hidden=[8,6]")
+    code, out, err = bnexp(*words)
+    assert code == 0
+    assert [line.split()[1] for line in out.splitlines()[1:]] == ["batchnorm"] * 3
+    assert err == "3 runs: 3 done\n"
+    assert bnexp("runs", folder, "model.gamma=false")[1:] == ("", f"{folder}: no such runs here\n")
+    code, _, err = bnexp("runs", folder, "model.nrm=batch")
+    assert code == 2
+    assert "no run there has such a setting; did you mean 'model.norm'?" in err
+    assert bnexp("runs", folder, "batch")[0] == 2
+
+
+def test_runs_lists_failures_with_their_causes(trained, bnexp, tmp_path):
+    """In a column that is there only where a run has failed."""
+    shutil.copytree(trained[0], tmp_path / "tiny")
+    path = run_folder(tmp_path / "tiny", "baseline", 1) / STATUS
+    told = {"state": "failed", "error": "baseline, seed 1: the loss is not finite at step 9"}
+    atomic.write_sealed(path, {**atomic.read_sealed(path), **told})
+    code, out, err = bnexp("runs", tmp_path, "--state", "failed")
+    assert code == 0
+    assert len(out.splitlines()) == 2
+    assert out.rstrip().endswith(" the loss is not finite at step 9")
+    assert err == "1 run: 1 failed\n"
+    assert "cause" not in bnexp("runs", tmp_path, "--state", "done")[1]
+    assert bnexp("runs", tmp_path)[2] == "6 runs: 5 done, 1 failed\n"
+    code, _, err = bnexp("runs", tmp_path, "--state", "faild")
+    assert (code, err) == (2, "bnexp: --state faild: no such state; did you mean 'failed'?\n")
+
+
+def test_a_watch_says_when_the_counts_change_and_ends_with_ctrl_c(trained, bnexp, monkeypatch):
+    """Without a terminal it is a line each time, and the end is no error."""
+    import time
+
+    looks = iter([None, None, KeyboardInterrupt()])
+
+    def sleep(_):
+        if (end := next(looks)) is not None:
+            raise end
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    code, out, _ = bnexp("runs", trained[0], "--watch")
+    assert (code, out) == (0, "6 runs: 6 done\n")
+
+
+def test_the_same_command_again_measures_and_draws_nothing_anew(
+    trained, bnexp, tmp_path, monkeypatch
+):
+    """Unless a log, the code or a figure is another than that of the summary."""
+    folder = shutil.copytree(trained[0], tmp_path / "tiny")
+    made_with = {**provenance.provenance(), "git_commit": "0123456789ab"}
+    monkeypatch.setattr(summary, "provenance", lambda: made_with)
+    words = ("train", "--config", folder / "config.yaml", "--out", folder)
+    first = bnexp(*words)
+    measured = []
+
+    def measure(results):
+        measured.append(results)
+        return numbers(results)
+
+    numbers = measuring.measure
+    monkeypatch.setattr(measuring, "measure", measure)
+    assert bnexp(*words)[1] == first[1]
+    assert not measured
+    (folder / "figures" / "fig1.png").unlink()
+    assert bnexp(*words)[1] == first[1]
+    assert len(measured) == 1
+    assert (folder / "figures" / "fig1.png").is_file()
+    for commit in ("another", "0123456789ab+"):
+        made_with["git_commit"] = commit
+        assert bnexp(*words)[1] == first[1]
+    assert len(measured) == 3
+    made_with["git_commit"] = "0123456789ab"
+    bnexp(*words)
+    path = run_folder(folder, "baseline", 1) / STATUS
+    status = atomic.read_sealed(path)
+    atomic.write_sealed(path, {**status, "seconds_per_step": 1.0})
+    bnexp(*words)
+    assert len(measured) == 5
 
 
 def test_runs_says_of_a_killed_run_that_it_is_silent(trained, bnexp, tmp_path):

@@ -1,5 +1,7 @@
 """summary.json: written when an experiment has been trained, and read where its logs are gone."""
 
+import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,55 @@ MOST_BYTES = 64 * 2**20  # of a summary; that of 2,400 runs has 10 million
 TRAIN_AGAIN = "`bnexp train` on its config.yaml writes it anew"
 
 
-def write_summary(folder: Path, numbers: ExperimentNumbers) -> None:
+def write_summary(
+    folder: Path, numbers: ExperimentNumbers, results: ExperimentResults | None = None
+) -> None:
     """Write the numbers, with the environment that computed them.
+
+    Args:
+        folder: the experiment's.
+        numbers: of the experiment.
+        results: what they were measured of, so that `measured` need not measure it again.
 
     Raises:
         StorageError: the file cannot be written.
     """
+    content = {**to_json(numbers), "environment": provenance()}
+    if results is not None:
+        content["measured_of"] = _identity(results)
     with storage_errors(folder):
-        write_sealed(folder / SUMMARY, {**to_json(numbers), "environment": provenance()})
+        write_sealed(folder / SUMMARY, content)
+
+
+def measured(results: ExperimentResults) -> ExperimentNumbers | None:
+    """The numbers in summary.json, if this very code has measured them of these very logs.
+
+    Measuring takes a while where there are many runs. None where that cannot be told, as where the
+    code was changed after its last commit.
+    """
+    try:
+        content = read_sealed(results.path / SUMMARY, None, TRAIN_AGAIN, MOST_BYTES)
+        made_with, now = content["environment"], provenance()
+        same = all(made_with[key] == now[key] for key in ("versions", "git_commit"))
+        changed = str(now["git_commit"]).endswith("+")
+        if not same or changed or content["measured_of"] != _identity(results):
+            return None
+        return from_json(content)
+    except (StorageError, KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _identity(results: ExperimentResults) -> str:
+    """A checksum of what the numbers depend on: settings, states, and the extents of all files."""
+    runs = [
+        (run.status.variant, run.seed, run.status.state, run.status.step,
+         run.status.seconds_per_step, run.status.parameters,
+         sorted((name, each.bytes, each.crc32) for name, each in run.status.files.items()))
+        for variant in results.variants.values()
+        for run in variant.runs
+    ]  # fmt: skip
+    about = results.name, results.seeds, dict(results.settings), dict(results.problems), runs
+    return f"{zlib.crc32(json.dumps(about, default=dict).encode()):08x}"
 
 
 def read_summary(folder: Path) -> ExperimentNumbers:

@@ -36,22 +36,29 @@ MEASURES = {
 MORE = "More columns are shown by a wider terminal, or with --all."
 
 
+MOST, FEW = 20, 5  # rows that a terminal shows of the variants, and of each exploratory measure
+
+
 def summary(numbers: ExperimentNumbers, width: int | None = None) -> str:
     """An experiment as text: the variants, what compares them, and the paper.
 
     Args:
         numbers: of the experiment.
-        width: the characters of a line; columns that do not fit are left out. None: all are shown.
+        width: the characters of a terminal's line; columns that do not fit are left out, and so are
+            variants beyond the first `MOST`. None: all are shown.
     """
     keys = differing([each.settings for each in numbers.variants.values()])
     cells = [
         _variant_cells(name, {key: each.settings.get(key) for key in keys}, each)
         for name, each in numbers.variants.items()
     ]
-    parts = [aligned(cells, width)]
+    most = len(cells) if width is None else MOST
+    parts = [aligned(cells[:most], width)]
+    if len(cells) > most:
+        parts.append(f"{most} of {len(cells)} variants are shown; `bnexp compare` ranks them.")
     if numbers.pairs:
         parts.append(SOONER)
-        parts.append(aligned([_pair_cells(pair) for pair in numbers.pairs], width))
+        parts.append(aligned([_pair_cells(pair) for pair in numbers.pairs[:most]], width))
     if numbers.paper:
         parts.append("Largest distances to the paper's Figure 1 (accuracy from step 7,000):")
         parts.append(aligned([_paper_cells(*item) for item in numbers.paper.items()], width))
@@ -66,19 +73,32 @@ SOONER = (
 
 
 def comparison(compared: Comparison, form: Form = "text", width: int | None = None) -> str:
-    """The rows of a comparison."""
+    """The rows of a comparison.
+
+    Args:
+        compared: the rows.
+        form: how they are written.
+        width: the characters of a terminal's line; as text, columns that do not fit are left out,
+            and of more than `MOST` variants, those are shown that differ the most from their
+            baselines. None: all are shown, in their order.
+    """
     if form == "json":
         return json.dumps(to_json(compared), indent=1, allow_nan=False)
     if form == "csv":
         return _csv(compared.rows)
-    rows = compared.rows
+    rows, cut = compared.rows, width is not None and len(compared.rows) > MOST
+    if cut:
+        rows = tuple(sorted(rows, key=lambda row: _distance(row, PRIMARY), reverse=True)[:MOST])
     variants = [_variant_cells(row.label, row.settings, row.numbers) for row in rows]
-    differences = [
-        _difference_cells(row, name, row.differences[name])
-        for name in MEASURES
-        for row in rows
-        if row.differences is not None and name in row.differences
-    ]
+    differences = []
+    for name in MEASURES:
+        among = [row for row in compared.rows if row.differences and name in row.differences]
+        if cut:
+            among.sort(key=lambda row: _distance(row, name), reverse=True)
+            among = among[: MOST if name == PRIMARY else FEW]
+        differences += [
+            _difference_cells(row, name, row.differences[name]) for row in among if row.differences
+        ]
     parts = [markdown(variants) if form == "markdown" else aligned(variants, width)]
     if differences:
         lay = markdown(differences) if form == "markdown" else aligned(differences, width)
@@ -91,7 +111,18 @@ def comparison(compared: Comparison, form: Form = "text", width: int | None = No
         if row.percentile_gap is not None
     ]
     parts += [f"{row.label}: {note}." for row in rows for note in row.notes]
+    if cut:
+        parts.append(
+            f"{MOST} of {len(compared.rows)} variants are shown, the most different first; "
+            "--all shows all of them, in their order."
+        )
     return "\n\n".join(parts)
+
+
+def _distance(row: ComparedVariant, name: str) -> float:
+    """How far a measure is from the baseline's; what is not known is no distance at all."""
+    difference = (row.differences or {}).get(name)
+    return -1.0 if difference is None or isnan(difference.over.mean) else abs(difference.over.mean)
 
 
 def method(compared: Comparison) -> str:

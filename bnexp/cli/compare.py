@@ -35,7 +35,10 @@ def compare(
     ] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     show_all: Annotated[
-        bool, typer.Option("--all", help="Print every column, however narrow the terminal is.")
+        bool,
+        typer.Option(
+            "--all", help="Print every variant and column, however small the terminal is."
+        ),
     ] = False,
     heatmap: Annotated[
         str | None,

@@ -149,10 +149,13 @@ def _show(folder: Path, *, quiet: bool) -> None:
     with told(*experiment.problems.values()):
         if not any(len(variant.metrics.steps) for variant in experiment.variants.values()):
             return
-        numbers = measuring.measure(experiment)
-        summary.write_summary(folder, numbers)
-        with locks.storage_errors(folder):
-            figures = fitting.save_figures(experiment, numbers)
+        numbers = summary.measured(experiment)
+        figures = None if numbers is None else fitting.saved_figures(experiment, numbers)
+        if numbers is None or figures is None:
+            numbers = measuring.measure(experiment)
+            summary.write_summary(folder, numbers, experiment)
+            with locks.storage_errors(folder):
+                figures = fitting.save_figures(experiment, numbers)
         print(tables.summary(numbers, width()))
         for path in figures:
             print(f"figure: {path}")

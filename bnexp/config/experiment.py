@@ -38,7 +38,7 @@ from bnexp.errors import ConfigError
 __all__ = ["DataConfig", "Experiment", "ModelConfig", "RecordConfig", "Settings", "TrainConfig"]
 __all__ += ["Variant", "differences", "dump", "flatten", "load", "packaged", "recorded_layers"]
 
-_MAX_VARIANTS = 10_000
+_MAX_VARIANTS = 10_000  # results/published/scale says what so many take
 
 
 def load(config: str | Path, overrides: Sequence[str] = (), grid: Sequence[str] = ()) -> Experiment:

@@ -59,7 +59,7 @@ NAME_RULES: tuple[Rule, ...] = (
 Name = Annotated[str, *NAME_RULES]
 Seed = Annotated[int, within(0, 2**32 - 1)]
 # A number n stands for the seeds 0 to n - 1.
-Seeds = Annotated[int, within(1, 1000)] | Annotated[tuple[Seed, ...], of_length(1000), UNIQUE]
+Seeds = Annotated[int, within(1, 10_000)] | Annotated[tuple[Seed, ...], of_length(10_000), UNIQUE]
 Units = Annotated[int, within(1, 100_000)]
 Count = Annotated[int, within(1, 10**9)]
 Percentile = Annotated[float, within(0, 100)]

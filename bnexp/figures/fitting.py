@@ -1,6 +1,6 @@
 """Which figures fit an experiment, and writing them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -45,23 +45,32 @@ def comparison_kind(
     return "grid" if len(keys) >= 2 and len(settings) == np.prod(levels) else None
 
 
-def fitting_figures(files: ExperimentResults, numbers: ExperimentNumbers) -> dict[str, Picture]:
-    """The figures that fit an experiment, by file name without suffix."""
-    drawn = {"fig1": figure1.draw(files)} if len(files.variants) <= MOST_PANELS else {}
+def _fitting(
+    files: ExperimentResults, numbers: ExperimentNumbers
+) -> dict[str, Callable[[], Picture]]:
+    """What draws each figure that fits an experiment, by file name without suffix."""
+    draw = dict[str, Callable[[], Picture]]()
+    if len(files.variants) <= MOST_PANELS:
+        draw["fig1"] = lambda: figure1.draw(files)
     kind = comparison_kind([*files.settings.values()])
     if kind == "bias":
-        drawn["bias"] = draw_bias(files)
+        draw["bias"] = lambda: draw_bias(files)
     elif kind == "gamma":
-        drawn["gamma"] = draw_gamma(files)
+        draw["gamma"] = lambda: draw_gamma(files)
     elif kind == "grid":
-        drawn["grid"] = draw_heatmap(compare([(files.path, numbers)]))
+        draw["grid"] = lambda: draw_heatmap(compare([(files.path, numbers)]))
     if any(variant.gradient_shift for variant in files.variants.values()):
-        drawn["gradient_shift"] = draw_gradient_shift(files)
+        draw["gradient_shift"] = lambda: draw_gradient_shift(files)
     if kind is None and 0 < len(normalized := with_norm_parameters(files)) <= MOST_BESIDE:
-        drawn["norm_parameters"] = draw_norm_parameters(normalized)
+        draw["norm_parameters"] = lambda: draw_norm_parameters(normalized)
     if compared := with_running_statistics(files):
-        drawn["running_statistics"] = draw_running_statistics(compared)
-    return drawn
+        draw["running_statistics"] = lambda: draw_running_statistics(compared)
+    return draw
+
+
+def fitting_figures(files: ExperimentResults, numbers: ExperimentNumbers) -> dict[str, Picture]:
+    """The figures that fit an experiment, by file name without suffix."""
+    return {name: draw() for name, draw in _fitting(files, numbers).items()}
 
 
 def save_figures(files: ExperimentResults, numbers: ExperimentNumbers) -> list[Path]:
@@ -71,6 +80,12 @@ def save_figures(files: ExperimentResults, numbers: ExperimentNumbers) -> list[P
         for name, picture in fitting_figures(files, numbers).items()
         for path in save(picture, files.path / FIGURES / name, source=source_of(files))
     ]
+
+
+def saved_figures(files: ExperimentResults, numbers: ExperimentNumbers) -> list[Path] | None:
+    """The paths that `save_figures` would write; None where one of them is not there."""
+    paths = [files.path / FIGURES / f"{name}.png" for name in _fitting(files, numbers)]
+    return paths if all(path.is_file() for path in paths) else None
 
 
 def source_of(files: ExperimentResults) -> str:

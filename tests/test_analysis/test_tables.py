@@ -11,7 +11,7 @@ from helpers.synthetic import experiment_of, fig1, other
 from bnexp.analysis.comparison import Difference, compare, to_json
 from bnexp.analysis.measuring import measure
 from bnexp.analysis.statistics import over_seeds
-from bnexp.analysis.tables import MORE, aligned, comparison, markdown, summary
+from bnexp.analysis.tables import MORE, MOST, aligned, comparison, markdown, summary
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,25 @@ def test_a_table_fits_the_terminal_and_says_what_it_leaves_out(files, width):
     assert all(len(line) <= width for line in table)
     assert table[0].startswith("variant")
     assert MORE not in summary(measure(files))
+
+
+def test_a_terminal_shows_the_most_different_of_many_variants_first(files):
+    """As many as it can hold, and says so; a file gets all of them, in their order."""
+    base, *_ = files.variants.values()
+    rng, many = np.random.default_rng(0), {"base": base}
+    for i, gap in enumerate(rng.permutation(np.linspace(0.01, 0.4, 40))):
+        metrics = replace(base.metrics, test_accuracy=base.metrics.test_accuracy - gap)
+        many[f"v{i}"] = other(base, name=f"v{i}", metrics=metrics)
+    found = compared(experiment_of(many), "base")
+    lines = comparison(found, width=200).splitlines()
+    shown = [line.split()[0] for line in lines[1 : 1 + MOST]]
+    gaps = {row.label: row.differences["test_accuracy"].over.mean for row in found.rows[1:]}
+    assert shown == sorted(gaps, key=gaps.get)[:MOST]
+    assert lines[-1].startswith(f"{MOST} of 41 variants are shown, the most different first")
+    whole = comparison(found).splitlines()
+    assert [line.split()[0] for line in whole[1:42]] == ["base", *(f"v{i}" for i in range(40))]
+    assert "variants are shown" not in whole[-1]
+    assert "20 of 41 variants are shown" in summary(measure(experiment_of(many)), 200)
 
 
 def test_markdown_escapes_what_would_break_a_cell():

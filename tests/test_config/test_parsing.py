@@ -153,7 +153,7 @@ BAD = {
         BASE + r'data: {root: "\UFFFFFFFF"}',
         "x.yaml:3:17: no such character",
     ),
-    "a file too large": ("#" * 300_000, "x.yaml: larger than 256 KiB; not an experiment"),
+    "a file too large": ("#" * 5_000_000, "x.yaml: larger than 4096 KiB; not an experiment"),
 }
 
 

@@ -72,13 +72,13 @@ BAD = {
     ),
     "a number of seeds that is none": (
         BASE + "seeds: 0",
-        "x.yaml:3:8: seeds: must be 1 to 1000, got 0",
+        "x.yaml:3:8: seeds: must be 1 to 10000, got 0",
     ),
     "a word for seeds": (
         BASE + "seeds: five",
         "x.yaml:3:8: seeds: expected a whole number or a list of whole numbers, got five",
     ),
-    "no seeds": (BASE + "seeds: []", "x.yaml:3:8: seeds: must hold 1 to 1000 values"),
+    "no seeds": (BASE + "seeds: []", "x.yaml:3:8: seeds: must hold 1 to 10000 values"),
     "a folder with control characters": (
         BASE + r'data: {root: "a\0b"}',
         r"x.yaml:3:14: data.root: must be printable text, got 'a\x00b'",

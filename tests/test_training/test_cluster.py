@@ -100,29 +100,49 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def train(folder):
+    """Starts the command there; nothing of it survives the test."""
+    started = []
+
+    def begin(*words):
+        started.append(start(folder, *words))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def at_work(cluster, worker, out):
+    """Whether a worker is in the middle of a run."""
+    for path in [*out.glob(f"*/*/{STATUS}"), *cluster.home(worker).glob(f"**/{STATUS}")]:
+        with contextlib.suppress(DamagedError):  # it is just being sent back and removed
+            status = read_status(path.parent)
+            if (status.state, status.pid) == ("running", worker.pid):
+                return True
+    return False
+
+
 def kill_at_work(cluster, worker, out, *processes):
     """Send SIGKILL to a worker in the middle of a run."""
 
     def hit():
         worker.send_signal(signal.SIGSTOP)  # so that nothing changes between the look and the kill
-        for path in [*out.glob(f"*/*/{STATUS}"), *cluster.home(worker).glob(f"**/{STATUS}")]:
-            with contextlib.suppress(DamagedError):  # it is just being sent back and removed
-                status = read_status(path.parent)
-                if (status.state, status.pid) == ("running", worker.pid):
-                    worker.kill()
-                    return True
-        worker.send_signal(signal.SIGCONT)
-        return False
+        found = at_work(cluster, worker, out)
+        worker.send_signal(signal.SIGKILL if found else signal.SIGCONT)
+        return found
 
     wait_for(hit, *processes)
 
 
 @pytest.mark.parametrize("words", [(), ("--gather",)], ids=["shared", "gather"])
-def test_a_grid_survives_the_loss_of_a_worker(local, cluster, folder, words):
+def test_a_grid_survives_the_loss_of_a_worker(local, cluster, folder, train, words):
     """One is killed midway and another added; all runs end complete, and equal to local ones."""
     worker, _ = cluster.have_workers(2)
     out = folder / "out"
-    command = start(folder, "--scheduler", cluster.address, *words)
+    command = train("--scheduler", cluster.address, *words)
     wait_for(lambda: states(out).count("done") >= 4, command)
     kill_at_work(cluster, worker, out, command)
     cluster.add_worker()
@@ -132,13 +152,12 @@ def test_a_grid_survives_the_loss_of_a_worker(local, cluster, folder, words):
 
 
 @pytest.mark.parametrize("words", [(), ("--gather",)], ids=["shared", "gather"])
-def test_a_signal_stops_each_run_after_a_checkpoint(cluster, folder, words):
+def test_a_signal_stops_each_run_after_a_checkpoint(cluster, folder, train, words):
     """Exit 130 and the command that continues, as on one machine."""
     cluster.have_workers(2)
     out = folder / "out"
-    command = start(folder, "--scheduler", cluster.address, "train.steps=1000000", *words)
-    begun = (out.glob, cluster.folder.glob)[bool(words)]
-    wait_for(lambda: any(begun(f"**/{STATUS}")), command)
+    command = train("--scheduler", cluster.address, "train.steps=1000000", *words)
+    wait_for(lambda: any(at_work(cluster, worker, out) for worker in cluster.workers), command)
     command.send_signal(signal.SIGINT)
     said = finish(command, code=130)
     assert "stopping after a checkpoint; once more to stop at once" in said
@@ -149,20 +168,20 @@ def test_a_signal_stops_each_run_after_a_checkpoint(cluster, folder, words):
     assert all((run / CHECKPOINT).exists() for run in stopped)
 
 
-def test_a_killed_command_leaves_no_run_behind(cluster, folder):
+def test_a_killed_command_leaves_no_run_behind(cluster, folder, train):
     """Its workers stop what nobody waits for, and are free for others."""
     cluster.have_workers(2)
-    command = start(folder, "--scheduler", cluster.address, "train.steps=1000000")
+    command = train("--scheduler", cluster.address, "train.steps=1000000")
     wait_for(lambda: states(folder / "out").count("running") == 2, command)
     command.kill()
     finish(command, code=-signal.SIGKILL)
     wait_for(lambda: states(folder / "out") == ["interrupted"] * 2)
 
 
-def test_a_lost_scheduler_is_told_and_the_next_command_continues(local, cluster, folder):
+def test_a_lost_scheduler_is_told_and_the_next_command_continues(local, cluster, folder, train):
     """Exit 1 with what to do; the workers end by themselves; nothing that was done is lost."""
     workers, out = cluster.have_workers(2), folder / "out"
-    command = start(folder, "--scheduler", cluster.address)
+    command = train("--scheduler", cluster.address)
     wait_for(lambda: states(out).count("done") >= 4, command)
     cluster.scheduler.kill()
     said = finish(command, code=1)
@@ -173,7 +192,7 @@ def test_a_lost_scheduler_is_told_and_the_next_command_continues(local, cluster,
     assert 4 <= done < 24
     cluster.start_scheduler()
     cluster.have_workers(2)
-    said = finish(start(folder, "--scheduler", cluster.address))
+    said = finish(train("--scheduler", cluster.address))
     assert f"{done} of 24 runs done already" in said
     found = contents(out)
     # A run that was stopped between two checkpoints has saved one there, and kept it as previous.
@@ -236,6 +255,6 @@ def test_a_scheduler_that_does_not_answer_is_two_lines(folder, monkeypatch):
         assert str(caught.value).count("\n") == 1
 
 
-def test_gather_alone_is_refused(folder):
+def test_gather_alone_is_refused(train):
     """It says how a cluster's files come back."""
-    assert "give --scheduler too" in finish(start(folder, "--gather"), code=2)
+    assert "give --scheduler too" in finish(train("--gather"), code=2)

@@ -156,9 +156,9 @@ class Watch(WorkerPlugin):
         self.stopped = threading.Event()
         self.given_up: set[object] = set()
 
-    def transition(self, key: object, start: str, finish: str, **_: object) -> None:  # noqa: ARG002
-        """Note a task that Dask has given up."""
-        if finish == "cancelled":
+    def transition(self, key: object, start: str, finish: str, **_: object) -> None:
+        """Note a task that Dask has given up: one that ends by itself goes on to "memory"."""
+        if (start, finish) == ("executing", "released"):
             self.given_up.add(key)
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002
