@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bnexp.cli.terminal import say, told, width
-from bnexp.errors import ConfigError
+from bnexp.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from bnexp.analysis.comparison import Comparison
@@ -71,7 +71,7 @@ def compare(
             _draw_heatmap(compared, heatmap, experiments[0])
         else:
             form: tables.Form = chosen[0] if chosen else "text"
-            print(tables.comparison(compared, form, None if show_all else width()))
+            print(printable(tables.comparison(compared, form, None if show_all else width())))
 
 
 def _draw_heatmap(compared: "Comparison", measure: str, folder: Path) -> None:

@@ -38,6 +38,35 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
         assert path.read_bytes() == b"old"
 
 
+def test_a_replaced_file_is_on_the_disk_before_and_its_name_after(tmp_path, monkeypatch):
+    """First the bytes are synced, then the file is renamed, then the folder is synced."""
+    events, replace = [], Path.replace
+    monkeypatch.setattr(
+        os,
+        "fsync",
+        lambda fd: events.append("folder" if Path(f"/proc/self/fd/{fd}").is_dir() else "file"),
+    )
+    monkeypatch.setattr(
+        Path, "replace", lambda self, target: events.append("rename") or replace(self, target)
+    )
+    atomic.write_whole(tmp_path / "status.json", b"new")
+    assert events == ["file", "rename", "folder"]
+
+
+def test_a_new_file_leaves_the_old_one_to_whoever_has_it(tmp_path):
+    """A second name of the old file keeps its content, and a link is refused and left alone."""
+    path, other = tmp_path / "a", tmp_path / "b"
+    path.write_bytes(b"old")
+    other.hardlink_to(path)
+    atomic.open_new(path).close()
+    assert (path.read_bytes(), other.read_bytes()) == (b"", b"old")
+    path.unlink()
+    path.symlink_to(other)
+    with pytest.raises(StorageError, match="a link"):
+        atomic.open_new(path)
+    assert path.is_symlink()
+
+
 def test_a_flipped_bit_anywhere_in_a_sealed_file_is_found(tmp_path):
     """It is refused, or stood where JSON has no meaning and the content is the same."""
     path, content = tmp_path / "status.json", {"state": "done", "step": 60, "loss": 0.1, "b": None}

@@ -54,6 +54,18 @@ def test_links_are_not_followed_when_something_is_written(tmp_path):
     assert os.listdir(elsewhere) == []
 
 
+def test_a_variants_folder_that_is_a_link_is_refused(tmp_path):
+    """The results would go elsewhere; above the experiment a link is the user's own affair."""
+    elsewhere, link = tmp_path / "elsewhere", tmp_path / "results"
+    elsewhere.mkdir()
+    link.symlink_to(elsewhere)
+    with locked(link / "experiment"):
+        (link / "experiment" / "variant").symlink_to(tmp_path)
+        with pytest.raises(StorageError, match=r"variant: a link; bnexp does not write through"):
+            claim(link / "experiment" / "variant" / "seed-0")
+    assert not (tmp_path / "seed-0").exists()
+
+
 def holder(folder):
     """A process that holds the folder's lock until it is killed."""
     code = (

@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 import pytest
-from helpers.experiments import Listener
+from helpers.experiments import Listener, contents, go
 
 from bnexp.errors import ConfigError, DamagedError, StorageError
 from bnexp.files.experiment_folder import CONFIG, TRAIN_LOG, write_config
 from bnexp.files.locks import HOLDER, LOCK
 from bnexp.files.run_folder import RUN_FILES, run_folder
 from bnexp.training.growth import check_growth, restart
+from bnexp.training.plans import is_done, plans_of
 from bnexp.training.scheduler import train_experiment
 
 
@@ -99,3 +100,36 @@ def test_a_folder_of_the_first_edition_is_refused_with_the_way_to_make_it_again(
     (tmp_path / "baseline" / "status.json").write_text("{}")
     with pytest.raises(StorageError, match=r"made by bnexp 0\.1.*\nMake them again: bnexp train"):
         train_experiment(small_experiment(), tmp_path, 1, Listener())
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_mistaken_number_of_steps_is_taken_back_where_nothing_is_lost_by_it(
+    small_experiment, tmp_path
+):
+    """The command of before is accepted until a run has made more steps than it asks for."""
+    probe = {"probe_size": 20}  # the data set of these tests is small
+    experiment = small_experiment(record=probe)
+    mistaken = small_experiment(record=probe, train={"steps": 2_000_000})
+    write_config(tmp_path, experiment)
+    plans, longer = (plans_of(each, tmp_path) for each in (experiment, mistaken))
+    go(plans[0])
+    go(plans[1], stop_after=20)
+    check_growth(mistaken, tmp_path)
+    write_config(tmp_path, mistaken)
+    go(longer[1], stop_after=5)
+    check_growth(experiment, tmp_path)
+    write_config(tmp_path, experiment)
+    for plan in plans[:2]:
+        assert is_done(plan) or go(plan)[0] == "done"
+    whole = replace(plans[1], folder=tmp_path / "whole")
+    go(whole)
+    assert contents(plans[1].folder) == contents(whole.folder)
+    write_config(tmp_path, mistaken)
+    go(longer[0], stop_after=20)
+    with pytest.raises(ConfigError) as caught:
+        check_growth(experiment, tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}: holds results of another config (train.steps: 2000000, now 40, where a run "
+        "has made 60 steps).\nUse --out DIR for another folder, or --restart to discard the "
+        "results there, or train.steps=60 or more to keep them."
+    )

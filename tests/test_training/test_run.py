@@ -16,6 +16,8 @@ from bnexp.files import checkpoint, locks, run_folder
 from bnexp.files.status import STATUS, read_status
 from bnexp.networks.mlp import mlp
 from bnexp.training import run as training
+from bnexp.verify.check import Verdict
+from bnexp.verify.logs import one_arithmetic
 
 
 @pytest.fixture(autouse=True)
@@ -260,6 +262,23 @@ def test_the_history_says_what_computed_which_steps(small_plan):
         (20, "2"),
     ]
     assert {entry["engine"] for entry in history} == {"kernels"}
+
+
+def test_other_arithmetic_is_said_at_the_resume_and_found_by_verify(small_plan):
+    """Which versions or processor, from which step; another commit alone is no change."""
+    plan, before = small_plan(), {"processor": "A", "versions": {"torch": "1"}}
+    go(plan, stop_after=20, made_with={**before, "git_commit": "a"})
+    assert len(go(plan, stop_after=5, made_with={**before, "git_commit": "b"})[1]) == 1
+    assert one_arithmetic(read(plan)).verdict is Verdict.HOLDS
+    _, said = go(plan, made_with={**before, "versions": {"torch": "2"}})
+    told = "from step 25: torch: 1, now 2"
+    assert said[1] == (
+        f"variant, seed 0: other arithmetic {told}. The results may differ in rounding from those "
+        "of an undisturbed run"
+    )
+    found = one_arithmetic(read(plan))
+    assert found.verdict is Verdict.FAILS
+    assert told in found.measured
 
 
 def test_a_folder_that_cannot_be_written_is_told_by_its_name(small_plan):
