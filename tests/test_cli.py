@@ -27,7 +27,7 @@ from bnexp.files.run_folder import (
     run_folder,
 )
 from bnexp.files.status import STATUS
-from bnexp.training import plans, scheduler
+from bnexp.training import jobs, plans, scheduler
 
 ROOT = Path(__file__).parents[1]
 CONFIG = """name: tiny
@@ -70,8 +70,9 @@ def test_train_prints_the_table_on_stdout_and_talks_on_stderr(trained):
     folder, done = trained
     assert re.search(r"^variant .*test accuracy", done.stdout, re.MULTILINE)
     assert "figure: results/tiny/figures/fig1.png" in done.stdout
-    *progress, last = done.stderr.splitlines()
-    assert last == "next: bnexp compare results/tiny"
+    *progress, following, page = done.stderr.splitlines()
+    assert following == "next: bnexp compare results/tiny"
+    assert page == "page: bnexp report results/tiny"
     told = r"\d of 6 runs, [\d,]+ of 360 steps.*|compiling the kernels, once on this machine.*"
     assert all(re.fullmatch(told, line) for line in progress)
     wanted = {"config.yaml", "summary.json", "figures/fig1.png", "figures/norm_parameters.png"}
@@ -687,7 +688,7 @@ def test_the_lines_of_a_long_training_say_how_much_time_is_left(monkeypatch, cap
     progress = terminal.Progress()
     # Of 1,000 steps 400 were made before. From second 20 on, 15 steps are made in a second.
     for now[0], made in ((1, 400), (20, 400), (30, 550), (41, 715)):
-        progress.update(scheduler.Tally(runs=4, done=1, steps=1000, made=made))
+        progress.update(jobs.Tally(runs=4, done=1, steps=1000, made=made))
     assert capfd.readouterr().err.splitlines() == [
         "1 of 4 runs, 400 of 1,000 steps",
         "1 of 4 runs, 550 of 1,000 steps; 30 s left",

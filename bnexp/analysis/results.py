@@ -121,10 +121,10 @@ def check_run(run: Run, experiment: Experiment | None) -> None:
         return
     if experiment is None:
         raise DamagedError(f"{config}: missing; `bnexp train` writes it anew")
-    wanted = {each.name: binding_settings(each.settings) for each in experiment.variants}
-    if stated.variant not in wanted or stated.seed not in experiment.seeds:
+    variant = next((each for each in experiment.variants if each.name == stated.variant), None)
+    if variant is None or stated.seed not in experiment.seeds:
         raise DamagedError(f"{run.path}: damaged (it is no run of {config}); move it away")
-    settings = wanted[stated.variant]
+    settings = binding_settings(variant.settings)
     if changes := [
         f"{key}: {stated.settings.get(key)}, now {settings[key]}"
         for key in settings

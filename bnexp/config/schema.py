@@ -11,7 +11,7 @@ dotted keys to values.
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_type_hints
 
 Value = Any  # of a key: bool, int, float, str, None, or a tuple of numbers
@@ -247,7 +247,7 @@ def nest(values: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
 
 def flatten(settings: Settings) -> dict[str, Value]:
     """The settings by dotted key, in order: `{"data.name": "mnist", ...}`."""
-    return flat(asdict(settings))
+    return flat({section: vars(keys) for section, keys in vars(settings).items()})
 
 
 def settings_of(values: Mapping[str, Value]) -> Settings:

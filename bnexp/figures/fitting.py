@@ -61,10 +61,10 @@ def _fitting(
         draw["grid"] = lambda: draw_heatmap(compare([(files.path, numbers)]))
     if any(variant.gradient_shift for variant in files.variants.values()):
         draw["gradient_shift"] = lambda: draw_gradient_shift(files)
-    if kind is None and 0 < len(normalized := with_norm_parameters(files)) <= MOST_BESIDE:
-        draw["norm_parameters"] = lambda: draw_norm_parameters(normalized)
-    if compared := with_running_statistics(files):
-        draw["running_statistics"] = lambda: draw_running_statistics(compared)
+    if kind is None and 0 < len(with_norm_parameters(files)) <= MOST_BESIDE:
+        draw["norm_parameters"] = lambda: draw_norm_parameters(files)
+    if with_running_statistics(files):
+        draw["running_statistics"] = lambda: draw_running_statistics(files)
     return draw
 
 

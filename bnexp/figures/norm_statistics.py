@@ -1,6 +1,6 @@
 """What batch norm keeps for each unit: gamma and beta, and its running statistics."""
 
-from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,8 +9,23 @@ from bnexp.analysis.distributions import normal_quantiles
 from bnexp.analysis.records import RunningStatistics
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.variants import VariantResults
-from bnexp.figures.drawing import PAGE, Picture, decimate, letter, looks, step_axis, style, title
-from bnexp.figures.panels import Selection, draw_curves, read_curves, unit_position
+from bnexp.figures.drawing import (
+    PAGE,
+    Picture,
+    decimate,
+    end_labels,
+    letter,
+    looks,
+    step_axis,
+    style,
+    title,
+)
+from bnexp.figures.panels import Curves, Selection, draw_curves, read_curves, unit_position
+
+
+def looks_of(files: ExperimentResults) -> dict[str, dict[str, Any]]:
+    """The colour and line of each variant, as Figure 1 draws it."""
+    return dict(zip(files.variants, looks(len(files.variants)), strict=True))
 
 
 def with_norm_parameters(files: ExperimentResults) -> dict[str, VariantResults]:
@@ -22,22 +37,25 @@ def with_norm_parameters(files: ExperimentResults) -> dict[str, VariantResults]:
     }
 
 
-def draw_norm_parameters(variants: Mapping[str, VariantResults]) -> Picture:
+def draw_norm_parameters(files: ExperimentResults) -> Picture:
     """Beta and beta + z gamma over the percentiles of the typical unit of each variant.
 
     Args:
-        variants: as `with_norm_parameters` finds them; one or more.
+        files: an experiment in which `with_norm_parameters` finds one variant or more.
     """
+    variants = with_norm_parameters(files)
     with style():
         figure = Figure((min(PAGE, 2.6 * len(variants) + 0.6), 2.6), layout="constrained")
         panels = figure.subplots(1, len(variants), squeeze=False, sharey=True)[0]
+        drawn: dict[str, Curves] = {}
+        colours = {name: look["color"] for name, look in looks_of(files).items()}
         for i, (axes, (name, variant)) in enumerate(zip(panels, variants.items(), strict=True)):
             probe, parameters = variant.probe, variant.norm_parameters
             if probe is None or parameters is None:
                 raise ValueError(f"{name}: its gamma and beta are not recorded")
-            curves = read_curves(variant, Selection(source="probe"))
+            drawn[name] = curves = read_curves(variant, Selection(source="probe"))
             seed, column = unit_position(variant, probe, Selection())
-            draw_curves(axes, curves, looks(len(variants))[i]["color"])
+            draw_curves(axes, curves, colours[name])
             rows = min(len(parameters), len(probe.steps))
             gamma, beta = parameters[:rows, seed, :, column].T
             for q, z in zip(probe.percentiles, normal_quantiles(probe.percentiles), strict=True):
@@ -46,6 +64,9 @@ def draw_norm_parameters(variants: Mapping[str, VariantResults]) -> Picture:
                 axes.plot(*line, color="black", lw=0.9, ls="--", label=label)
             title(axes, f"({letter(i)}) {name}", curves.unit)
             step_axis(axes)
+        for axes, (name, curves) in zip(panels, drawn.items(), strict=True):
+            ends = zip(curves.lines[-20:].mean(axis=0), curves.percentiles, strict=True)
+            end_labels(axes, [(float(end), f"P{q:g}", colours[name]) for end, q in ends])
         panels[0].set_ylabel("pre-activation")
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center")
     return Picture(
@@ -66,16 +87,19 @@ def with_running_statistics(files: ExperimentResults) -> dict[str, RunningStatis
     }
 
 
-def draw_running_statistics(found: Mapping[str, RunningStatistics]) -> Picture:
+def draw_running_statistics(files: ExperimentResults) -> Picture:
     """The gaps of the running statistics, and the test accuracy by three kinds of statistics.
 
     Args:
-        found: as `with_running_statistics` finds them; one or more.
+        files: an experiment in which `with_running_statistics` finds one variant or more.
     """
+    found = with_running_statistics(files)
     with style():
+        variants = looks_of(files)
         figure = Figure((PAGE, 2.5), layout="constrained")
         mean, variance, accuracy = figure.subplots(1, 3)
-        for (name, each), look in zip(found.items(), looks(len(found)), strict=True):
+        for name, each in found.items():
+            look = {"color": variants[name]["color"], "ls": "-"}
             for axes, gap in ((mean, each.mean_gap), (variance, each.variance_gap)):
                 axes.plot(each.steps, gap.mean(axis=1), label=name, **look)
                 edges = gap.min(axis=1), gap.max(axis=1)
@@ -94,7 +118,7 @@ def draw_running_statistics(found: Mapping[str, RunningStatistics]) -> Picture:
             axes.set_ylabel("gap, root mean square")
         title(mean, "(a) running mean", "in standard deviations")
         title(variance, "(b) running variance", "relative")
-        title(accuracy, "(c) test accuracy, by", "the statistics used")
+        title(accuracy, "(c) test accuracy", "by the statistics of the norm")
         accuracy.set_ylabel("test accuracy")
         accuracy.legend(loc="lower right")
         if len(found) > 1:

@@ -258,6 +258,11 @@ def test_gamma_beta_and_running_statistics_are_drawn_where_they_are_recorded():
     assert dashed[1].get_ydata() == pytest.approx(beta)
     mean = drawn["running_statistics"].figure.axes[0].lines[0]
     assert mean.get_ydata() == pytest.approx(values[0].mean(axis=1))
+    # The same colour as the variant has in Figure 1, where it is the second one.
+    panel = drawn["fig1"].figure.axes[2].lines[0]
+    percentile = drawn["norm_parameters"].figure.axes[0].lines[0]
+    assert mean.get_color() == panel.get_color() == percentile.get_color()
+    assert mean.get_color() != drawn["fig1"].figure.axes[1].lines[0].get_color()
     for picture in drawn.values():
         assert overlaps(picture.figure) == []
 
