@@ -37,7 +37,7 @@ OWN = {STATUS, HOLDER, LOCK}  # the files that say when and where something was 
 PLAIN = """
 import sys
 from bnexp.cli import main
-sys.modules["bnexp.cli.train"]._show = lambda folder: None
+sys.modules["bnexp.cli.train"]._show = lambda *_, **__: None
 main()
 """
 
