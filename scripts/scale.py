@@ -237,6 +237,8 @@ def many(measured: dict[str, Any]) -> list[dict[str, object]]:
     plan, times = MANY / runs, measured["processor_seconds"]
     hours = measured["train"]["runs_own_seconds"] / runs * MANY / 3600
 
+    processor = "processor time, multiplied"
+
     def row(what: str, value: str, how: str) -> dict[str, object]:
         return {"what": what, "for 100,000 runs": value, "from": how}
 
@@ -254,9 +256,9 @@ def many(measured: dict[str, Any]) -> list[dict[str, object]]:
             f"{dask['scheduler_ms_per_job']:.1f} ms a job"),
         row("jobs that the command can send at most",
             f"{1000 / dask['wall_ms_per_job']:,.0f} a second", "jobs that are done already"),
-        row("the same command again", f"{times['again'] * plan / 60:,.0f} min", "processor time, multiplied"),
-        row("bnexp runs", f"{times['runs'] * plan / 60:,.1f} min", "processor time, multiplied"),
-        row("bnexp compare", f"{times['compare'] * plan / 60:,.0f} min", "processor time, multiplied"),
+        row("the same command again", f"{times['again'] * plan / 60:,.0f} min", processor),
+        row("bnexp runs", f"{times['runs'] * plan / 60:,.1f} min", processor),
+        row("bnexp compare", f"{times['compare'] * plan / 60:,.0f} min", processor),
         row("summary.json", f"{size['summary_bytes'] * plan / MIB:,.0f} MiB", "multiplied"),
     ]  # fmt: skip
 
@@ -264,12 +266,13 @@ def many(measured: dict[str, Any]) -> list[dict[str, object]]:
 def table(measured: dict[str, Any]) -> str:
     """The figures as Markdown."""
     train, times, load = measured["train"], measured["seconds"], measured["load"]
+    used = measured["processor_seconds"]
     rows = [
         {"what": "wall time against the runs' own times over two", "measured":
             f"{train['ratio']:.2f}", "goal": f"{GOALS['ratio']}"},
         *[{"what": {"again": "the same command again", "runs": "bnexp runs",
                     "compare": "bnexp compare", "heatmap": "bnexp compare --heatmap"}[name],
-           "measured": f"{seconds:.1f} s ({measured['processor_seconds'][name]:.1f} s of a processor)",
+           "measured": f"{seconds:.1f} s, of a processor {used[name]:.1f} s",
            "goal": f"{GOALS[name]:g} s" if name in GOALS else ""}
           for name, seconds in times.items()],
         {"what": "memory of the command after a tenth of the time, and after the last run",
