@@ -8,13 +8,13 @@ either: `Engine.advance` carries everything over.
 
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from bnexp.config import TrainConfig
+from bnexp.config import DataConfig, TrainConfig
 from bnexp.data import datasets
 from bnexp.errors import BnexpError, ConfigError, RunError
 from bnexp.files.locks import locked, storage_errors
@@ -28,6 +28,7 @@ from bnexp.training.run_writer import RunWriter
 BLOCK_SECONDS = 0.1  # after which the run looks whether it is to stop, and shows that it lives
 Outcome = Literal["done", "interrupted"]
 State = Mapping[str, Any]
+Loader = Callable[[DataConfig], datasets.Dataset]
 
 
 class Reporter(Protocol):
@@ -43,13 +44,20 @@ class Reporter(Protocol):
         """Take note of a run's step, and of its last training loss and test accuracy."""
 
 
-def train(plans: Sequence[RunPlan], made_with: Mapping[str, Any], reporter: Reporter) -> Outcome:
+def train(
+    plans: Sequence[RunPlan],
+    made_with: Mapping[str, Any],
+    reporter: Reporter,
+    load: Loader | None = None,
+) -> Outcome:
     """Make runs, or what is left of them.
 
     Args:
         plans: runs that differ in nothing but the seed; they train together as one stack.
         made_with: versions, commit and command, as they go to `status.json`.
         reporter: is asked and told on the way.
+        load: loads the data set; None: from its files. A process that trains one run after another
+            may keep it.
 
     Raises:
         RunError: the loss of a run is not finite.
@@ -69,17 +77,17 @@ def train(plans: Sequence[RunPlan], made_with: Mapping[str, Any], reporter: Repo
             if not is_done(plan):
                 writer = stack.enter_context(closing(RunWriter(plan, made_with)))
                 waiting.append((writer, writer.newest_checkpoint(reporter.say)))
-        return _train_waiting(waiting, reporter)
+        return _train_waiting(waiting, reporter, load or datasets.load)
 
 
 def _train_waiting(
-    waiting: Sequence[tuple[RunWriter, State | None]], reporter: Reporter
+    waiting: Sequence[tuple[RunWriter, State | None]], reporter: Reporter, load: Loader
 ) -> Outcome:
     """Train runs that stand at the same step together, one such group after the other."""
     errors: list[BnexpError] = []
     for _, group in itertools.groupby(sorted(waiting, key=_step_of), key=_step_of):
         try:
-            outcome = _train_group(list(group), reporter)
+            outcome = _train_group(list(group), reporter, load)
         except RunError as error:
             errors.append(error)
             continue
@@ -95,11 +103,13 @@ def _step_of(item: tuple[RunWriter, State | None]) -> int:
     return 0 if state is None else int(state["step"])
 
 
-def _train_group(group: Sequence[tuple[RunWriter, State | None]], reporter: Reporter) -> Outcome:
+def _train_group(
+    group: Sequence[tuple[RunWriter, State | None]], reporter: Reporter, load: Loader
+) -> Outcome:
     writers, states = [writer for writer, _ in group], [state for _, state in group]
     settings = writers[0].plan.settings
     try:
-        dataset = datasets.load(settings.data)
+        dataset = load(settings.data)
         engine = make_engine(settings, dataset, [writer.plan.seed for writer in writers])
         for writer, state_dict in zip(writers, engine.state_dicts(), strict=True):
             writer.count_parameters(state_dict)

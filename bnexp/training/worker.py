@@ -19,17 +19,19 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bnexp.config import Settings
+from bnexp.config import DataConfig, Settings
 from bnexp.errors import BnexpError, RunError
 from bnexp.files.run_folder import RunPlan
 
 if TYPE_CHECKING:  # it loads torch, which the parent does without
+    from bnexp.data.datasets import Dataset
     from bnexp.training.run import Reporter
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -189,13 +191,21 @@ def outcome(task: Task | Prepare, reporter: "Reporter") -> tuple[str, object]:
             return "ready", prepare(task.settings, reporter.say)
         from bnexp.training import run
 
-        return run.train(task.plans, task.made_with, reporter), None
+        return run.train(task.plans, task.made_with, reporter, _kept), None
     except BnexpError as error:
         return "error", error
     except Exception as error:
         if "--debug" in sys.argv:
             raise
         return "error", RunError(f"{task.name}: {_unexpected(error)}")
+
+
+@lru_cache(maxsize=1)
+def _kept(config: DataConfig) -> "Dataset":
+    """The data set, which this process keeps for its next run: reading it takes a while."""
+    from bnexp.data import datasets
+
+    return datasets.load(config)
 
 
 def _unexpected(error: Exception) -> str:

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-LIMIT = 120  # seconds, for whatever is waited for
+LIMIT = 300  # seconds, for whatever is waited for
 
 # Nothing is downloaded, whatever is missing: the address refuses every connection.
 OFFLINE = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")

@@ -273,3 +273,30 @@ def test_a_comparison_needs_runs(bias):
         draw_bias(replace(bias, variants={"zero": bias.variants["zero"]}))
     with pytest.raises(StorageError, match="train it first"):
         draw_gamma(replace(bias, variants={}))
+
+
+def test_a_grid_of_four_settings_has_a_row_of_panels_for_each_value_of_the_third(grid):
+    """The two with the most values are the axes of each panel, and the norms stand side by side."""
+    many = {}
+    for activation in ("relu", "tanh", "sigmoid"):
+        for name, run in grid.variants.items():
+            settings = {**run.settings, "model.activation": activation}
+            many[f"{name},{activation}"] = other(
+                run, name=f"{name},{activation}", settings=settings
+            )
+    found = compared(experiment_of(many))
+    figure = draw_heatmap(found).figure
+    levels = {key: {row.settings[key] for row in found.rows} for key in found.rows[0].settings}
+    rows = len(found.rows) // (
+        2 * 3 * max(len(levels["model.weight_std"]), len(levels["train.lr"]))
+    )
+    panels = [axes.get_title(loc="left").replace("\n", " ") for axes in figure.axes[: 3 * rows]]
+    assert rows > 1
+    assert [panel.partition(", ")[2] for panel in panels] == rows * [
+        "norm none",
+        "norm batch",
+        "norm batch minus norm none",
+    ]
+    assert len({panel.partition(", ")[0][4:] for panel in panels}) == rows
+    shown = sum(len(axes.texts) for axes in figure.axes[: 3 * rows])
+    assert shown == len(found.rows) * 3 // 2

@@ -12,6 +12,7 @@ from helpers.experiments import Listener
 
 from bnexp import config
 from bnexp.errors import BnexpError, ConfigError, DamagedError
+from bnexp.files.experiment_folder import TRAIN_LOG
 from bnexp.files.locks import HOLDER, LOCK
 from bnexp.files.run_folder import CHECKPOINT, PREVIOUS
 from bnexp.files.status import STATUS, read_status
@@ -30,14 +31,14 @@ grid:
   model.weight_std: [0.05, 0.3]
   model.norm: [none, batch]
 """
-OWN = {STATUS, HOLDER, LOCK}  # the files that say when and where something was computed
+OWN = {STATUS, HOLDER, LOCK, TRAIN_LOG}  # the files that say when and where something was computed
 
 
 # The command without its tables and figures, which others test: drawing them takes seconds.
 PLAIN = """
 import sys
 from bnexp.cli import main
-sys.modules["bnexp.cli.train"]._show = lambda folder: None
+sys.modules["bnexp.cli.train"]._show = lambda *_, **__: None
 main()
 """
 
