@@ -6,14 +6,16 @@
  * Numbers packed by `explorer.py`: low + (integer + 32767) * step.
  * @typedef {{low: number, step: number, data: string}} Packed
  * @typedef {{layer: number, name: string, start: number, stop: number}} Layer
+ * @typedef {{examples: number, floor: number[]}} Noise
  * @typedef {{
  *   name: string, steps: number[], layers: Layer[], typical: number, population: string,
- *   values: Packed, norm?: Packed, noise: number[] | null,
+ *   values: Packed, norm?: Packed, noise: Noise | null,
  *   measures: Record<string, (number | null)[]>, accuracy: [number[], (number | null)[]],
  * }} PackedVariant
- * @typedef {{seed: number, percentiles: number[], variants: PackedVariant[]}} ExplorerData
+ * @typedef {{seed: number, percentiles: number[], spread: [number, number, number],
+ *   variants: PackedVariant[]}} ExplorerData
  * @typedef {{name: string, steps: number[], layers: Layer[], typical: number, population: string,
- *   values: Float64Array, norm: Float64Array | null, noise: number[] | null, units: number,
+ *   values: Float64Array, norm: Float64Array | null, noise: Noise | null, units: number,
  *   measures: Record<string, (number | null)[]>, accuracy: [number[], (number | null)[]],
  *   series: number}} Variant
  * @typedef {{left: string, right: string, layer: number, unit: number, colour: string,
@@ -25,6 +27,8 @@ const MARGIN = { left: 38, right: 6, top: 8, bottom: 22 };
 const SHARE_OF_DISTRIBUTION = 0.26; // of a panel's width
 const PLAY_SECONDS = 15; // for the whole of training
 const COLOURS = 8; // --series-0 to --series-7
+const FEW = 7; // percentiles that are drawn as lines of full strength, and named
+const THINNEST = 1 / 400; // of a distribution's length: percentiles that are nearer share a box
 
 /** @param {Packed} packed @returns {Float64Array} */
 function unpack(packed) {
@@ -82,24 +86,24 @@ function ticks(low, high, wanted) {
 function distribution(percentiles, values) {
   /** @type {{low: number, high: number, height: number}[]} */
   const boxes = [];
-  for (let i = 0; i + 1 < values.length; i++) {
-    const length = Math.max(values[i + 1] - values[i], 1e-9);
-    const share = (percentiles[i + 1] - percentiles[i]) / 100;
-    boxes.push({ low: values[i], high: values[i + 1], height: share / length });
+  const last = values.length - 1;
+  const thinnest = Math.max(THINNEST * (values[last] - values[0]), 1e-9);
+  for (let i = 0, from = 0; i < last; i++) {
+    const length = values[i + 1] - values[from];
+    if (length < thinnest && i + 1 < last) continue;
+    const share = (percentiles[i + 1] - percentiles[from]) / 100;
+    const height = share / Math.max(length, thinnest);
+    boxes.push({ low: values[from], high: values[i + 1], height });
+    from = i + 1;
   }
   /** @type {{from: number, to: number, height: number}[]} */
   const tails = [];
   if (boxes.length) {
-    const first = boxes[0];
-    const last = boxes[boxes.length - 1];
-    const below = percentiles[0] / 100;
-    const above = 1 - percentiles[percentiles.length - 1] / 100;
-    tails.push({
-      from: first.low,
-      to: first.low - (2 * below) / first.height,
-      height: first.height,
-    });
-    tails.push({ from: last.high, to: last.high + (2 * above) / last.height, height: last.height });
+    const { low, height: lower } = boxes[0];
+    const { high, height: upper } = boxes[boxes.length - 1];
+    const [below, above] = [percentiles[0] / 100, 1 - percentiles[last] / 100];
+    tails.push({ from: low, to: low - (2 * below) / lower, height: lower });
+    tails.push({ from: high, to: high + (2 * above) / upper, height: upper });
   }
   return { boxes, tails };
 }
@@ -113,6 +117,7 @@ class Explorer {
     /** @type {ExplorerData} */
     const data = JSON.parse(root.querySelector(".explorer-data")?.textContent ?? "{}");
     this.percentiles = data.percentiles;
+    this.spread = data.spread;
     /** @type {Map<string, Variant>} */
     this.variants = new Map();
     data.variants.forEach((each, i) => {
@@ -326,15 +331,8 @@ class Explorer {
     state.layer = layer.layer;
     state.unit = Math.max(0, Math.min(Math.trunc(state.unit) || 0, layer.stop - layer.start - 1));
     state.row = Math.max(0, Math.min(state.row, this.rows - 1));
-    for (const name of /** @type {(keyof State)[]} */ ([
-      "left",
-      "right",
-      "layer",
-      "colour",
-      "row",
-    ])) {
-      this.control(name).value = String(state[name]);
-    }
+    for (const name of ["left", "right", "layer", "colour", "row"])
+      this.control(name).value = String(state[/** @type {keyof State} */ (name)]);
     if (document.activeElement !== this.control("unit"))
       this.control("unit").value = String(state.unit);
     this.control("unit").max = String(layer.stop - layer.start - 1);
@@ -394,7 +392,7 @@ class Explorer {
     }
     if (!(low < high))
       return [Number.isFinite(low) ? low - 1 : -1, Number.isFinite(low) ? low + 1 : 1];
-    const room = 0.12 * (high - low);
+    const room = 0.2 * (high - low);
     return [low - room, high + room];
   }
 
@@ -442,13 +440,24 @@ class Explorer {
         if (Number.isFinite(value))
           path += `${path ? "L" : "M"}${x(step).toFixed(1)} ${y(value).toFixed(1)}`;
       });
-      parts.push(svg("path", { class: q === middle ? "curve middle" : "curve", d: path }));
+      const many = this.percentiles.length > FEW ? "curve faint" : "curve";
+      parts.push(svg("path", { class: q === middle ? "curve middle" : many, d: path }));
+      if (this.percentiles.length > FEW || !path) return;
+      const end = this.at(variant, variant.steps.length - 1)[q];
+      const place = { class: "name", x: right, y: y(end) - 6, "text-anchor": "end" };
+      parts.push(svg("text", place, `P${this.percentiles[q]}`));
     });
     const row = Math.min(this.state.row, variant.steps.length - 1);
     const here = x(variant.steps[row]);
     parts.push(svg("line", { class: "cursor", x1: here, x2: here, y1: MARGIN.top, y2: bottom }));
-    if (variant.noise) parts.push(...this.noiseBars(variant, here, y));
-    parts.push(...this.drawDistribution(variant, row, right + 12, width - MARGIN.right, y));
+    if (variant.noise && this.percentiles.length <= FEW)
+      parts.push(...this.noiseBars(variant, here, y));
+    const [left, inside] = [right + 12, width - MARGIN.right - right - 12];
+    const frame = { x: left, y: MARGIN.top, width: inside, height: bottom - MARGIN.top };
+    // An <svg> of its own cuts off what lies beyond the axes.
+    const clip = svg("svg", { ...frame, viewBox: Object.values(frame).join(" ") });
+    clip.append(...this.drawDistribution(variant, row, left, left + inside, y));
+    parts.push(clip);
     panel.replaceChildren(...parts);
     const q = this.percentiles.map((p, i) => `P${p} ${shown(this.at(variant, row)[i])}`).join(", ");
     panel.setAttribute(
@@ -463,9 +472,10 @@ class Explorer {
    */
   noiseBars(variant, x, y) {
     const values = this.at(variant, this.state.row);
-    const spread = (values[values.length - 1] - values[0]) / 2.0729;
+    const [low, high, quantiles] = this.spread;
+    const spread = (values[high] - values[low]) / quantiles;
     return values.map((value, i) => {
-      const noise = (variant.noise ?? [])[i] * spread;
+      const noise = (variant.noise?.floor[i] ?? 0) * spread;
       return svg("line", {
         class: "noise",
         x1: x,
@@ -519,7 +529,7 @@ class Explorer {
     const step = variant.steps[row];
     const values = this.at(variant, row);
     const parts = [`Step ${step.toLocaleString("en")}`];
-    if (values.length <= 7)
+    if (values.length <= FEW)
       parts.push(this.percentiles.map((p, i) => `P${p} ${shown(values[i])}`).join(", "));
     else parts.push(`from ${shown(values[0])} to ${shown(values[values.length - 1])}`);
     const norm = this.normAt(variant, row);
@@ -530,8 +540,9 @@ class Explorer {
       if (each <= step) last = accuracies[i];
     });
     if (last !== null) parts.push(`test accuracy ${Number(last).toFixed(4)}`);
-    if (variant.noise)
-      parts.push(`over ${variant.population}; bars: one standard deviation of a minibatch's noise`);
+    parts.push(`over ${variant.population}`);
+    if (variant.noise && values.length <= FEW)
+      parts.push(`bars: noise of a minibatch of ${variant.noise.examples}, one standard deviation`);
     readout.textContent = parts.join("; ");
   }
 

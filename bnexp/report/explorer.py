@@ -15,15 +15,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnexp.analysis.distributions import noise_floor, spread, typical_unit, units_of_layer
+from bnexp.analysis.distributions import (
+    noise_floor,
+    normal_quantiles,
+    outermost,
+    spread,
+    typical_unit,
+    units_of_layer,
+)
 from bnexp.analysis.drift import unit_measures
 from bnexp.analysis.records import PercentileLog
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.stacking import spaced_rows
 from bnexp.analysis.variants import VariantResults
+from bnexp.figures.panels import knows_noise
 
 BYTES = 900_000  # of packed numbers on a page; base64 makes four bytes of three
-ROWS, LEAST_ROWS = 241, 24  # at most of a log, and at least where units are left out instead
+ROWS, LEAST_ROWS = 241, 12  # at most of a log, and at least where units are left out instead
 MISSING = -32768  # stands for what is not finite
 LEVELS = 65534  # of the other integers
 
@@ -76,7 +84,14 @@ def explorer(results: ExperimentResults, budget: int = BYTES) -> Explorer | None
         return None
     total = len(first.steps)
     kept = len(spaced_rows(total, rows))
-    data = {"seed": seed, "percentiles": [*first.percentiles], "variants": packed}
+    ends = outermost(first.percentiles)
+    low, high = normal_quantiles([first.percentiles[end] for end in ends])
+    data = {
+        "seed": seed,
+        "percentiles": [*first.percentiles],
+        "spread": [*ends, float(high - low)],
+        "variants": packed,
+    }
     squares, largest = np.array(errors).T
     error = float(np.sqrt(np.mean(squares))), float(np.max(largest))
     return Explorer(data, seed, len(shown), (kept, total), error)
@@ -119,10 +134,6 @@ def _packed(
     scale = spread(values[-1], log.percentiles)
     accuracy = variant.metrics.test_accuracy[:, variant.metrics.seeds.index(seed)]
     layers = log.layer[columns]
-    noise = None
-    if log is not variant.probe and not variant.is_recorded:
-        normalized = variant.settings["model.norm"] == "batch"
-        noise = noise_floor(log.percentiles, log.examples, normalized=normalized).tolist()
     last = units_of_layer(layers, int(layers[-1]))
     content: dict[str, Any] = {
         "steps": log.steps[rows].tolist(),
@@ -136,12 +147,25 @@ def _packed(
             "width": _rounded(measures.end_width[0]),
         },
         "accuracy": [variant.metrics.steps.tolist(), _rounded(accuracy)],
-        "noise": noise,
+        "noise": _noise(variant, log),
     }
     if variant.norm_parameters is not None and log is variant.probe:
         parameters = np.asarray(variant.norm_parameters[: len(log.steps), at, :, columns])
         content["norm"] = pack(parameters[rows[rows < len(parameters)]].transpose(0, 2, 1))
     return content, _error(log.steps, values, rows, scale)
+
+
+def _noise(variant: VariantResults, log: PercentileLog) -> dict[str, Any] | None:
+    """How much percentiles of a minibatch jitter although nothing moves, in spreads of the unit.
+
+    `None` for a model of the user's own, whose examples may not be independent; see `knows_noise`.
+    """
+    if not knows_noise(variant):
+        return None
+    examples = int(str(variant.settings["train.batch_size"]))
+    normalized = variant.settings["model.norm"] == "batch"
+    floor = noise_floor(log.percentiles, examples, normalized=normalized)
+    return {"examples": examples, "floor": _rounded(floor)}
 
 
 def _layers(layers: NDArray[np.int64], names: Sequence[str]) -> list[dict[str, Any]]:

@@ -1,8 +1,9 @@
 """The page: what stands on it, in the order of reading, and writing it to one file."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from bnexp.verify.check import Check
 REPORT = "report.html"
 MARK = '<meta name="generator" content="bnexp'  # by which bnexp knows a page as its own
 MOST_BYTES, TEXTS = 2_000_000, 300_000  # of a page; of its texts, tables, style and script
+MOST_PAIRS = 4  # of networks with and without a norm, whose claims a page takes
 MOST_ADDRESSED = 1 << 30  # of a page that is to be replaced: only its head is looked at
 
 
@@ -58,7 +60,7 @@ class Section:
         numbers: of summary.json.
         headline: one sentence: what was compared, and what came out.
         drawings: the figures; none where the logs are gone.
-        checks: the paper's claims, with the verdicts of `bnexp verify`.
+        checks: the paper's claims, with the verdicts of `bnexp verify`, by what they are about.
         explorer: of the logs; `None` where there is nothing to explore.
         variants: the table of variants.
         differences: the table of differences.
@@ -72,7 +74,7 @@ class Section:
     numbers: ExperimentNumbers
     headline: sentences.Words
     drawings: Sequence[Drawing]
-    checks: Sequence[Check]
+    checks: Mapping[str, Sequence[Check]]
     explorer: Explorer | None
     variants: tables.Table
     differences: tables.Table
@@ -150,9 +152,15 @@ def _section(
     )
 
 
-def _checks(numbers: ExperimentNumbers, results: ExperimentResults | None) -> list[Check]:
-    """The paper's claims; the number of pairs that a page takes is bounded."""
-    return list(claims.checks(numbers, results)) if len(numbers.pairs) <= 4 else []
+def _checks(
+    numbers: ExperimentNumbers, results: ExperimentResults | None
+) -> dict[str, list[Check]]:
+    """The paper's claims, by the variants they are about, as many as a page takes."""
+    found: dict[str, list[Check]] = {}
+    for each in claims.checks(numbers, results) if len(numbers.pairs) <= MOST_PAIRS else ():
+        subject, _, claim = each.claim.partition(": ")
+        found.setdefault(subject, []).append(replace(each, claim=claim))
+    return found
 
 
 def _drawings(
@@ -185,7 +193,7 @@ def _origin(folder: Path, results: ExperimentResults | None) -> dict[str, str]:
         note("system", made_with.get("system"))
         versions = made_with.get("versions") or {}
         note("versions", ", ".join(f"{name} {value}" for name, value in versions.items()))
-        note("command", made_with.get("command"))
+        note("command", _portable(str(made_with.get("command") or "")))
 
     if results is None:
         note_all(summary.read_environment(folder))
@@ -196,6 +204,11 @@ def _origin(folder: Path, results: ExperimentResults | None) -> dict[str, str]:
                     note("engine", part.get("arithmetic") or part.get("engine"))
                 note_all(run.status.made_with)
     return {key: "; ".join(values) for key, values in found.items()}
+
+
+def _portable(command: str) -> str:
+    """A command without its `--out`: where the results lay is no reader's concern."""
+    return re.sub(r" --out[= ](?:'[^']*'|\S+)", "", command)
 
 
 def render(sections: Sequence[Section]) -> str:

@@ -52,20 +52,22 @@ def _interval(over: OverSeeds, form: str) -> str:
 
 
 def headline(numbers: ExperimentNumbers, compared: Comparison) -> Words:
-    """One sentence: what was compared, and what came out."""
+    """What was compared, and what came out: one sentence of each."""
     variants = len(numbers.variants)
     steps = max((each.step for each in numbers.variants.values()), default=0)
     seeds = len(numbers.seeds)
     about = (
-        f"{variants} {'variants' if variants > 1 else 'variant'}, "
-        f"{seeds} {'seeds' if seeds > 1 else 'seed'}, {steps:,} steps"
+        f"{variants} {'variants' if variants > 1 else 'variant'} trained for {steps:,} steps, "
+        f"with {seeds} {'seeds' if seeds > 1 else 'seed'}"
     )
     rows = [row for row in compared.rows if _accuracy(row) is not None]
     if not rows:
         return (f"{about}.",)
     if len(rows) <= 4:
-        parts = [_against(row) for row in rows]
-        return (f"{about}. In test accuracy ", _listed(parts), ".")
+        words: list[str | Number] = [f"{about}."]
+        for row in rows:
+            words += _against(numbers, row)
+        return tuple(words)
     counts = Counter(_kind(row) for row in rows)
     parts = [f"{count} {kind}" for kind, count in counts.most_common()]
     return (f"{about}. Of {len(rows)} differences in test accuracy, {_listed(parts)}.",)
@@ -81,12 +83,18 @@ def _kind(row: ComparedVariant) -> str:
     return "" if found is None else found.verdict.partition(" ")[0].rstrip(",;:") or "untested"
 
 
-def _against(row: ComparedVariant) -> str:
-    found = _accuracy(row)
-    if found is None:
-        return ""
+def _against(numbers: ExperimentNumbers, row: ComparedVariant) -> Words:
+    """A variant's accuracy beside its baseline's, the difference, and what it shows."""
+    found, baseline = _accuracy(row), row.baseline
+    if found is None or baseline is None:
+        return ()
+    mine, theirs = (mean_of(numbers, name, PRIMARY, ".4f") for name in (row.label, baseline))
     verdict = found.verdict or "not tested"
-    return f"{row.label} is {verdict}: {_interval(found.over, '.4f')} against {row.baseline}"
+    gap = _interval(found.over, ".4f")
+    return (
+        f" {row.label} ends with a test accuracy of ", mine, f", {baseline} with ", theirs,
+        f": {verdict}, by {gap}.",
+    )  # fmt: skip
 
 
 def _listed(parts: Sequence[str]) -> str:
