@@ -152,6 +152,22 @@ def plot(folder: Path) -> Outcome:
     return command(*words, files=lambda: folder.parent.glob(figure.name))
 
 
+def page(folder: Path) -> Outcome:
+    """`bnexp report`, and the page."""
+    path = folder.parent / "page.html"
+    path.unlink(missing_ok=True)
+    words = "report", str(folder), "--out", str(path)
+    return command(*words, files=lambda: folder.parent.glob(path.name))
+
+
+def export(folder: Path) -> Outcome:
+    """`bnexp export --to csv`, and the files that it writes."""
+    out = folder.parent / "exported"
+    shutil.rmtree(out, ignore_errors=True)
+    words = "export", str(folder), "--to", "csv", "--out", str(out)
+    return command(*words, files=lambda: (p for p in sorted(out.rglob("*")) if p.is_file()))
+
+
 def api(folder: Path) -> Outcome:
     """Everything that `bnexp.load` offers."""
     taken = []
@@ -196,6 +212,8 @@ def training(folder: Path) -> Outcome:
 READERS: dict[str, Reader] = {
     "plot": plot,
     "compare": lambda folder: command("compare", str(folder), "--json"),
+    "report": page,
+    "export": export,
     "verify": lambda folder: command("verify", str(folder)),
     "runs": lambda folder: command("runs", str(folder)),
     "API": api,

@@ -172,11 +172,13 @@ def workers(out: Path) -> list[int]:
     for folder in run_folders(out):
         try:
             status = json.loads((folder / "status.json").read_text())
-            # A kill leaves its status. A process that has ended has no command line, or no entry.
-            alive = Path(f"/proc/{status['pid']}/cmdline").read_bytes()
+            # A kill leaves its status, and the system may give its number to another program. Only
+            # a process that has a file of this run open is the run's.
+            links = [each.readlink() for each in Path(f"/proc/{status['pid']}/fd").iterdir()]
         except (OSError, ValueError):
             continue
-        if alive and status["state"] == "running":
+        at_work = any(folder.resolve() in link.parents for link in links)
+        if at_work and status["state"] == "running":
             found.append(int(status["pid"]))
     return found
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bnexp.cli.terminal import say
+from bnexp.cli.terminal import say, told
 from bnexp.errors import ConfigError, printable
 
 
@@ -39,18 +39,16 @@ def verify(
 
         print(explanations.explain(explain))
         return
-    checks = (
-        suite.experiment_checks(results.read_experiment(experiment))
-        if experiment
-        else suite.checks()
-    )
-    found = []
-    for check in checks:
-        found.append(check)
-        if not as_json:
-            print(printable(check.lines()), flush=True)
-    if as_json:
-        print(json.dumps([asdict(check) for check in found], indent=1))
-    say(closing_line(found))
+    read = results.read_experiment(experiment) if experiment else None
+    with told(*(read.problems.values() if read else ())):
+        checks = suite.experiment_checks(read) if read else suite.checks()
+        found = []
+        for check in checks:
+            found.append(check)
+            if not as_json:
+                print(printable(check.lines()), flush=True)
+        if as_json:
+            print(json.dumps([asdict(check) for check in found], indent=1))
+        say(closing_line(found))
     if any(check.verdict is Verdict.FAILS for check in found):
         raise SystemExit(1)
