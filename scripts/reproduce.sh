@@ -16,6 +16,8 @@ for name in "${names[@]}"; do
   mkdir -p "$published"
   if [ "$name" = fig1 ]; then
     python scripts/probe_interval.py results/fig1 --out "$published/probe_interval.json"
+    bnexp report results/fig1 --out "$published/report.html"
+    bnexp plot results/fig1 --animate --out results/fig1/figures/fig1_film
   fi
   bnexp compare "results/$name" --markdown > "$published/compare.md"
   cp -r "results/$name/config.yaml" "results/$name/summary.json" "results/$name/figures" "$published/"

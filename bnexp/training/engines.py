@@ -1,4 +1,4 @@
-"""Which engine trains a run, on which device, and what must be ready before it can."""
+"""Makes the engine that `networks.engine` chooses for a run, and what it needs before that."""
 
 from collections.abc import Callable, Sequence
 
