@@ -117,7 +117,9 @@ def check_run(run: Run, experiment: Experiment | None) -> None:
             f"{run.path}: damaged (it holds {stated.variant}, seed {stated.seed}); move it where "
             "it belongs"
         )
-    if "model.hidden" not in stated.settings:  # bnexp.record watched it, and writes no config
+    logs = run.axes.minibatch, run.axes.probe
+    if "model.hidden" not in stated.settings or any(log and log.names for log in logs):
+        # bnexp.record watched it, names its layers, and writes no config
         return
     if experiment is None:
         raise DamagedError(f"{config}: missing; `bnexp train` writes it anew")
