@@ -177,7 +177,7 @@ class Experiment:
             StorageError: there is nothing to draw.
         """
         from bnexp.figures import figure1
-        from bnexp.figures.panels import Selection
+        from bnexp.figures.curves import Selection
 
         selection = Selection(source, layer, unit, seed)
         return figure1.draw(self.results, selection, width).figure

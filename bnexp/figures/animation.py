@@ -25,9 +25,9 @@ from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.stacking import spaced_rows
 from bnexp.analysis.variants import VariantResults
 from bnexp.errors import ConfigError
-from bnexp.figures.drawing import GREY, looks, step_axis, style
-from bnexp.figures.figure1 import panel_name
-from bnexp.figures.panels import Curves, Selection, read_curves, variants_with_rows
+from bnexp.figures.curves import Curves, Selection, read_curves, variants_with_rows
+from bnexp.figures.drawing import GREY, Look, step_axis, style
+from bnexp.figures.panels import looks_of, panel_name
 from bnexp.files.atomic import write_whole
 
 FRAMES, HELD = 110, 25  # pictures of training, and how often the last one is repeated
@@ -76,7 +76,7 @@ def save_film(files: ExperimentResults, selection: Selection, stem: Path, form: 
         PillowWriter(PER_SECOND) if form == "gif" else FFMpegWriter(PER_SECOND, "h264")
     )
     with style(), tempfile.TemporaryDirectory() as folder:
-        figure, panels = _layout(variants, selection)
+        figure, panels = _layout(variants, looks_of(files), selection)
         path = Path(folder) / f"film.{form}"
         with writer.saving(figure, str(path), DPI):
             for _ in _frames(figure, panels):
@@ -89,7 +89,7 @@ def save_film(files: ExperimentResults, selection: Selection, stem: Path, form: 
 
 
 def _layout(
-    variants: Mapping[str, VariantResults], selection: Selection
+    variants: Mapping[str, VariantResults], styles: Mapping[str, Look], selection: Selection
 ) -> tuple[Figure, list[_Panel]]:
     """A pair of axes for each variant, all with the same vertical axis."""
     figure = Figure(SIZE, layout="constrained")
@@ -99,7 +99,7 @@ def _layout(
     for i, (name, variant) in enumerate(variants.items()):
         lines, beside = row[2 * i], row[2 * i + 1]
         curves = read_curves(variant, selection)
-        colour = str(looks(len(variants))[i]["color"])
+        colour = str(styles[name]["color"])
         panels.append(_Panel(variant, curves, lines, beside, colour))
         lines.set_title(panel_name(name, variant), fontsize=15, color=colour, pad=28)
         lines.text(0, 1.03, curves.unit, fontsize=10, color=GREY, transform=lines.transAxes)

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
+from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
 from bnexp.errors import ConfigError
@@ -21,6 +22,8 @@ from bnexp.files.atomic import write_whole
 
 Line = NDArray[Any]  # (rows,)
 Keep = Sequence[Callable[[Line], Any]]
+Look = dict[str, Any]  # colour and line style of a variant
+EndLabel = tuple[float, str, str]  # where a line ends, its name, its colour
 
 PAGE = 6.75  # inches: the width of a journal's page; one of its columns has 3.25
 BINS = 500  # of a long line: about a bin a pixel of a panel
@@ -57,7 +60,7 @@ def style() -> AbstractContextManager[None]:
     return mpl.rc_context(fname=Path(__file__).with_name("bnexp.mplstyle"))
 
 
-def looks(n: int) -> list[dict[str, Any]]:
+def looks(n: int) -> list[Look]:
     """Colour and line style of n variants, in order; the first 32 are all different."""
     colours, lines = mpl.rcParams["axes.prop_cycle"].by_key()["color"], ("-", "--", "-.", ":")
     return [{"color": colours[i % 8], "ls": lines[(i + i // 8) % 4]} for i in range(n)]
@@ -123,6 +126,11 @@ def letter(i: int) -> str:
     return (chr(ord("a") + i // 26 - 1) if i >= 26 else "") + chr(ord("a") + i % 26)
 
 
+def lettered(i: int, panels: int, text: str) -> str:
+    """The title of panel i, after its letter; a panel that is alone needs none."""
+    return f"({letter(i)}) {text}".rstrip() if panels > 1 else text
+
+
 def step_axis(axes: Axes) -> None:
     """Label the axis, with thousands as k."""
     axes.set_xlabel("step")
@@ -138,23 +146,32 @@ def title(axes: Axes, text: str, below: str = "") -> None:
         axes.text(0, 1.02, below, color=GREY, transform=axes.transAxes)
 
 
-def end_labels(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
-    """Name lines, by end, name and colour, at the right of axes whose limits are settled.
+def end_labels(axes: Axes, labels: Sequence[EndLabel]) -> None:
+    """Name lines at the right of axes whose limits are settled.
 
-    A name stands at the height of its line's end. Where names would lie on each other they move
-    apart, and a thin line leads from the end to the name.
+    A name stands at the height of its line's end, close to it. Where names would lie on each other
+    they move apart, and a thin line leads from the end to the name.
     """
     axes.get_ylim()  # autoscaling is put off until someone asks
     on_axes = axes.transScale + axes.transLimits
     heights = np.nan_to_num([on_axes.transform((0, end))[1] for end, _, _ in labels])
     heights = np.clip(heights, 0, 1)
-    gap = 9 / (axes.get_window_extent().height * 72 / axes.figure.dpi)  # 9 points
-    for (_, name, colour), end, y in zip(labels, heights, spread(heights, gap), strict=True):
-        if abs(y - end) > 1e-3:
-            led = [1.005, 1.035], [end, y]
-            axes.plot(*led, color=colour, lw=0.5, clip_on=False, transform=axes.transAxes,
-                      gid="leader")  # fmt: skip
-        axes.text(1.045, y, name, color=colour, va="center", transform=axes.transAxes)
+    points = 9 * max(name.count("\n") + 1 for _, name, _ in labels)
+    placed = spread(heights, points / (axes.get_window_extent().height * 72 / axes.figure.dpi))
+    moved = np.abs(placed - heights) > 1e-3
+    away = ScaledTranslation((10 if moved.any() else 3) / 72, 0, axes.figure.dpi_scale_trans)
+    for (_, name, colour), end, y, led in zip(labels, heights, placed, moved, strict=True):
+        leader = {"arrowstyle": "-", "color": colour, "lw": 0.5, "shrinkA": 1, "shrinkB": 1}
+        axes.annotate(
+            name,
+            (1, end),
+            xycoords="axes fraction",
+            xytext=(1, y),
+            textcoords=axes.transAxes + away,
+            color=colour,
+            va="center",
+            arrowprops=leader | {"relpos": (0, 0.5)} if led else None,
+        )
 
 
 def spread(heights: Line, gap: float) -> Line:

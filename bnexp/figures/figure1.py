@@ -1,5 +1,6 @@
 """Figure 1 of the paper, drawn from an experiment's files, for any variants."""
 
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,19 +10,18 @@ from matplotlib.figure import Figure
 from bnexp.analysis import paper
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.variants import VariantResults
+from bnexp.figures.curves import Selection, knows_noise, percentile_log, variants_with_rows
 from bnexp.figures.drawing import PAGE, NotebookFigure, Picture, letter, step_axis, style, title
 from bnexp.figures.panels import (
-    Selection,
     accuracy_panel,
-    knows_noise,
+    looks_of,
     loss_panel,
-    percentile_log,
+    panel_name,
     percentile_panels,
-    variants_with_rows,
 )
 
 PANEL_WIDTH = 2.1  # inches, at least, of a panel with its labels
-NAMES = {"b": "without BN", "c": "with BN"}  # of the paper's own networks
+LONG = 16  # letters of a name that needs a wider panel, or a second line
 
 
 def draw(
@@ -41,16 +41,19 @@ def draw(
     variants, selection = variants_with_rows(files), selection or Selection()
     named = {panel_name(name, each): each for name, each in variants.items()}
     with style():
-        figure, accuracy, panels = _layout(len(named), width)
+        styles = [looks_of(files)[name] for name in variants]
+        names = _line_names(list(named), width)
+        figure, accuracy, panels = _layout(names, width)
+        lines = dict(zip(names, named.values(), strict=True))
         seeds = max(len(each.metrics.seeds) for each in named.values())
-        if any(np.isfinite(each.metrics.test_accuracy).any() for each in named.values()):
-            accuracy_panel(accuracy, named)
+        if _know_accuracy(variants):
+            accuracy_panel(accuracy, lines, styles)
             title(accuracy, "(a) test accuracy", f"seeds: {seeds}; mean and range")
         else:  # a model of the user's own, whose test accuracy was not logged
-            loss_panel(accuracy, named)
+            loss_panel(accuracy, lines, styles)
             title(accuracy, "(a) training loss", f"seeds: {seeds}; mean")
         titled = {f"({letter(i + 1)}) {name}": named[name] for i, name in enumerate(named)}
-        percentile_panels(panels, titled, selection)
+        percentile_panels(panels, titled, styles, selection)
     return Picture(figure, _caption(variants, selection))
 
 
@@ -62,29 +65,46 @@ def file_name(selection: Selection) -> str:
     return "fig1" + ("_batch" if selection.source == "batch" else "") + layer + shown + seed
 
 
-def panel_name(name: str, variant: VariantResults) -> str:
-    """What a panel calls a variant: the paper's networks by what they are, others by name."""
-    panel = paper.paper_panel(variant.settings)
-    return NAMES[panel] if panel and name in {"baseline", "batchnorm"} else name
+def _know_accuracy(variants: Mapping[str, VariantResults]) -> bool:
+    return any(np.isfinite(each.metrics.test_accuracy).any() for each in variants.values())
 
 
-def _layout(n: int, width: float) -> tuple[Figure, Axes, list[Axes]]:
-    """The accuracy and n variants, as many beside each other as there is room for."""
-    across = max(1, min(int(width // PANEL_WIDTH), n + 1))
-    down = -(-(n + 1) // across)
-    height = 2.3 if down == 1 else max(2.0, 0.14 * n + 0.6)  # inches: room for n names of lines
-    figure = NotebookFigure((width, height * down), layout="constrained")
-    accuracy, *panels = figure.subplots(down, across, squeeze=False).flat
-    for unused in panels[n:]:
-        unused.remove()
-    for panel in panels[1:n]:
-        panel.sharex(panels[0])
-        panel.sharey(panels[0])
-    for place, panel in enumerate(panels[:n]):
+def _line_names(names: list[str], width: float) -> list[str]:
+    """The names of lines; in a figure of one column, long ones break into short lines."""
+    if width >= 2 * PANEL_WIDTH:
+        return [name.replace(",", ", ") for name in names]
+    return [textwrap.fill(name.replace(",", ", "), LONG) for name in names]
+
+
+def _layout(names: list[str], width: float) -> tuple[Figure, Axes, list[Axes]]:
+    """The accuracy and n variants, as many beside each other as there is room for.
+
+    The accuracy is as wide as two panels where the names at its lines are long. Its row is high
+    enough for all of them.
+    """
+    n, most = len(names), max(1, int(width // PANEL_WIDTH))
+    span = 2 if most > 1 and max(map(len, names)) > LONG else 1
+    across = min(most, n + span)
+    down = -(-(n + span) // across)
+    lines = sum(name.count("\n") + 1 for name in names)
+    row = 2.3 if down == 1 else 2.0 if across > 1 else 1.5  # inches
+    heights = [max(row, 2.0, 0.13 * lines + 0.7)] + [row] * (down - 1)
+    figure = NotebookFigure((width, sum(heights)), layout="constrained")
+    grid = figure.add_gridspec(down, across, height_ratios=heights)
+    accuracy = figure.add_subplot(grid[0, :span])
+    panels: list[Axes] = []
+    for cell in range(span, span + n):
+        shared = {"sharex": panels[0], "sharey": panels[0]} if panels else {}
+        panel = figure.add_subplot(grid[divmod(cell, across)], **shared)
+        panels.append(panel)
         step_axis(panel)
-        if place == 0 or (place + 1) % across == 0:
+        if cell == span or cell % across == 0:
             panel.set_ylabel("pre-activation")
-    return figure, accuracy, panels[:n]
+    if across == 1:  # the panels stand on each other: the last one has the axis of all
+        for panel in panels[:-1]:
+            panel.tick_params(labelbottom=False)
+            panel.set_xlabel("")
+    return figure, accuracy, panels
 
 
 def _caption(variants: Mapping[str, VariantResults], selection: Selection) -> str:
@@ -102,6 +122,9 @@ def _caption(variants: Mapping[str, VariantResults], selection: Selection) -> st
         f"{log.population}{f' ({log.examples} examples)' if minibatch else ''}, network in "
         "training mode. "
     )
+    papers = any(paper.paper_panel(each.settings) for each in variants.values())
+    if _know_accuracy(variants) and not papers:
+        text += "The vertical axis of (a) spans the last third of training. "
     text += {
         "all": "Lines: median over all units and seeds; bands: 10 to 90 % of them. ",
         "typical": "The unit is the one whose curves are nearest to those of the median over "
@@ -120,7 +143,7 @@ def _caption(variants: Mapping[str, VariantResults], selection: Selection) -> st
                 "Black bars: where 80 % of the minibatches of a Gaussian unit that stands still "
                 "would lie; shorter with BN by construction. "
             )
-    if any(paper.paper_panel(each.settings) for each in variants.values()):
+    if papers:
         text += "Grey: Figure 1 of Ioffe & Szegedy (2015), digitised. "
     for name, each in variants.items():
         if each.state != "done":

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from bnexp.analysis.measuring import last_layer
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.variants import VariantResults
-from bnexp.figures.drawing import GREY, PAGE, Picture, letter, looks, step_axis, style, title
-from bnexp.figures.panels import Selection, accuracy_panel, percentile_panels, variants_with_rows
+from bnexp.figures.curves import Selection, variants_with_rows
+from bnexp.figures.drawing import GREY, PAGE, Picture, letter, step_axis, style, title
+from bnexp.figures.panels import accuracy_panel, looks_of, percentile_panels
 
 
 def learned_gammas(variant: VariantResults) -> NDArray[np.float32]:
@@ -23,36 +24,41 @@ def learned_gammas(variant: VariantResults) -> NDArray[np.float32]:
 def draw_gamma(files: ExperimentResults) -> Picture:
     """One row an activation: accuracy, percentiles without and with gamma, the learned gammas.
 
+    It takes a whole page's width.
+
     Raises:
         StorageError: no variant has rows yet.
     """
-    rows: dict[str, dict[str, VariantResults]] = {}
-    begun = variants_with_rows(files).values()
-    for variant in sorted(begun, key=lambda each: bool(each.settings["model.gamma"])):
-        kind = "gamma" if variant.settings["model.gamma"] else "no gamma"
-        rows.setdefault(str(variant.settings["model.activation"]), {})[kind] = variant
+    rows: dict[str, dict[str, str]] = {}
+    begun = variants_with_rows(files)
+    for name in sorted(begun, key=lambda name: bool(begun[name].settings["model.gamma"])):
+        settings = begun[name].settings
+        kind = "gamma" if settings["model.gamma"] else "no gamma"
+        rows.setdefault(str(settings["model.activation"]), {})[kind] = name
     with style():
-        figure = Figure((1.2 * PAGE, 1.75 * len(rows)), layout="constrained")
-        grid = figure.subplots(len(rows), 4, squeeze=False, width_ratios=[1.15, 1, 1, 0.8])
-        for place, ((activation, variants), axes) in enumerate(
-            zip(rows.items(), grid, strict=True)
-        ):
-            names = [f"({letter(4 * place + i)})" for i in range(4)]
-            accuracy_panel(axes[0], variants, lowest=None)
-            title(axes[0], f"{names[0]} {activation}")
+        styles = looks_of(files)
+        figure = Figure((PAGE, 1.75 * len(rows)), layout="constrained")
+        grid = figure.subplots(len(rows), 4, squeeze=False, width_ratios=[1.1, 1, 1, 0.9])
+        for place, ((activation, names), axes) in enumerate(zip(rows.items(), grid, strict=True)):
+            letters = [f"({letter(4 * place + i)})" for i in range(4)]
+            variants = {kind: begun[name] for kind, name in names.items()}
+            looks = [styles[name] for name in names.values()]
+            accuracy_panel(axes[0], variants, looks)
+            title(axes[0], f"{letters[0]} {activation}")
             axes[2].sharey(axes[1])
             titled = {
-                f"{names[1 + i]} {activation}, {kind}": each
+                f"{letters[1 + i]} {activation}, {kind}": each
                 for i, (kind, each) in enumerate(variants.items())
             }
-            percentile_panels(axes[1 : 1 + len(variants)], titled, Selection())
+            panels = axes[1 : 1 + len(variants)]
+            percentile_panels(panels, titled, looks, Selection())
             axes[1].set_ylabel("pre-activation")
             learned = np.concatenate([learned_gammas(each) for each in variants.values()])
             below = 100 * np.sum(learned < 0) / max(len(learned), 1)
-            title(axes[3], f"{names[3]} learned gammas", f"{below:.1f} % below 0")
-            axes[3].hist(learned, bins=40, color=looks(2)[1]["color"], alpha=0.6)
+            title(axes[3], f"{letters[3]} {activation}, learned", f"{below:.1f} % below 0")
+            axes[3].hist(learned, bins=40, color=looks[-1]["color"], alpha=0.6)
             axes[3].axvline(1, color=GREY, lw=0.8, ls=":")
-            axes[3].set_ylabel("units, all seeds")
+            axes[3].set_ylabel("units")
         for each in grid[:, 1:3].flat:
             step_axis(each)
         for each in grid[:-1, :3].flat:
@@ -60,8 +66,8 @@ def draw_gamma(files: ExperimentResults) -> Picture:
         grid[-1, 3].set_xlabel("gamma")
     return Picture(
         figure,
-        "Accuracy: mean over seeds; band: lowest to highest seed; the axis is that of the second "
-        "half of training. Percentiles of the pre-activation of the typical unit (the nearest to "
-        "the median unit) of the last hidden layer, network in training mode. Dotted: where gammas "
-        "start.",
+        "Accuracy: mean over seeds; band: lowest to highest seed; the axis spans the last "
+        "third of training. Percentiles of the pre-activation of the typical unit (the nearest to "
+        "the median unit) of the last hidden layer, network in training mode. Right: the gammas of "
+        "all units of this layer and all seeds; dotted: where they start.",
     )

@@ -1,11 +1,24 @@
 """Gradient internal covariate shift, variant against variant, layer by layer."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from bnexp.analysis.results import ExperimentResults
 from bnexp.errors import StorageError
-from bnexp.figures.drawing import PAGE, Picture, letter, looks, step_axis, style, title
+from bnexp.figures.drawing import (
+    PAGE,
+    EndLabel,
+    Look,
+    Picture,
+    end_labels,
+    letter,
+    step_axis,
+    style,
+    title,
+)
+from bnexp.figures.panels import looks_of
 
 CAPTION = (
     "Gradient internal covariate shift (Santurkar et al. 2018, Definition 2.1): for the weights of "
@@ -17,8 +30,15 @@ CAPTION = (
 BINS = 60  # of a panel: a line of every row would hide the others
 
 
-def draw_gradient_shift(files: ExperimentResults) -> Picture:
-    """A column for each layer: the distance relative to ||G||, and the cosine, by variant.
+LEAST_WIDTH = 1.8  # inches, of a panel; narrower figures have their panels below each other
+
+
+def draw_gradient_shift(files: ExperimentResults, width: float = PAGE) -> Picture:
+    """For each layer the distance relative to ||G||, and the cosine, by variant.
+
+    Args:
+        files: the experiment.
+        width: of the figure, in inches.
 
     Raises:
         StorageError: no variant has a row of `record.ics_every`.
@@ -32,28 +52,54 @@ def draw_gradient_shift(files: ExperimentResults) -> Picture:
         raise StorageError(f"{files.path}: no gradient shift was recorded; set record.ics_every")
     layers = sorted({layer for shift in found.values() for layer in shift.layers})
     with style():
-        figure = Figure((PAGE, 3.8), layout="constrained")
-        grid = figure.subplots(2, len(layers), squeeze=False, sharex=True, sharey="row")
-        for column, layer in enumerate(layers):
+        styles, n = looks_of(files), len(layers)
+        across = n if width / n >= LEAST_WIDTH else 1
+        figure, panels = _layout(n, across, width)
+        labels = list[list[EndLabel]]()
+        for place, axes in enumerate(panels):
+            row, layer = place // n, layers[place % n]
             name = "output layer" if layer == layers[-1] else f"weights of layer {layer}"
-            title(grid[0, column], f"({letter(column)}) {name}")
-            title(grid[1, column], f"({letter(len(layers) + column)}) {name}")
-            for (variant, shift), look in zip(found.items(), looks(len(found)), strict=True):
-                if layer not in shift.layers:
-                    continue
-                place = shift.layers.index(layer)
-                for row, values in enumerate((shift.relative_distance, shift.cosine)):
-                    bins = min(BINS, len(shift.steps))
-                    steps = [part[0] for part in np.array_split(shift.steps, bins)]
-                    parts = np.array_split(values[:, place], bins)
-                    seeds = np.array([np.nanmedian(part, axis=0) for part in parts])
-                    axes = grid[row, column]
-                    axes.plot(steps, np.median(seeds, axis=1), label=variant, **look)
-                    edges = seeds.min(axis=1), seeds.max(axis=1)
-                    axes.fill_between(steps, *edges, color=look["color"], alpha=0.2, lw=0)
-            step_axis(grid[1, column])
-        grid[0, 0].set_yscale("log")
-        grid[0, 0].set_ylabel("||G - G'|| / ||G||")
-        grid[1, 0].set_ylabel("cosine of G and G'")
-        grid[0, -1].legend()
+            title(axes, f"({letter(place)}) {name}")
+            ends = list[EndLabel]()
+            for variant, shift in found.items():
+                if layer in shift.layers:
+                    values = (shift.relative_distance, shift.cosine)[row]
+                    values, look = values[:, shift.layers.index(layer)], styles[variant]
+                    end = _draw_line(axes, shift.steps, values, look)
+                    ends.append((end, variant, look["color"]))
+            labels.append(ends)
+        for axes, ends in list(zip(panels, labels, strict=True))[across - 1 :: across]:
+            end_labels(axes, ends)
     return Picture(figure, CAPTION)
+
+
+def _layout(n: int, across: int, width: float) -> tuple[Figure, list[Axes]]:
+    """Panels of the distance for n layers, then of the cosine; each kind has one vertical axis."""
+    down = 2 * n // across
+    figure = Figure((width, 3.8 if down == 2 else 1.5 * down), layout="constrained")
+    panels = list(figure.subplots(down, across, squeeze=False, sharex=True).flat)
+    panels[0].set_yscale("log")
+    for place, axes in enumerate(panels):
+        if place % n:
+            axes.sharey(panels[place // n * n])
+        if place % across == 0:
+            axes.set_ylabel(("||G - G'|| / ||G||", "cosine of G and G'")[place // n])
+        else:
+            axes.tick_params(labelleft=False)
+        if place >= len(panels) - across:
+            step_axis(axes)
+    return figure, panels
+
+
+def _draw_line(
+    axes: Axes, steps: NDArray[np.int64], values: NDArray[np.floating], look: Look
+) -> float:
+    """The median over seeds of values (rows, seeds), and their range; returns where it ends."""
+    bins = min(BINS, len(steps))
+    places = [part.mean() for part in np.array_split(steps, bins)]
+    seeds = np.array([np.nanmedian(part, axis=0) for part in np.array_split(values, bins)])
+    line = np.median(seeds, axis=1)
+    axes.plot(places, line, **look)
+    edges = seeds.min(axis=1), seeds.max(axis=1)
+    axes.fill_between(places, *edges, color=look["color"], alpha=0.2, lw=0)
+    return float(line[-1])

@@ -1,7 +1,5 @@
 """What batch norm keeps for each unit: gamma and beta, and its running statistics."""
 
-from typing import Any
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -9,23 +7,21 @@ from bnexp.analysis.distributions import normal_quantiles
 from bnexp.analysis.records import RunningStatistics
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.variants import VariantResults
+from bnexp.figures.curves import Selection, read_curves, unit_position
 from bnexp.figures.drawing import (
     PAGE,
+    EndLabel,
     Picture,
     decimate,
     end_labels,
-    letter,
-    looks,
+    lettered,
     step_axis,
     style,
     title,
 )
-from bnexp.figures.panels import Curves, Selection, draw_curves, read_curves, unit_position
+from bnexp.figures.panels import draw_curves, looks_of, panel_name
 
-
-def looks_of(files: ExperimentResults) -> dict[str, dict[str, Any]]:
-    """The colour and line of each variant, as Figure 1 draws it."""
-    return dict(zip(files.variants, looks(len(files.variants)), strict=True))
+LEAST_WIDTH = 2.0  # inches, of a panel; narrower figures have their panels below each other
 
 
 def with_norm_parameters(files: ExperimentResults) -> dict[str, VariantResults]:
@@ -37,44 +33,55 @@ def with_norm_parameters(files: ExperimentResults) -> dict[str, VariantResults]:
     }
 
 
-def draw_norm_parameters(files: ExperimentResults) -> Picture:
+def draw_norm_parameters(files: ExperimentResults, width: float = PAGE) -> Picture:
     """Beta and beta + z gamma over the percentiles of the typical unit of each variant.
 
     Args:
         files: an experiment in which `with_norm_parameters` finds one variant or more.
+        width: the most that the figure takes, in inches.
     """
     variants = with_norm_parameters(files)
+    n, described = len(variants), dict[str, str]()
     with style():
-        figure = Figure((min(PAGE, 2.6 * len(variants) + 0.6), 2.6), layout="constrained")
-        panels = figure.subplots(1, len(variants), squeeze=False, sharey=True)[0]
-        drawn: dict[str, Curves] = {}
-        colours = {name: look["color"] for name, look in looks_of(files).items()}
+        styles = looks_of(files)
+        width = min(width, 2.6 * n + 0.6)
+        shape = (1, n) if width / n >= LEAST_WIDTH else (n, 1)
+        size = width, 2.6 if shape[0] == 1 else 1.9 * n + 0.3
+        figure = Figure(size, layout="constrained")
+        panels = figure.subplots(*shape, squeeze=False, sharex=True, sharey=True).flat
+        ends = list[list[EndLabel]]()
         for i, (axes, (name, variant)) in enumerate(zip(panels, variants.items(), strict=True)):
             probe, parameters = variant.probe, variant.norm_parameters
             if probe is None or parameters is None:
                 raise ValueError(f"{name}: its gamma and beta are not recorded")
-            drawn[name] = curves = read_curves(variant, Selection(source="probe"))
+            curves = read_curves(variant, Selection(source="probe"))
             seed, column = unit_position(variant, probe, Selection())
-            draw_curves(axes, curves, colours[name])
+            ends.append(draw_curves(axes, curves, styles[name]["color"]))
             rows = min(len(parameters), len(probe.steps))
             gamma, beta = parameters[:rows, seed, :, column].T
             for q, z in zip(probe.percentiles, normal_quantiles(probe.percentiles), strict=True):
                 label = "beta + z gamma" if q == probe.percentiles[0] else None
                 line = decimate(probe.steps[:rows], beta + z * gamma, [np.median])
                 axes.plot(*line, color="black", lw=0.9, ls="--", label=label)
-            title(axes, f"({letter(i)}) {name}", curves.unit)
-            step_axis(axes)
-        for axes, (name, curves) in zip(panels, drawn.items(), strict=True):
-            ends = zip(curves.lines[-20:].mean(axis=0), curves.percentiles, strict=True)
-            end_labels(axes, [(float(end), f"P{q:g}", colours[name]) for end, q in ends])
-        panels[0].set_ylabel("pre-activation")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center")
+                described[f"{q:g}"] = f"{z:.3f}"
+            title(axes, lettered(i, n, panel_name(name, variant)), curves.unit)
+            if i % shape[1] == 0:
+                axes.set_ylabel("pre-activation")
+            if i >= n - shape[1]:
+                step_axis(axes)
+        for axes, labels in zip(figure.axes, ends, strict=True):
+            end_labels(axes, labels)
+        first = figure.axes[0]
+        figure.legend(*first.get_legend_handles_labels(), loc="outside lower center")
     return Picture(
         figure,
         "Percentiles of the pre-activation of the typical unit of the last hidden layer (colour), "
-        "and what they would be if its distribution kept the shape of a Gaussian (dashed): "
-        "beta + z gamma, with z = -1.036, 0, 1.036 for percentiles 15, 50, 85. Mean and standard "
-        "deviation are beta and gamma exactly; what is left is a change of shape.",
+        "and what they would be if its distribution had the shape of a Gaussian (dashed): "
+        f"beta + z gamma, with z = {', '.join(described.values())} for percentiles "
+        f"{', '.join(described)}. With batch norm, a unit's mean and standard deviation over the "
+        "examples are beta and gamma exactly, and what is left is a change of shape. Layer norm "
+        "and RMS norm normalize each example over the units, which leaves a unit's mean and "
+        "standard deviation free.",
     )
 
 
@@ -87,44 +94,54 @@ def with_running_statistics(files: ExperimentResults) -> dict[str, RunningStatis
     }
 
 
-def draw_running_statistics(files: ExperimentResults) -> Picture:
+def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Picture:
     """The gaps of the running statistics, and the test accuracy by three kinds of statistics.
 
     Args:
         files: an experiment in which `with_running_statistics` finds one variant or more.
+        width: of the figure, in inches.
     """
     found = with_running_statistics(files)
     with style():
-        variants = looks_of(files)
-        figure = Figure((PAGE, 2.5), layout="constrained")
-        mean, variance, accuracy = figure.subplots(1, 3)
+        styles = looks_of(files)
+        shape = (1, 3) if width / 3 >= LEAST_WIDTH else (3, 1)
+        figure = Figure((width, 2.5 if shape[0] == 1 else 5.6), layout="constrained")
+        mean, variance, accuracy = panels = figure.subplots(*shape, squeeze=False, sharex=True).flat
+        ends: dict[str, list[EndLabel]] = {"mean": [], "variance": [], "accuracy": []}
         for name, each in found.items():
-            look = {"color": variants[name]["color"], "ls": "-"}
-            for axes, gap in ((mean, each.mean_gap), (variance, each.variance_gap)):
-                axes.plot(each.steps, gap.mean(axis=1), label=name, **look)
+            colour, label = styles[name]["color"], panel_name(name, files.variants[name])
+            for axes, gap, which in (
+                (mean, each.mean_gap, "mean"), (variance, each.variance_gap, "variance")
+            ):  # fmt: skip
+                line = gap.mean(axis=1)
+                axes.plot(each.steps, line, color=colour, ls="-")
                 edges = gap.min(axis=1), gap.max(axis=1)
-                axes.fill_between(each.steps, *edges, color=look["color"], alpha=0.2, lw=0)
+                axes.fill_between(each.steps, *edges, color=colour, alpha=0.2, lw=0)
+                ends[which].append((float(line[-1]), label, colour))
             kinds = {
                 "population": each.population_accuracy,
                 "running": each.running_accuracy,
                 "minibatch": each.minibatch_accuracy,
             }
             for (kind, values), line in zip(kinds.items(), ("-", "--", ":"), strict=True):
-                label = kind if len(found) == 1 else f"{name}, {kind}"
-                drawn = {"color": look["color"], "ls": line, "label": label}
-                accuracy.plot(each.steps[1:], values[1:].mean(axis=1), **drawn)
+                by_kind = values[1:].mean(axis=1)
+                accuracy.plot(each.steps[1:], by_kind, color=colour, ls=line)
+                named = kind if len(found) == 1 else f"{label}, {kind}"
+                ends["accuracy"].append((float(by_kind[-1]), named, colour))
         for axes in (mean, variance):
             axes.set_yscale("log")
-            axes.set_ylabel("gap, root mean square")
-        title(mean, "(a) running mean", "in standard deviations")
-        title(variance, "(b) running variance", "relative")
-        title(accuracy, "(c) test accuracy", "by the statistics of the norm")
+        title(mean, "(a) running mean", "against the training set's")
+        title(variance, "(b) running variance", "against the training set's")
+        title(accuracy, "(c) test accuracy", "normalized by the statistics of")
+        mean.set_ylabel("RMS gap (standard deviations)")
+        variance.set_ylabel("RMS gap (relative)")
         accuracy.set_ylabel("test accuracy")
-        accuracy.legend(loc="lower right")
-        if len(found) > 1:
-            mean.legend()
-        for axes in (mean, variance, accuracy):
+        for axes in panels if shape[0] == 1 else [accuracy]:
             step_axis(axes)
+        end_labels(accuracy, ends["accuracy"])
+        if len(found) > 1:
+            end_labels(mean, ends["mean"])
+            end_labels(variance, ends["variance"])
     return Picture(
         figure,
         "Batch norm's running statistics against those of the training set, estimated over 100 "

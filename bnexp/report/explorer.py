@@ -28,7 +28,7 @@ from bnexp.analysis.records import PercentileLog
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.stacking import spaced_rows
 from bnexp.analysis.variants import VariantResults
-from bnexp.figures.panels import knows_noise
+from bnexp.figures.curves import knows_noise
 
 BYTES = 900_000  # of packed numbers on a page; base64 makes four bytes of three
 ROWS, LEAST_ROWS = 241, 12  # at most of a log, and at least where units are left out instead

@@ -10,7 +10,7 @@ from PIL import Image
 
 from bnexp.errors import ConfigError
 from bnexp.figures import animation
-from bnexp.figures.panels import Selection
+from bnexp.figures.curves import Selection
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ from scipy import stats
 
 from bnexp.analysis.distributions import noise_floor, typical_unit
 from bnexp.errors import ConfigError, StorageError
-from bnexp.figures import drawing, panels
+from bnexp.figures import curves as curves_module
+from bnexp.figures import drawing
 from bnexp.figures import figure1 as figures
-from bnexp.figures.panels import Selection
+from bnexp.figures.curves import Selection
 
 HIDDEN = (4, 3, 6)
 
@@ -104,7 +105,7 @@ def test_a_given_unit_of_a_given_layer_is_drawn_of_the_first_seed(files):
 def test_all_units_are_drawn_as_their_median_and_band(files):
     """Over the units of the layer and all seeds together."""
     run = files.variants["baseline"]
-    curves = panels.read_curves(run, Selection(unit="all"))
+    curves = curves_module.read_curves(run, Selection(unit="all"))
     values = np.moveaxis(run.probe.values[..., -6:], 2, 1).reshape(101, 3, -1)
     assert np.allclose(curves.lines, np.median(values, axis=2))
     assert np.allclose(curves.band, np.percentile(values, [10, 90], axis=2))
@@ -113,8 +114,8 @@ def test_all_units_are_drawn_as_their_median_and_band(files):
 def test_minibatch_curves_show_the_unit_of_the_probe_and_their_noise_floor(files):
     """The bar holds 80 % of what the sample alone changes, as the bands do of the minibatches."""
     run = files.variants["batchnorm"]
-    curves = panels.read_curves(run, Selection("batch"))
-    probe = panels.read_curves(run, Selection("probe"))
+    curves = curves_module.read_curves(run, Selection("batch"))
+    probe = curves_module.read_curves(run, Selection("probe"))
     assert curves.unit == probe.unit
     width = curves.lines[-100:, 2] - curves.lines[-100:, 0]
     floor = noise_floor((15, 50, 85), 60, normalized=True) * width.mean() / 2.0729
@@ -259,7 +260,7 @@ def test_a_unit_of_a_log_on_the_disk_is_read_part_by_part(tmp_path):
     np.save(tmp_path / "log.npy", values)
     mapped = np.load(tmp_path / "log.npy", mmap_mode="r")[:4990]
     for log in (mapped, values[:4990]):
-        found = panels._read_unit(log, 1, 2)
+        found = curves_module._read_unit(log, 1, 2)
         assert not isinstance(found, np.memmap)
         assert np.array_equal(found, values[:4990, 1, :, 2])
 

@@ -169,7 +169,7 @@ def test_the_gamma_figure_has_a_row_an_activation_and_the_learned_gammas(gamma):
     assert len(figure.axes) == 8
     assert sum(patch.get_height() for patch in figure.axes[3].patches) == 18
     assert "50.0 % below 0" in figure.axes[3].texts[0].get_text()
-    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    titles = [axes.get_title(loc="left").replace("\n", " ") for axes in figure.axes]
     assert titles[4:7] == ["(e) tanh", "(f) tanh, no gamma", "(g) tanh, gamma"]
     assert overlaps(figure) == []
     assert learned_gammas(gamma.variants["tanh_True"]).size == 0
