@@ -200,6 +200,27 @@ def test_plot_refuses_what_is_not_there(trained, bnexp, words, code, text):
     assert bnexp("plot", folder, *words) == (code, "", f"bnexp: {text}\n")
 
 
+def test_plot_draws_another_figure_that_suits_the_experiment_at_a_columns_width(
+    trained, bnexp, tmp_path
+):
+    """With the command that draws it in the file; one that does not fit, or a unit, is refused."""
+    folder, _ = trained
+    out = tmp_path / "gamma_beta"
+    drawn = ("plot", folder, "--figure", "norm_parameters", "--width", 3.25, "--out", out)
+    code, printed, err = bnexp(*drawn)
+    assert (code, printed) == (0, f"{out}.png\n")
+    assert "beta + z gamma" in err
+    with Image.open(f"{out}.png") as image:
+        assert image.size[0] <= 3.25 * 220
+        assert image.info["Source"].endswith("--figure norm_parameters")
+    code, _, err = bnexp("plot", folder, "--figure", "grid")
+    assert (code, err.partition(";")[0]) == (
+        2, "bnexp: --figure grid: does not fit this experiment"
+    )  # fmt: skip
+    code, _, err = bnexp("plot", folder, "--figure", "norm_parameters", "--unit", "all")
+    assert (code, err[:30]) == (2, "bnexp: --figure norm_parameters"[:30])
+
+
 def test_compare_draws_a_heat_map_of_a_measure(trained, bnexp):
     """The picture goes to the experiment's figures, and its path alone to stdout."""
     folder, _ = trained
@@ -207,7 +228,8 @@ def test_compare_draws_a_heat_map_of_a_measure(trained, bnexp):
     code, out, err = bnexp("compare", folder, "--heatmap", "train_loss")
     assert (code, out) == (0, f"{path}\n")
     assert err.startswith("training loss: mean over seeds")
-    assert path.stat().st_size > 1000
+    with Image.open(path) as image:
+        assert image.info["Source"].endswith("--heatmap train_loss")
 
 
 def test_a_heat_map_of_an_unknown_measure_is_refused_with_a_suggestion(trained, bnexp):

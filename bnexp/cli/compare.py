@@ -1,5 +1,6 @@
 """`bnexp compare`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,21 +69,29 @@ def compare(
     with told(*problems):
         compared = comparison.compare(found, baseline, margin)
         if heatmap is not None:
-            _draw_heatmap(compared, heatmap, experiments[0])
+            _draw_heatmap(compared, heatmap, experiments)
         else:
             form: tables.Form = chosen[0] if chosen else "text"
             print(printable(tables.comparison(compared, form, None if show_all else width())))
 
 
-def _draw_heatmap(compared: "Comparison", measure: str, folder: Path) -> None:
+def _draw_heatmap(compared: "Comparison", measure: str, folders: Sequence[Path]) -> None:
     """Draw one measure of a grid, and print the picture's path."""
+    from bnexp.analysis import summary
     from bnexp.figures import drawing
     from bnexp.figures.heatmap import draw_heatmap
     from bnexp.files import experiment_folder, locks
 
+    folder, origins = folders[0], [f"experiment {each.name}" for each in folders]
+    for i, each in enumerate(folders):
+        if (each / experiment_folder.SUMMARY).is_file():
+            commit = summary.read_environment(each).get("git_commit")
+            origins[i] += f", commit {commit}" if commit else ""
+    command = f"bnexp compare {' '.join(f'results/{each.name}' for each in folders)}"
     with locks.storage_errors(folder):
         picture = draw_heatmap(compared, measure)
         path = folder / experiment_folder.FIGURES / f"heatmap_{measure}"
-        for written in drawing.save(picture, path):
+        source = f"{', '.join(origins)}, {command} --heatmap {measure}"
+        for written in drawing.save(picture, path, source=source):
             print(written)
         say(picture.caption)

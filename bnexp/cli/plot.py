@@ -6,10 +6,19 @@ from typing import Annotated
 import typer
 
 from bnexp.cli.terminal import ExperimentArgument, say, told
+from bnexp.errors import ConfigError
 
 
 def plot(
     experiment: ExperimentArgument,
+    figure: Annotated[
+        str,
+        typer.Option(
+            help="Another figure that `train` draws: bias, gamma, grid, gradient_shift, "
+            "norm_parameters or running_statistics.",
+            metavar="NAME",
+        ),
+    ] = "fig1",
     source: Annotated[
         str | None,
         typer.Option(
@@ -67,18 +76,20 @@ def plot(
         bool, typer.Option("--caption", help="Put the caption into the picture too.")
     ] = False,
 ) -> None:
-    """Draw an experiment as Figure 1 of the paper.
+    """Draw an experiment as Figure 1 of the paper, or another figure that suits it.
 
-    The figure shows test accuracy, and the percentiles of a unit or of all units in each variant.
+    Figure 1 shows test accuracy, and the percentiles of a unit or of all units in each variant.
     Its caption is printed, and stored in the file's metadata.
     """
-    from bnexp.analysis import results
-    from bnexp.figures import drawing, figure1, fitting, panels
+    from bnexp.analysis import measuring, results
+    from bnexp.figures import curves, drawing, figure1, fitting
     from bnexp.files import experiment_folder, locks
 
     found = results.read_experiment(experiment)
     with told(*found.problems.values()), locks.storage_errors(experiment):
-        selection = panels.Selection(source, layer, unit, seed)
+        selection = curves.Selection(source, layer, unit, seed)
+        if figure != "fig1" and (animate or selection != curves.Selection()):
+            raise ConfigError(f"--figure {figure}: which units it shows is given; no film either")
         if animate:
             from bnexp.figures import animation
 
@@ -89,13 +100,17 @@ def plot(
             print(stem.with_name(f"{stem.name}.{form}"))
             say(caption_of_film)
             return
-        picture = figure1.draw(found, selection, width)
-        default = experiment / experiment_folder.FIGURES / figure1.file_name(selection)
+        if figure == "fig1":
+            picture, name = figure1.draw(found, selection, width), figure1.file_name(selection)
+        else:
+            numbers = measuring.measure(found)
+            picture, name = fitting.fitting_figure(found, numbers, figure, width), figure
+        default = experiment / experiment_folder.FIGURES / name
         written = drawing.save(
             picture,
             out or default,
             (formats or "png").split(","),
-            source=fitting.source_of(found),
+            source=fitting.source_of(found, figure),
             burn_caption=caption,
         )
         for path in written:

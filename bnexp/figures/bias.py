@@ -65,7 +65,7 @@ def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
         title(top, "(a) percentiles of the pre-activation", whose)
         title(gap, f"(b) largest difference from {reference}", "over units, percentiles, seeds")
         title(norms, "(c) the bias (lines) and its gradient (dots)",
-              "mean of the seeds; after the last update there is no gradient")  # fmt: skip
+              "mean of seeds; no gradient after the last update")  # fmt: skip
         top.set_ylabel("pre-activation")
         gap.set_ylabel("largest difference")
         norms.set_ylabel("Euclidean norm")

@@ -156,7 +156,7 @@ def end_labels(axes: Axes, labels: Sequence[EndLabel]) -> None:
     on_axes = axes.transScale + axes.transLimits
     heights = np.nan_to_num([on_axes.transform((0, end))[1] for end, _, _ in labels])
     heights = np.clip(heights, 0, 1)
-    points = 9 * max(name.count("\n") + 1 for _, name, _ in labels)
+    points = 10 * max(name.count("\n") + 1 for _, name, _ in labels)
     placed = spread(heights, points / (axes.get_window_extent().height * 72 / axes.figure.dpi))
     moved = np.abs(placed - heights) > 1e-3
     away = ScaledTranslation((10 if moved.any() else 3) / 72, 0, axes.figure.dpi_scale_trans)

@@ -73,7 +73,7 @@ def _line_names(names: list[str], width: float) -> list[str]:
     """The names of lines; in a figure of one column, long ones break into short lines."""
     if width >= 2 * PANEL_WIDTH:
         return [name.replace(",", ", ") for name in names]
-    return [textwrap.fill(name.replace(",", ", "), LONG) for name in names]
+    return [textwrap.fill(name.replace(",", ", "), LONG, break_long_words=False) for name in names]
 
 
 def _layout(names: list[str], width: float) -> tuple[Figure, Axes, list[Axes]]:
@@ -91,7 +91,10 @@ def _layout(names: list[str], width: float) -> tuple[Figure, Axes, list[Axes]]:
     heights = [max(row, 2.0, 0.13 * lines + 0.7)] + [row] * (down - 1)
     figure = NotebookFigure((width, sum(heights)), layout="constrained")
     grid = figure.add_gridspec(down, across, height_ratios=heights)
-    accuracy = figure.add_subplot(grid[0, :span])
+    first = grid[0, :span]
+    if span == 2:  # in a grid of its own: the panels below need no room for the names
+        first = first.subgridspec(1, 1)[0]
+    accuracy = figure.add_subplot(first)
     panels: list[Axes] = []
     for cell in range(span, span + n):
         shared = {"sharex": panels[0], "sharey": panels[0]} if panels else {}

@@ -10,9 +10,10 @@ from bnexp.analysis.comparison import compare
 from bnexp.analysis.numbers import ExperimentNumbers, differing
 from bnexp.analysis.results import ExperimentResults
 from bnexp.config import Value
+from bnexp.errors import ConfigError
 from bnexp.figures import figure1
 from bnexp.figures.bias import draw_bias
-from bnexp.figures.drawing import Picture, save
+from bnexp.figures.drawing import PAGE, Picture, save
 from bnexp.figures.gamma import draw_gamma
 from bnexp.figures.gradient_shift import draw_gradient_shift
 from bnexp.figures.heatmap import draw_heatmap
@@ -46,31 +47,52 @@ def comparison_kind(
 
 
 def _fitting(
-    files: ExperimentResults, numbers: ExperimentNumbers
+    files: ExperimentResults, numbers: ExperimentNumbers, width: float = PAGE
 ) -> dict[str, Callable[[], Picture]]:
     """What draws each figure that fits an experiment, by file name without suffix."""
     draw = dict[str, Callable[[], Picture]]()
     if len(files.variants) <= MOST_PANELS:
-        draw["fig1"] = lambda: figure1.draw(files)
+        draw["fig1"] = lambda: figure1.draw(files, width=width)
     kind = comparison_kind([*files.settings.values()])
     if kind == "bias":
-        draw["bias"] = lambda: draw_bias(files)
+        draw["bias"] = lambda: draw_bias(files, width)
     elif kind == "gamma":
         draw["gamma"] = lambda: draw_gamma(files)
     elif kind == "grid":
-        draw["grid"] = lambda: draw_heatmap(compare([(files.path, numbers)]))
+        draw["grid"] = lambda: draw_heatmap(compare([(files.path, numbers)]), width=width)
     if any(variant.gradient_shift for variant in files.variants.values()):
-        draw["gradient_shift"] = lambda: draw_gradient_shift(files)
+        draw["gradient_shift"] = lambda: draw_gradient_shift(files, width)
     if kind is None and 0 < len(with_norm_parameters(files)) <= MOST_BESIDE:
-        draw["norm_parameters"] = lambda: draw_norm_parameters(files)
+        draw["norm_parameters"] = lambda: draw_norm_parameters(files, width)
     if with_running_statistics(files):
-        draw["running_statistics"] = lambda: draw_running_statistics(files)
+        draw["running_statistics"] = lambda: draw_running_statistics(files, width)
     return draw
 
 
-def fitting_figures(files: ExperimentResults, numbers: ExperimentNumbers) -> dict[str, Picture]:
-    """The figures that fit an experiment, by file name without suffix."""
-    return {name: draw() for name, draw in _fitting(files, numbers).items()}
+def fitting_figures(
+    files: ExperimentResults, numbers: ExperimentNumbers, width: float = PAGE
+) -> dict[str, Picture]:
+    """The figures that fit an experiment, by file name without suffix, at most so many inches wide.
+
+    The ablation of gamma alone always takes a page's width.
+    """
+    return {name: draw() for name, draw in _fitting(files, numbers, width).items()}
+
+
+def fitting_figure(
+    files: ExperimentResults, numbers: ExperimentNumbers, name: str, width: float
+) -> Picture:
+    """One of the figures that fit an experiment, at most so many inches wide.
+
+    Raises:
+        ConfigError: no such figure fits.
+    """
+    found = _fitting(files, numbers, width)
+    if name not in found:
+        raise ConfigError(
+            f"--figure {name}: does not fit this experiment; there is {', '.join(found)}"
+        )
+    return found[name]()
 
 
 def save_figures(files: ExperimentResults, numbers: ExperimentNumbers) -> list[Path]:
@@ -78,7 +100,7 @@ def save_figures(files: ExperimentResults, numbers: ExperimentNumbers) -> list[P
     return [
         path
         for name, picture in fitting_figures(files, numbers).items()
-        for path in save(picture, files.path / FIGURES / name, source=source_of(files))
+        for path in save(picture, files.path / FIGURES / name, source=source_of(files, name))
     ]
 
 
@@ -88,7 +110,7 @@ def saved_figures(files: ExperimentResults, numbers: ExperimentNumbers) -> list[
     return paths if all(path.is_file() for path in paths) else None
 
 
-def source_of(files: ExperimentResults) -> str:
+def source_of(files: ExperimentResults, figure: str = "fig1") -> str:
     """What figures say of where their numbers come from: the experiment, the commit, the command.
 
     The command is the one that draws from these files again. That which trained them is in each
@@ -98,4 +120,5 @@ def source_of(files: ExperimentResults) -> str:
         (run.status.made_with for variant in files.variants.values() for run in variant.runs), {}
     )
     commit = f", commit {made_with['git_commit']}" if made_with.get("git_commit") else ""
-    return f"experiment {files.name}{commit}, bnexp plot results/{files.name}"
+    option = "" if figure == "fig1" else f" --figure {figure}"
+    return f"experiment {files.name}{commit}, bnexp plot results/{files.name}{option}"

@@ -60,7 +60,7 @@ def draw_norm_parameters(files: ExperimentResults, width: float = PAGE) -> Pictu
             rows = min(len(parameters), len(probe.steps))
             gamma, beta = parameters[:rows, seed, :, column].T
             for q, z in zip(probe.percentiles, normal_quantiles(probe.percentiles), strict=True):
-                label = "beta + z gamma" if q == probe.percentiles[0] else None
+                label = "beta + z gamma: if Gaussian" if q == probe.percentiles[0] else None
                 line = decimate(probe.steps[:rows], beta + z * gamma, [np.median])
                 axes.plot(*line, color="black", lw=0.9, ls="--", label=label)
                 described[f"{q:g}"] = f"{z:.3f}"
@@ -106,7 +106,8 @@ def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Pi
         styles = looks_of(files)
         shape = (1, 3) if width / 3 >= LEAST_WIDTH else (3, 1)
         figure = Figure((width, 2.5 if shape[0] == 1 else 5.6), layout="constrained")
-        mean, variance, accuracy = panels = figure.subplots(*shape, squeeze=False, sharex=True).flat
+        panels = list(figure.subplots(*shape, squeeze=False, sharex=True).flat)
+        mean, variance, accuracy = panels
         ends: dict[str, list[EndLabel]] = {"mean": [], "variance": [], "accuracy": []}
         for name, each in found.items():
             colour, label = styles[name]["color"], panel_name(name, files.variants[name])
@@ -133,7 +134,7 @@ def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Pi
         title(mean, "(a) running mean", "against the training set's")
         title(variance, "(b) running variance", "against the training set's")
         title(accuracy, "(c) test accuracy", "normalized by the statistics of")
-        mean.set_ylabel("RMS gap (standard deviations)")
+        mean.set_ylabel("RMS gap (std. deviations)")
         variance.set_ylabel("RMS gap (relative)")
         accuracy.set_ylabel("test accuracy")
         for axes in panels if shape[0] == 1 else [accuracy]:

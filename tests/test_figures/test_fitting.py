@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers.pictures import overlaps, said
 from helpers.synthetic import experiment_of, fig1, other, settings
+from matplotlib.colors import to_hex
 
 from bnexp.analysis.comparison import compare
 from bnexp.analysis.distributions import typical_unit
@@ -300,3 +301,64 @@ def test_a_grid_of_four_settings_has_a_row_of_panels_for_each_value_of_the_third
     assert len({panel.partition(", ")[0][4:] for panel in panels}) == rows
     shown = sum(len(axes.texts) for axes in figure.axes[: 3 * rows])
     assert shown == len(found.rows) * 3 // 2
+
+
+def test_a_heat_map_of_one_panel_has_no_letter_and_its_colours_are_whole(grid):
+    """Dark cells have white numbers, pale ones dark numbers."""
+    nets = {name: run for name, run in grid.variants.items() if name.endswith("_none")}
+    accuracies = np.linspace(0.1, 0.9, len(nets))
+    for run, accuracy in zip(nets.values(), accuracies, strict=True):
+        same = np.full_like(run.metrics.test_accuracy, accuracy)
+        vars(run)["metrics"] = replace(run.metrics, test_accuracy=same)
+    picture = draw_heatmap(compared(experiment_of(nets)))
+    panel, bar = picture.figure.axes
+    assert panel.get_title(loc="left") == ""
+    assert panel.images[0].get_alpha() is None
+    assert panel.texts[0].get_color() == "white"
+    assert panel.texts[-1].get_color() == "#101010"
+    assert bar.get_ylabel() == "test accuracy\nmean ± 95 % CI"
+    assert overlaps(picture.figure) == []
+
+
+def test_the_colour_bar_says_what_bold_means_and_a_grid_fits_page_and_column(grid):
+    """In a column the panels stand below each other."""
+    for width in (6.75, 3.25):
+        figure = draw_heatmap(compared(grid), width=width).figure
+        assert figure.get_size_inches()[0] <= width
+        assert figure.axes[-1].get_ylabel().endswith("bold: 95 % CI excludes 0")
+        assert overlaps(figure) == []
+
+
+def test_the_bias_figure_names_its_lines_and_says_why_the_gradients_end_early(bias):
+    """In the picture, not only in the caption; at a page's width and at a column's."""
+    for width in (6.75, 3.25):
+        figure = draw_bias(bias, width).figure
+        top, gap, norms = figure.axes
+        assert [text.get_text() for text in top.texts[1:]] == ["P15", "P50", "P85"]
+        assert [text.get_text() for text in gap.texts[1:]] == ["zero", "random"]
+        named = ["zero", "zero, gradient", "random", "random, gradient"]
+        assert [text.get_text() for text in norms.texts[1:]] == named
+        assert "after the last update" in norms.texts[0].get_text()
+        decades = np.log10(gap.get_ylim())
+        assert decades == pytest.approx(np.round(decades))
+        assert overlaps(figure) == []
+
+
+def test_the_gamma_figure_fits_a_page_and_has_the_colours_of_figure_1(gamma):
+    """Each network keeps its own, in the accuracy, the percentiles and the histogram."""
+    with_gammas(gamma, "relu_True", 1.5)
+    drawn = fitting_figures(gamma, measure(gamma))
+    figure = drawn["gamma"].figure
+    assert figure.get_size_inches()[0] == 6.75
+    colours = {
+        name: axes.lines[0].get_color()
+        for name, axes in zip(gamma.variants, drawn["fig1"].figure.axes[1:], strict=True)
+    }
+    shown = {
+        "relu_False": figure.axes[1],
+        "relu_True": figure.axes[2],
+        "tanh_False": figure.axes[5],
+    }
+    for name, axes in shown.items():
+        assert axes.lines[0].get_color() == colours[name]
+    assert to_hex(figure.axes[3].patches[0].get_facecolor()) == to_hex(colours["relu_True"])

@@ -1,0 +1,121 @@
+"""Panels show small differences, name every line at its end, and keep one look a variant."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers.pictures import overlaps
+from helpers.synthetic import experiment_of, fig1, other
+from matplotlib.text import Annotation
+
+from bnexp.analysis.measuring import measure
+from bnexp.analysis.records import GradientShift
+from bnexp.figures import drawing, figure1
+from bnexp.figures.fitting import fitting_figures
+
+HIDDEN = (4, 3, 6)
+
+
+@pytest.fixture(scope="module")
+def files():
+    """Two networks that are not the paper's."""
+    return fig1(rows=101, seeds=3, hidden=HIDDEN)
+
+
+def names_at_ends(axes):
+    """The labels at the right of axes: each one's text, and the height that it points to."""
+    return {text.get_text(): text.xy[1] for text in axes.texts if isinstance(text, Annotation)}
+
+
+@pytest.mark.parametrize("effect", [0.02, 0.006, 0.0005])
+def test_a_small_difference_of_accuracies_takes_a_large_part_of_the_axis(files, effect):
+    """The axis spans the last third of training, in which the difference is seen."""
+    run = files.variants["batchnorm"]
+    metrics = run.metrics
+    accuracy = np.full_like(metrics.test_accuracy, 0.97)
+    accuracy[:50] = np.linspace(0.1, 0.97, 50)[:, None]
+    pair = {
+        name: other(run, name=name, metrics=replace(metrics, test_accuracy=accuracy + more))
+        for name, more in (("low", 0.0), ("high", effect))
+    }
+    low, high = figure1.draw(experiment_of(pair)).figure.axes[0].get_ylim()
+    assert effect / (high - low) > 0.7
+    assert low < 0.97 < 0.97 + effect < high
+
+
+def test_the_paper_is_compared_on_the_papers_axis():
+    """Its curves begin at an accuracy of 0.71."""
+    assert figure1.draw(fig1(rows=51, seeds=2)).figure.axes[0].get_ylim() == (0.7, 1.0)
+
+
+def test_lines_are_named_by_their_variants_however_long_the_names_are(files):
+    """In the accuracy panel of a page and of a column, where they may break."""
+    names = [f"activation=leaky_relu,gamma={i}" for i in range(10)]
+    run = files.variants["batchnorm"]
+    many = experiment_of({name: other(run, name=name) for name in names})
+    for width in (6.75, 3.25):
+        figure = figure1.draw(many, width=width).figure
+        found = [text.replace("\n", " ") for text in names_at_ends(figure.axes[0])]
+        assert found == [name.replace(",", ", ") for name in names]
+        assert overlaps(figure) == []
+
+
+def test_each_label_points_to_where_its_line_ends(files):
+    """The last value that is drawn, not an average of the last ones."""
+    figure = figure1.draw(files).figure
+    for axes, run in zip(figure.axes[1:], files.variants.values(), strict=True):
+        low, high = axes.get_ylim()
+        ends = [line.get_ydata()[-1] for line in axes.lines]
+        heights = names_at_ends(axes)
+        assert list(heights) == ["P15", "P50", "P85"]
+        assert [low + height * (high - low) for height in heights.values()] == pytest.approx(ends)
+        assert run.probe.values[-1].min() <= min(ends)
+
+
+def test_a_variant_has_one_colour_in_all_figures_of_its_experiment(files):
+    """Also where a figure shows only some of the variants."""
+    run = files.variants["batchnorm"]
+    rows, seeds, _, units = run.probe.values.shape
+    parameters = np.ones((rows, seeds, 2, units), np.float32)
+    values = np.random.default_rng(0).uniform(0.01, 1, (3, 41, 3, 3))
+    shift = GradientShift(np.arange(0, 2050, 50), (0, 1, 2), (2, 3, 4), *values)
+    kept = {"norm_parameters": parameters, "gradient_shift": shift}
+    made = experiment_of(
+        {
+            "none": other(files.variants["baseline"], name="none"),
+            "layer": other(run, name="layer", **kept),
+            "rms": other(run, name="rms", **kept),
+        }
+    )
+    drawn = fitting_figures(made, measure(made))
+    panels = drawn["fig1"].figure.axes
+    colours = [axes.lines[0].get_color() for axes in panels[1:4]]
+    assert len(set(colours)) == 3
+    assert [line.get_color() for line in panels[0].lines] == colours
+    shown = drawn["norm_parameters"].figure.axes[:2]
+    assert [axes.lines[0].get_color() for axes in shown] == colours[1:]
+    shifts = drawn["gradient_shift"].figure.axes
+    assert [line.get_color() for line in shifts[0].lines] == colours[1:]
+    assert list(names_at_ends(shifts[2])) == ["layer", "rms"]
+    columns = fitting_figures(made, measure(made), 3.25)
+    for name, picture in columns.items():
+        assert picture.figure.get_size_inches()[0] == 3.25, name
+        assert overlaps(picture.figure) == [], name
+
+
+def test_the_caption_of_gamma_and_beta_states_the_quantiles_of_what_was_recorded(files):
+    """Not those of percentiles 15, 50 and 85, whatever was recorded."""
+    run = files.variants["batchnorm"]
+    rows, seeds, _, units = run.probe.values.shape
+    parameters = np.ones((rows, seeds, 2, units), np.float32)
+    probe = replace(run.probe, percentiles=(10.0, 50.0, 90.0))
+    made = experiment_of({"one": other(run, name="one", probe=probe, norm_parameters=parameters)})
+    picture = fitting_figures(made, measure(made))["norm_parameters"]
+    assert "z = -1.282, 0.000, 1.282 for percentiles 10, 50, 90" in picture.caption
+    assert picture.figure.axes[0].get_title(loc="left") == "one"  # a panel alone has no letter
+
+
+def test_a_panel_alone_has_no_letter():
+    """Of several, each has one."""
+    assert drawing.lettered(0, 1, "norm none") == "norm none"
+    assert drawing.lettered(1, 2, "norm none") == "(b) norm none"
