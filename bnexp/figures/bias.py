@@ -48,7 +48,7 @@ def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
             if name != reference:
                 both = min(len(values), len(log.values))  # a run under way: as far as it got
                 largest = np.abs(values[:both] - log.values[:both]).max(axis=(1, 2, 3))
-                gap.plot(*decimate(steps[:both], largest), **look)
+                gap.plot(*decimate(steps[:both], largest), **look | {"lw": 0.8})
                 gaps.append((largest[-1], name, colour))
                 bias = metrics.bias_norm.mean(axis=1)
                 norms.plot(metrics.steps, bias, **look)
@@ -64,15 +64,15 @@ def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
         whose = f"unit {log.unit[column]}, seed {log.seeds[seed]}"
         title(top, "(a) percentiles of the pre-activation", whose)
         title(gap, f"(b) largest difference from {reference}", "over units, percentiles, seeds")
-        title(norms, "(c) the bias (lines) and its gradient (dots)",
+        title(norms, "(c) the bias and its gradient",
               "mean of seeds; no gradient after the last update")  # fmt: skip
         top.set_ylabel("pre-activation")
         gap.set_ylabel("largest difference")
         norms.set_ylabel("Euclidean norm")
         for axes in (gap, norms):
             axes.set_yscale("log", nonpositive="mask")
-        low, high = np.log10(gap.get_ylim())  # to whole decades, which alone are labelled
-        gap.set_ylim(10 ** np.floor(low), 10 ** np.ceil(high))
+            low, high = np.log10(axes.get_ylim())  # to whole decades, which alone are labelled
+            axes.set_ylim(10 ** np.floor(low), 10 ** np.ceil(high))
         step_axis(norms)
         ends = zip(log.values[-1, seed, :, column], log.percentiles, strict=True)
         end_labels(top, [(float(end), f"P{q:g}", GREY) for end, q in ends])

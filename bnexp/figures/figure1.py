@@ -77,15 +77,15 @@ def _line_names(names: list[str], width: float) -> list[str]:
 
 
 def _layout(names: list[str], width: float) -> tuple[Figure, Axes, list[Axes]]:
-    """The accuracy and n variants, as many beside each other as there is room for.
+    """The accuracy and n variants, in as few rows as there is room for, and these as full as can be.
 
     The accuracy is as wide as two panels where the names at its lines are long. Its row is high
     enough for all of them.
     """
     n, most = len(names), max(1, int(width // PANEL_WIDTH))
     span = 2 if most > 1 and max(map(len, names)) > LONG else 1
-    across = min(most, n + span)
-    down = -(-(n + span) // across)
+    down = -(-(n + span) // most)
+    across = -(-(n + span) // down)
     lines = sum(name.count("\n") + 1 for name in names)
     row = 2.3 if down == 1 else 2.0 if across > 1 else 1.5  # inches
     heights = [max(row, 2.0, 0.13 * lines + 0.7)] + [row] * (down - 1)

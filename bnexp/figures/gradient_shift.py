@@ -78,7 +78,6 @@ def _layout(n: int, across: int, width: float) -> tuple[Figure, list[Axes]]:
     down = 2 * n // across
     figure = Figure((width, 3.8 if down == 2 else 1.5 * down), layout="constrained")
     panels = list(figure.subplots(down, across, squeeze=False, sharex=True).flat)
-    panels[0].set_yscale("log")
     for place, axes in enumerate(panels):
         if place % n:
             axes.sharey(panels[place // n * n])
@@ -88,6 +87,7 @@ def _layout(n: int, across: int, width: float) -> tuple[Figure, list[Axes]]:
             axes.tick_params(labelleft=False)
         if place >= len(panels) - across:
             step_axis(axes)
+    panels[0].set_yscale("log")  # and with it those that share its axis
     return figure, panels
 
 

@@ -39,7 +39,13 @@ def test_each_layer_has_a_panel_with_a_line_for_each_variant_that_recorded_it(fi
         assert np.array_equal(line.get_ydata(), np.median(values, axis=1))
     letters = [axes.get_title(loc="left")[:3] for axes in figure.axes]
     assert letters == ["(a)", "(b)", "(c)", "(d)", "(e)", "(f)"]
-    assert figure.axes[0].get_yscale() == "log"
+    for row, scale in ((figure.axes[:3], "log"), (figure.axes[3:], "linear")):
+        assert {axes.get_yscale() for axes in row} == {scale}
+        low, high = row[0].get_ylim()  # one axis: the same value is at the same height in all
+        between = np.sqrt(low * high) if scale == "log" else (low + high) / 2
+        for axes in row:
+            height = axes.transAxes.inverted().transform(axes.transData.transform((0, between)))[1]
+            assert height == pytest.approx(0.5)
     assert overlaps(figure) == []
 
 
