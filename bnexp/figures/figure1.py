@@ -77,7 +77,7 @@ def _line_names(names: list[str], width: float) -> list[str]:
 
 
 def _layout(names: list[str], width: float) -> tuple[Figure, Axes, list[Axes]]:
-    """The accuracy and n variants, in as few rows as there is room for, and these as full as can be.
+    """The accuracy and n variants, in as few rows as there is room for, evenly filled.
 
     The accuracy is as wide as two panels where the names at its lines are long. Its row is high
     enough for all of them.
