@@ -170,10 +170,8 @@ def _drawings(
         return []
     drawn = []
     for name, picture in fitting_figures(results, numbers).items():
-        command = {
-            "fig1": f"bnexp plot results/{results.name}",
-            "grid": f"bnexp compare results/{results.name} --heatmap test_accuracy",
-        }.get(name, f"bnexp train --config results/{results.name}/{CONFIG}")
+        option = "" if name == "fig1" else f" --figure {name}"
+        command = f"bnexp plot results/{results.name}{option}"
         svg = Markup(inline_svg(picture, f"{name}-{place}"))  # noqa: S704  (matplotlib has escaped its texts)
         drawn.append(Drawing(name, svg, picture.caption, command))
     return drawn

@@ -37,10 +37,15 @@ def inline_svg(picture: Picture, name: str) -> str:
     sized = rf'\1 style="max-width: {widest:.0f}px"'
     text = re.sub(r'(<svg [^>]*?) width="[^"]*" height="[^"]*"', sized, text, count=1)
     text = re.sub(r'\b(id="|url\(#|href="#)', rf"\g<1>{name}-", text)
-    text = re.sub(r"-?\d+\.\d{3,}", lambda found: f"{float(found.group()):.2f}", text)
+    # Within tags alone: what stands between them is text, such as an accuracy of 0.9636.
+    text = re.sub(r"<[^>]*>", lambda tag: _rounded(tag.group()), text)
     text = text.replace("#000000", INK).replace(grey, MUTED).replace("'DejaVu Sans'", "inherit")
     for i, colour in enumerate(cycle):
         if colour != "000000":
             text = re.sub(f"#{colour}", f"var(--series-{i})", text, flags=re.IGNORECASE)
     # Text without a colour of its own is black by default, and so would be invisible in the dark.
     return text.replace("<svg ", f'<svg fill="{INK}" aria-hidden="true" focusable="false" ', 1)
+
+
+def _rounded(tag: str) -> str:
+    return re.sub(r"-?\d+\.\d{3,}", lambda found: f"{float(found.group()):.2f}", tag)
