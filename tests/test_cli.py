@@ -55,6 +55,10 @@ def bnexp(monkeypatch, capfd):
     return run
 
 
+# What one of these tests has made serves all of them.
+pytestmark = pytest.mark.xdist_group("cli")
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A trained experiment, its config, and what the command printed."""

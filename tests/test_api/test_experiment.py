@@ -23,6 +23,10 @@ OVERRIDES = [
 ]  # fmt: skip
 
 
+# What one of these tests has made serves all of them.
+pytestmark = pytest.mark.xdist_group("api")
+
+
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
     """The quickstart in small, trained from Python."""

@@ -31,6 +31,10 @@ OVERRIDES = [
 LOGS = {"probe": "probe_percentiles", "batch": "batch_percentiles"}
 
 
+# What one of these tests has made serves all of them.
+pytestmark = pytest.mark.xdist_group("export")
+
+
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
     """The quickstart in small."""

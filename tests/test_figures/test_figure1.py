@@ -21,6 +21,10 @@ from bnexp.figures.curves import Selection
 HIDDEN = (4, 3, 6)
 
 
+# What one of these tests has made serves all of them.
+pytestmark = pytest.mark.xdist_group("figure1")
+
+
 @pytest.fixture(scope="module")
 def files():
     """A small experiment near the paper's, with both records."""

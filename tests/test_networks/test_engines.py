@@ -23,6 +23,9 @@ from helpers.cases import (
 from bnexp.networks.mlp import mlp
 from bnexp.recording.percentiles import Percentiles
 
+# The kernels for float64 are compiled once, where one process makes all of these tests.
+pytestmark = pytest.mark.xdist_group("float64")
+
 both = pytest.mark.parametrize("engine", ["kernels", "torch"])
 
 

@@ -21,6 +21,10 @@ def foreign(address):
     return [] if address.startswith(("file:", "data:")) else [address]
 
 
+# One experiment and its page serve all of these tests.
+pytestmark = pytest.mark.xdist_group("report")
+
+
 @pytest.fixture
 def opened(browser, page):
     """Opens the page; at the end, nothing may have been requested or complained about."""

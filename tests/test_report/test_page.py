@@ -44,6 +44,10 @@ def at(content, path):
     return content
 
 
+# One experiment and its page serve all of these tests.
+pytestmark = pytest.mark.xdist_group("report")
+
+
 def test_every_number_with_a_place_is_the_one_of_the_summary(page, experiment):
     """To the last digit, and shown with as many digits as there is room for."""
     summary = json.loads((experiment / "summary.json").read_text())

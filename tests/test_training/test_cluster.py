@@ -4,11 +4,10 @@ import contextlib
 import re
 import signal
 import subprocess
-import sys
 
 import pytest
 from helpers.clusters import LIMIT, DaskCluster, source_copy, wait_for
-from helpers.experiments import Listener
+from helpers.experiments import PLAIN_TRAIN, Listener
 
 from bnexp import config
 from bnexp.errors import BnexpError, ConfigError, DamagedError
@@ -18,6 +17,9 @@ from bnexp.files.run_folder import CHECKPOINT, PREVIOUS
 from bnexp.files.status import STATUS, read_status
 from bnexp.training.cluster import connection, scheduler
 from bnexp.training.scheduler import Cluster, train_experiment
+
+# One cluster serves all of these tests, in whichever process they run.
+pytestmark = pytest.mark.xdist_group("cluster")
 
 CONFIG = """
 name: cluster
@@ -34,18 +36,9 @@ grid:
 OWN = {STATUS, HOLDER, LOCK, TRAIN_LOG}  # the files that say when and where something was computed
 
 
-# The command without its tables and figures, which others test: drawing them takes seconds.
-PLAIN = """
-import sys
-from bnexp.cli import main
-sys.modules["bnexp.cli.train"]._show = lambda *_, **__: None
-main()
-"""
-
-
 def start(folder, *words):
     """The user's command, with an output folder `out` there."""
-    command = [sys.executable, "-c", PLAIN, "train", "--config", str(folder / "cluster.yaml")]
+    command = [*PLAIN_TRAIN, "--config", str(folder / "cluster.yaml")]
     return subprocess.Popen(
         [*command, "--out", str(folder / "out"), *words],
         cwd=folder,
@@ -138,7 +131,6 @@ def kill_at_work(cluster, worker, out, *processes):
     wait_for(hit, *processes)
 
 
-@pytest.mark.xfail(strict=False, reason="it runs out of time on a busy machine")
 @pytest.mark.parametrize("words", [(), ("--gather",)], ids=["shared", "gather"])
 def test_a_grid_survives_the_loss_of_a_worker(local, cluster, folder, train, words):
     """One is killed midway and another added; all runs end complete, and equal to local ones."""

@@ -63,15 +63,7 @@ def test_swapped_files_and_runs_are_refused_by_name(cases, tmp_path, names):
     assert len(swaps) > 60
 
 
-VERIFY = pytest.param(
-    "verify",
-    marks=pytest.mark.xfail(
-        strict=False, reason="verify names damaged variants only since the last change; see it hold"
-    ),
-)
-
-
-@pytest.mark.parametrize("name", ["plot", VERIFY, "train"])
+@pytest.mark.parametrize("name", ["plot", "verify", "train"])
 def test_what_takes_longer_refuses_the_same_damages(cases, tmp_path, name):
     """A few of each kind: these commands read by the same doors."""
     made, draw = cases(name), random.Random(1)

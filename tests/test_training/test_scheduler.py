@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.experiments import Listener, contents
+from helpers.experiments import PLAIN_TRAIN, Listener, contents
 
 from bnexp.analysis.results import read_experiment
 from bnexp.config import DataConfig
@@ -20,6 +20,9 @@ from bnexp.training.worker import environment
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import stress
+
+# One undisturbed experiment serves the tests that compare with it.
+pytestmark = pytest.mark.xdist_group("scheduler")
 
 
 def wait_for(condition):
@@ -35,24 +38,34 @@ def whole(tmp_path_factory):
     """The config of an experiment, and all that it writes when nothing disturbs it."""
     folder = tmp_path_factory.mktemp("whole")
     config = folder / "stress.yaml"
-    config.write_text(stress.CONFIG.format(steps=40_000))
-    output, _ = (process := stress.start(config, folder / "out")).communicate()
-    assert process.returncode == 0, output
+    config.write_text(stress.CONFIG.format(steps=12_000))
+    finish(config, folder / "out", "--jobs", "1")
     return config, stress.contents(folder / "out")
 
 
-def finish(config, out):
+def start(config, out, *words):
+    """The user's command, at the head of a process group of its own."""
+    return subprocess.Popen(
+        [*PLAIN_TRAIN, "--config", str(config), "--out", str(out), *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        process_group=0,
+    )
+
+
+def finish(config, out, *words):
     """Run the command to its end; its output."""
-    output, _ = (process := stress.start(config, out)).communicate()
+    output, _ = (process := start(config, out, *words)).communicate()
     assert process.returncode == 0, output
     return output
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGKILL to one worker", "SIGTERM to one worker"])
 def test_a_run_that_was_hit_ends_bitwise_equal(whole, tmp_path, how):
-    """Whatever the signal and to whom, every file is as if undisturbed."""
+    """Whatever the signal and to whom, every file is as if undisturbed, whatever the jobs."""
     (config, expected), out = whole, tmp_path / "out"
-    process = stress.start(config, out)
+    process = start(config, out, "--jobs", "2")
     assert stress.begun(process, out)
     assert stress.interrupt(process, out, how, 0.0)
     output, _ = process.communicate()
@@ -61,7 +74,7 @@ def test_a_run_that_was_hit_ends_bitwise_equal(whole, tmp_path, how):
         assert "its process was killed (signal 9); trying again" in output
     else:
         assert process.returncode in {-signal.SIGKILL, 130}, output
-        finish(config, out)
+        finish(config, out, "--jobs", "1")
     assert stress.contents(out) == expected
 
 
@@ -69,23 +82,25 @@ def test_a_run_that_was_hit_ends_bitwise_equal(whole, tmp_path, how):
 def test_a_signal_stops_after_a_checkpoint_and_the_same_command_continues(whole, tmp_path, number):
     """Exit 130, the command that continues on stderr, and then the same bytes."""
     (config, expected), out = whole, tmp_path / "out"
-    process = stress.start(config, out)
+    process = start(config, out, "--jobs", "1")
     assert stress.begun(process, out)
     process.send_signal(number)
     output, _ = process.communicate()
     assert process.returncode == 130, output
-    assert f"continue with: bnexp train --config {config} --out {out}" in output
+    again = f"continue with: bnexp train --config {config} --out {out} --jobs 1"
+    assert again in output
     states = {read_status(folder).state for folder in stress.run_folders(out)}
     assert "interrupted" in states
-    assert "continuing at step" in finish(config, out)
+    assert "continuing at step" in finish(config, out, "--jobs", "1")
     assert stress.contents(out) == expected
-    assert "4 of 4 runs done already" in finish(config, out)
+    if number == signal.SIGINT:
+        assert "4 of 4 runs done already" in finish(config, out)
 
 
 def test_the_workers_end_with_a_killed_command(whole, tmp_path):
     """No process of a run survives its parent."""
     (config, _), out = whole, tmp_path / "out"
-    process = stress.start(config, out)
+    process = start(config, out, "--jobs", "2", "train.steps=1000000")
     wait_for(lambda: len(stress.workers(out)) == 2)
     pids = stress.workers(out)
     process.kill()
@@ -96,9 +111,9 @@ def test_the_workers_end_with_a_killed_command(whole, tmp_path):
 def test_a_second_command_on_the_same_experiment_is_refused(whole, tmp_path):
     """Exit 4, with the first one's pid."""
     (config, _), out = whole, tmp_path / "out"
-    first = stress.start(config, out)
+    first = start(config, out, "--jobs", "1", "train.steps=1000000")
     assert stress.begun(first, out)
-    second = stress.start(config, out)
+    second = start(config, out)
     output, _ = second.communicate()
     assert second.returncode == 4
     assert f"in use by process {first.pid} on " in output

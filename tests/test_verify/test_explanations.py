@@ -18,6 +18,10 @@ def case(m=7, units=3):
     return x, gamma, beta, upstream
 
 
+# The networks that the checks train are trained once, where one process makes all of these tests.
+pytestmark = pytest.mark.xdist_group("verify")
+
+
 def test_every_node_of_the_backward_pass_has_the_gradient_that_autograd_finds():
     """To 1e-12, for each of the eleven values of the graph."""
     nodes = backward_nodes(*case())

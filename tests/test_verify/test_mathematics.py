@@ -183,6 +183,7 @@ OF_NETWORKS = {
 }
 
 
+@pytest.mark.xdist_group("verify")  # which has trained the networks already
 def test_all_checks_without_an_experiment_hold():
     """In order, each once, and ready for JSON."""
     found = list(suite.checks())
