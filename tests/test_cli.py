@@ -101,6 +101,7 @@ def test_a_runs_error_is_told_even_if_the_figures_cannot_be_drawn(bnexp, trained
         raise StorageError("figures: no room")
 
     monkeypatch.setattr(scheduler, "train_experiment", lambda *_: [RunError("baseline: diverged")])
+    monkeypatch.setattr(fitting, "saved_figures", lambda *_: None)  # whatever an earlier test drew
     monkeypatch.setattr(fitting, "save_figures", full)
     folder, _ = trained
     code, out, err = bnexp("train", "--config", folder / "config.yaml", "--out", folder)
