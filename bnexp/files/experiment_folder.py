@@ -4,6 +4,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from bnexp import config as configs
@@ -53,9 +54,19 @@ def read_config(folder: Path) -> Experiment:
             what = f"edited after the training ({'; '.join(changes)})"
         raise DamagedError(f"{path}: {what}.\nTo train another config, copy it and use --out DIR.")
     try:
-        return configs.load(path)
+        return _parsed(path, text)
     except ConfigError as error:
         raise DamagedError(f"{path}: damaged ({error.mistakes[0]}); {FRESH}") from None
+
+
+@lru_cache(maxsize=16)
+def _parsed(path: Path, _text: bytes) -> Experiment:
+    """The experiment of a config that holds this text: one command reads it several times.
+
+    Raises:
+        ConfigError: the text is no config.
+    """
+    return configs.load(path)
 
 
 def _edited(folder: Path) -> list[str]:

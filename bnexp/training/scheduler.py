@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bnexp.config import Experiment
 from bnexp.errors import BnexpError, ConfigError
-from bnexp.files.experiment_folder import refuse_first_edition, write_config
+from bnexp.files.experiment_folder import CONFIG, refuse_first_edition, write_config
 from bnexp.files.locks import locked, storage_errors
 from bnexp.training.growth import check_growth
 from bnexp.training.jobs import Jobs, Listener
@@ -58,12 +58,15 @@ def train_experiment(
         refuse_first_edition(folder)
         # Before the first file is written; and again below, where no other command can interfere.
         check_growth(experiment, folder)
-        if cluster is None:
-            check_machine(plan for plan in plans_of(experiment, folder) if not is_done(plan))
+        is_new = not (folder / CONFIG).exists()
+        if cluster is None and is_new:
+            check_machine(plans_of(experiment, folder))
         with locked(folder), kept(folder, listener.say, listener.update) as keeper:
             check_growth(experiment, folder)
             plans = plans_of(experiment, folder if cluster is None else folder.absolute())
             left = [plan for plan in plans if not is_done(plan)]
+            if cluster is None and not is_new:
+                check_machine(left)
             write_config(folder, experiment)
             if done := len(plans) - len(left):
                 keeper.say(f"{done} of {len(plans)} runs done already")
