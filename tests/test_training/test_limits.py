@@ -90,3 +90,14 @@ def test_the_first_cause_is_told_of_every_run_of_a_worker_without_libraries():
     assert second.startswith("error 1 v, seed 1: its process could not load its libraries (")
     assert "the first cause" in first
     assert "the first cause" in second
+
+
+def test_forty_runs_are_made_with_48_descriptors(train, tmp_path):
+    """No run leaves one open, neither in the command nor in a worker: sixteen are enough."""
+    variants = "".join(
+        f"  v{number}: {{train: {{lr: 0.{number:03}}}}}\n" for number in range(1, 41)
+    )
+    (tmp_path / "small.yaml").write_text(CONFIG.partition("  v0")[0] + variants)
+    code, lines = train(limit=(resource.RLIMIT_NOFILE, 48))
+    assert code == 0, lines
+    assert len([*tmp_path.glob("out/v*/seed-0/model.pt")]) == 40
