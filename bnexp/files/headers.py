@@ -1,5 +1,7 @@
 """The first bytes of a log, and the lines of a table: how they are written, and checked."""
 
+import math
+import os
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -46,17 +48,19 @@ def check_header(path: Path, header: bytes) -> None:
 def check_npy_header(path: Path, row_shape: Sequence[int]) -> int:
     """Check the header of an array of such rows byte by byte; returns the number of rows in it.
 
-    A single wrong bit could change the number format or the shape, and with it every value.
+    A single wrong bit could change the number format or the shape, and with it every value. A log
+    may hold more rows than its header counts, while it is written, and never fewer.
 
     Raises:
-        DamagedError: it is no header that `npy_header` makes for this shape.
+        DamagedError: it is no header that `npy_header` makes for this shape and the rows there.
     """
     length = len(npy_header(0, row_shape))
     with reading(path, RETRAIN), open_regular(path) as file:
         found = read_up_to(file, length)
+        held = os.fstat(file.fileno()).st_size - length
     # The text holds "'shape': (ROWS, ..."; the header is right if it is the one of that number.
     digits = found.partition(b"'shape': (")[2].partition(b",")[0]
     rows = int(digits) if digits.isdigit() and len(digits) < 19 else 0
-    if found != npy_header(rows, row_shape):
+    if found != npy_header(rows, row_shape) or 4 * rows * math.prod(row_shape) > held:
         raise DamagedError(f"{path}: damaged (its header is not the one written); {RETRAIN}")
     return rows
