@@ -12,6 +12,7 @@ BnexpError
 The text of an error is one or two lines: what is wrong, where, and what to do.
 """
 
+import re
 from collections.abc import Sequence
 
 
@@ -67,6 +68,15 @@ class InterruptedRun(BnexpError):
     """The run was stopped by a signal, after a clean checkpoint."""
 
     exit_code = 130
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the system had no more memory.
+
+    Neither torch nor the loader of shared libraries has a class of its own for it.
+    """
+    words = "out of memory|allocate memory|failed to map segment|can't start new thread"
+    return isinstance(error, MemoryError) or re.search(words, str(error)) is not None
 
 
 def printable(text: str) -> str:

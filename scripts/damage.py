@@ -1,6 +1,6 @@
 """Damage every file of an experiment in every way, and read it with every reader.
 
-    python scripts/damage.py --sample 200 --seed 0
+    nice -n 19 python scripts/damage.py --sample 20 --progress /tmp/damage.jsonl
 
 Of each damage, a reader may do one of two things: refuse with exit 3 or 4 (`train`: 2 as well,
 where a run is of other settings) and the name of the damaged file or run, or give byte for byte
@@ -8,8 +8,13 @@ what it gives of the undamaged files. Everything else is a failure, and is liste
 
 The damages are: every single-bit flip of the headers (of each log, and of the config's checksum), a
 random sample of the flips of the rest of every file, truncations, a missing file, and files and
-folders that are swapped between runs and between experiments. The counts and the failures are
-written to --out.
+folders that are swapped between runs and between experiments. Each reader reads the share of them
+that SHARES states, so that the slow ones end. Which ones is drawn from the seed, the damage's
+number and the reader.
+
+Each damage is a line in the file of --progress, so the same command continues where it was cut off;
+the experiments are made anew for it, and differ from the earlier ones in times alone. The counts
+and the failures are written to --out.
 `tests/test_training/test_readers.py` makes a sample of the same cases.
 """
 
@@ -220,6 +225,17 @@ READERS: dict[str, Reader] = {
     "train": training,
 }
 OF_PUBLISHED = ("compare", "API")  # what reads a folder without runs
+FLIPS = ("flip in a header", "flip")
+SHARES = {  # of the flips, and of all other damages, for each reader
+    "plot": (0.02, 0.5),
+    "compare": (1.0, 1.0),
+    "report": (0.005, 0.1),  # takes the longest
+    "export": (0.2, 1.0),
+    "verify": (0.03, 0.5),
+    "runs": (1.0, 1.0),
+    "API": (0.2, 1.0),
+    "train": (0.05, 0.5),
+}
 
 
 # The damages
@@ -301,9 +317,9 @@ def sampled(path: Path, draw: random.Random, count: int) -> Iterator[Damage]:
     for _ in range(count):
         bit = draw.randrange(8 * header_bytes(path), 8 * len(content))
         yield Damage("flip", path, flip(content, bit))
-    lengths = {0, 1, len(content) // 2, len(content) - 1}
-    lengths |= {draw.randrange(len(content)) for _ in range(min(4, count))}
-    for length in sorted(lengths - {len(content)}):
+    lengths = [0, 1, len(content) // 2, len(content) - 1]
+    lengths += [draw.randrange(len(content)) for _ in range(min(4, count))]
+    for length in sorted(lengths):
         yield Damage("truncation", path, content[:length])
     # A folder with a config and nothing else is an experiment that was not begun.
     if path.parent.name != PUBLISHED:
@@ -363,79 +379,108 @@ class Cases:
     def _fitting(self, place: str) -> list[str]:
         return [name for name in self.readers if place == EXPERIMENT or name in OF_PUBLISHED]
 
-    def attempt(self, damage: Damage) -> Iterator[tuple[str, str | None, Outcome]]:
-        """Each reader's name, what it did as `verdict` says, and the outcome itself."""
+    def attempt(
+        self, damage: Damage, reads: Callable[[str], bool] = lambda _: True
+    ) -> Iterator[tuple[str, str | None, Outcome]]:
+        """Each reader's name, what it did as `verdict` says, and the outcome itself.
+
+        Args:
+            damage: is done, and undone.
+            reads: whether the reader of this name is to read it.
+        """
         place = damage.path.relative_to(self.folder).parts[0]
         with damage.applied():
-            for name in self._fitting(place):
+            for name in filter(reads, self._fitting(place)):
                 outcome = self.readers[name](self.folder / place)
                 yield name, verdict(name, self.undamaged[place, name], outcome, damage), outcome
 
 
-def all_damages(folder: Path, draw: random.Random, count: int) -> Iterator[Damage]:
-    """All flips of headers, `count` flips of the rest of each file, and everything else."""
+def all_damages(folder: Path, seed: int, count: int) -> Iterator[Damage]:
+    """Swaps; `count` flips of the rest of each file, truncations and losses; flips of headers.
+
+    How many there are, and their order, depends on nothing that two builds do differently.
+    """
     places = [path for name in (EXPERIMENT, PUBLISHED) for path in files_of(folder / name)]
-    for path in places:
-        if path.parent.name != "seed-1":  # whose headers are those of seed 0
-            yield from header_flips(path)
-    for path in places:
-        yield from sampled(path, draw, count)
     yield from swaps(folder)
+    for path in places:
+        draw = random.Random(f"{seed} {path.relative_to(folder)}")  # noqa: S311
+        yield from sampled(path, draw, count)
+    # Those of seed 1 are those of seed 0. Any part of them is a sample.
+    headers = [
+        each for path in places if path.parent.name != "seed-1" for each in header_flips(path)
+    ]
+    random.Random(seed).shuffle(headers)  # noqa: S311
+    yield from headers
 
 
 def no_sync(fd: object) -> None:
     """Leave to the system when files reach the disk: nothing here is to survive a power cut."""
 
 
+def one(cases: Cases, number: int, damage: Damage, seed: int) -> dict[str, Any]:
+    """What each reader did with a damage, as a line of the progress."""
+
+    def reads(reader: str) -> bool:
+        drawn = random.Random(f"{seed} {number} {reader}").random()  # noqa: S311
+        return drawn < SHARES[reader][damage.kind not in FLIPS]
+
+    did, failures = dict[str, str](), list[dict[str, Any]]()
+    for reader, what, (code, _, said) in cases.attempt(damage, reads):
+        did[reader] = what or "FAILED"
+        if what is None:
+            where = str(damage.path.relative_to(cases.folder))
+            failures.append({"reader": reader, "kind": damage.kind, "file": where, "exit": code,
+                             "said": said.replace(str(cases.folder), "")[-300:]})  # fmt: skip
+    return {"number": number, "kind": damage.kind, "did": did, "failures": failures}
+
+
 def main() -> int:
     """Make all damages; print and write the counts."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sample", type=int, default=200, help="flips of the rest of each file")
+    parser.add_argument("--sample", type=int, default=20, help="flips of the rest of each file")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--readers", help="names with commas; the default is all of them")
-    parser.add_argument("--share", type=float, default=1.0, help="of the flips of headers")
+    parser.add_argument("--most", type=int, help="damages; the default is all of them")
+    parser.add_argument("--progress", type=Path, help="a line for each damage; continued")
     parser.add_argument("--out", type=Path, default=Path("results/published/reliability"))
     arguments = parser.parse_args()
-    draw = random.Random(arguments.seed)  # noqa: S311  (reproducible, not secret)
-    chosen = arguments.readers.split(",") if arguments.readers else list(READERS)
     os.fsync = no_sync
-    counts: Counter[tuple[str, str, str]] = Counter()
-    failures: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
-        cases = Cases(Path(name), {each: READERS[each] for each in chosen})
-        for number, damage in enumerate(all_damages(Path(name), draw, arguments.sample)):
-            if damage.kind == "flip in a header" and draw.random() >= arguments.share:
-                continue
-            for reader, did, (code, _, said) in cases.attempt(damage):
-                counts[reader, damage.kind, did or "FAILED"] += 1
-                if did is None:
-                    where = str(damage.path.relative_to(name))
-                    failures.append({"reader": reader, "kind": damage.kind, "file": where,
-                                     "exit": code, "said": said[-300:]})  # fmt: skip
-            if number % 500 == 0:
-                print(f"{number} damages, {counts.total()} readings, {len(failures)} failed",
-                      flush=True)  # fmt: skip
-    return report(arguments, counts, failures)
+        progress = arguments.progress or Path(name) / "progress.jsonl"
+        progress.touch()
+        done = [json.loads(line) for line in progress.read_text().splitlines()]
+        cases = Cases(Path(name), READERS)
+        numbers = {each["number"] for each in done}
+        with progress.open("a") as file:
+            damages = [*all_damages(Path(name), arguments.seed, arguments.sample)]
+            for number, damage in enumerate(damages[: arguments.most]):
+                if number not in numbers:
+                    done.append(one(cases, number, damage, arguments.seed))
+                    file.write(json.dumps(done[-1]) + "\n")
+                    file.flush()
+                if number % 500 == 0:
+                    failed = sum(len(each["failures"]) for each in done)
+                    print(f"damage {number}: {failed} failures", flush=True)
+    return report(arguments, done, len(damages))
 
 
-def report(
-    arguments: argparse.Namespace,
-    counts: Counter[tuple[str, str, str]],
-    failures: list[dict[str, Any]],
-) -> int:
+def report(arguments: argparse.Namespace, done: list[dict[str, Any]], count: int) -> int:
     """Print and write the counts; the exit code."""
     from bnexp.files.provenance import provenance
 
-    table: dict[str, dict[str, dict[str, int]]] = {}
-    for (reader, kind, did), count in sorted(counts.items()):
-        table.setdefault(reader, {}).setdefault(kind, {})[did] = count
-    summary = f"{counts.total():,} readings of damaged files, {len(failures)} failed"
+    table: dict[str, dict[str, Counter[str]]] = {}
+    for each in done:
+        for reader, did in each["did"].items():
+            table.setdefault(reader, {}).setdefault(each["kind"], Counter())[did] += 1
+    failures = [failure for each in done for failure in each["failures"]]
+    readings = sum(len(each["did"]) for each in done)
+    summary = f"{readings:,} readings of {len(done):,} of {count:,} damages, {len(failures)} failed"
     print(summary)
     content = {
         "summary": summary,
         "seed": arguments.seed,
-        "sample of each file": arguments.sample,
-        "share of the flips of headers": arguments.share,
+        "flips of the rest of each file": arguments.sample,
+        "damages": Counter(each["kind"] for each in done),
+        "share of the flips, and of the others, that each reader reads": SHARES,
         "readings": table,
         "failures": failures,
         "environment": provenance(),

@@ -21,7 +21,7 @@ from bnexp.cli.runs import runs
 from bnexp.cli.terminal import say
 from bnexp.cli.train import train
 from bnexp.cli.verify import verify
-from bnexp.errors import BnexpError, InterruptedRun, StorageError
+from bnexp.errors import BnexpError, InterruptedRun, StorageError, is_out_of_memory
 
 app = typer.Typer(
     help="See what batch normalization does: train networks with and without it, record how the "
@@ -140,6 +140,9 @@ def _described(error: Exception) -> tuple[str, int]:
     """The text of an error, and its exit code."""
     if isinstance(error, BnexpError):
         return str(error), error.exit_code
+    if is_out_of_memory(error):
+        what = " ".join(str(error).split())[:200] or "no memory was left"
+        return f"out of memory ({what}); raise the memory limit, or end other programs", 1
     if isinstance(error, OSError):  # files are the rooms' own care; what is left is the output
         where = error.filename or "standard output"
         return f"{where}: {error.strerror or error}", StorageError.exit_code

@@ -1,5 +1,7 @@
 """The first bytes of a log, and the lines of a table: how they are written, and checked."""
 
+import math
+import os
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -43,10 +45,16 @@ def check_header(path: Path, header: bytes) -> None:
             raise DamagedError(f"{path}: damaged (its header is not the one written); {RETRAIN}")
 
 
-def check_npy_header(path: Path, row_shape: Sequence[int]) -> int:
+def check_npy_header(path: Path, row_shape: Sequence[int], *, whole: bool = False) -> int:
     """Check the header of an array of such rows byte by byte; returns the number of rows in it.
 
     A single wrong bit could change the number format or the shape, and with it every value.
+
+    Args:
+        path: the file.
+        row_shape: the shape of one row.
+        whole: check that the file holds as many rows as the header counts. While it is written it
+            may hold more, and never fewer.
 
     Raises:
         DamagedError: it is no header that `npy_header` makes for this shape.
@@ -54,9 +62,11 @@ def check_npy_header(path: Path, row_shape: Sequence[int]) -> int:
     length = len(npy_header(0, row_shape))
     with reading(path, RETRAIN), open_regular(path) as file:
         found = read_up_to(file, length)
+        held = os.fstat(file.fileno()).st_size - length
     # The text holds "'shape': (ROWS, ..."; the header is right if it is the one of that number.
     digits = found.partition(b"'shape': (")[2].partition(b",")[0]
     rows = int(digits) if digits.isdigit() and len(digits) < 19 else 0
-    if found != npy_header(rows, row_shape):
+    short = whole and 4 * rows * math.prod(row_shape) > held
+    if short or found != npy_header(rows, row_shape):
         raise DamagedError(f"{path}: damaged (its header is not the one written); {RETRAIN}")
     return rows

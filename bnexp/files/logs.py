@@ -176,7 +176,7 @@ def read_array(path: Path, row_shape: Sequence[int], promised: Extent) -> NDArra
     """
     row_bytes, header = 4 * int(np.prod(row_shape)), npy_header(0, row_shape)
     rows, rest = divmod(promised.bytes, row_bytes)
-    if rest or check_npy_header(path, row_shape) < rows:
+    if rest or check_npy_header(path, row_shape, whole=True) < rows:
         raise DamagedError(f"{path}: damaged (no whole number of rows); {RETRAIN}")
     check_content(path, len(header), promised)
     if not rows:

@@ -9,6 +9,7 @@ from bnexp.data.datasets import Dataset
 from bnexp.networks.device import resolve_device
 from bnexp.networks.engine import Engine, choose_engine, numba_available
 from bnexp.networks.torch_engine import TorchEngine
+from bnexp.training.failures import loading
 
 
 def make_engine(settings: Settings, dataset: Dataset, seeds: Sequence[int]) -> Engine:
@@ -20,7 +21,8 @@ def make_engine(settings: Settings, dataset: Dataset, seeds: Sequence[int]) -> E
     device = resolve_device(settings.train.device, settings.train.dtype)
     engine = settings.train.engine
     if choose_engine(engine, device, settings, numba=numba_available()) == "kernels":
-        from bnexp.networks.kernels_engine import KernelsEngine
+        with loading():
+            from bnexp.networks.kernels_engine import KernelsEngine
 
         (seed,) = seeds
         return KernelsEngine(settings, dataset, seed)
@@ -49,7 +51,8 @@ def prepare(runs: Sequence[Settings], say: Callable[[str], None]) -> bool:
         if choose_engine(each.train.engine, device, each, numba=numba) == "kernels":
             dtypes.add(each.train.dtype)
     if dtypes:
-        from bnexp.networks.kernels.warm_up import compile_kernels, is_compiled
+        with loading():
+            from bnexp.networks.kernels.warm_up import compile_kernels, is_compiled
 
         for dtype in sorted(dtypes):
             if not is_compiled(dtype):

@@ -4,13 +4,13 @@ Each worker does one job at a time. A worker that is killed takes no other with 
 again from its checkpoint by a new worker.
 """
 
-import signal
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from bnexp.training import worker
+from bnexp.training.failures import MORE_MEMORY
 from bnexp.training.jobs import Job, Jobs
 from bnexp.training.worker import Prepare, Progress
 
@@ -120,8 +120,7 @@ class LocalScheduler:
         if code == 0:  # told to stop just before it could take the job
             self.jobs.told_to_stop(job)
             return
-        hint = "; perhaps out of memory: use fewer --jobs" if code == -signal.SIGKILL else ""
-        ended = f"its process ended with code {code}{hint}"
+        ended = f"its process ended with code {code}; perhaps out of memory: {MORE_MEMORY}"
         if code < 0:
             self.jobs.try_again(job, f"its process was killed (signal {-code})", ended)
         else:

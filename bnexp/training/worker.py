@@ -12,7 +12,6 @@ killed. The parent sends tasks and, at any time, "stop". The worker answers with
 
 import multiprocessing
 import os
-import re
 import signal
 import sys
 import threading
@@ -29,6 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bnexp.config import DataConfig, Settings
 from bnexp.errors import BnexpError, RunError
 from bnexp.files.run_folder import RunPlan
+from bnexp.training.failures import described, loading
 
 if TYPE_CHECKING:  # it loads torch, which the parent does without
     from bnexp.data.datasets import Dataset
@@ -159,12 +159,16 @@ def work(connection: Connection) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     reporter = PipeReporter(connection, stopped)
-    # Before the first task: the other workers, and whoever compiles, do the same meanwhile.
-    with suppress(ImportError):  # the first task tells it
-        from bnexp.training import run  # noqa: F401
-    with suppress(EOFError, OSError, KeyboardInterrupt):
-        while (task := _next_task(connection, stopped)) is not None:
-            answer(task, reporter)
+    try:
+        # Before the first task: the other workers, and whoever compiles, do the same meanwhile.
+        _why_not_loaded()
+        with suppress(EOFError, OSError, KeyboardInterrupt):
+            while (task := _next_task(connection, stopped)) is not None:
+                answer(task, reporter)
+    except MemoryError:  # not even enough to say so; the parent sees that this process has ended
+        if "--debug" in sys.argv:
+            raise
+        os._exit(1)
 
 
 def _next_task(connection: Connection, stopped: threading.Event) -> Task | Prepare | None:
@@ -184,6 +188,8 @@ def answer(task: Task | Prepare, reporter: PipeReporter) -> None:
 
 def outcome(task: Task | Prepare, reporter: "Reporter") -> tuple[str, object]:
     """Do a task; returns how it ended, as the message that tells it."""
+    if (why := _why_not_loaded()) is not None:
+        return "error", RunError(f"{task.name}: {described(why)}")
     try:
         if isinstance(task, Prepare):
             from bnexp.training.engines import prepare
@@ -197,7 +203,18 @@ def outcome(task: Task | Prepare, reporter: "Reporter") -> tuple[str, object]:
     except Exception as error:
         if "--debug" in sys.argv:
             raise
-        return "error", RunError(f"{task.name}: {_unexpected(error)}")
+        return "error", RunError(f"{task.name}: {described(error)}")
+
+
+@lru_cache(maxsize=1)
+def _why_not_loaded() -> ImportError | None:
+    """Load what training needs; the first error where that fails, in every later call too."""
+    try:
+        with loading():
+            from bnexp.training import run  # noqa: F401
+    except ImportError as error:
+        return error
+    return None
 
 
 @lru_cache(maxsize=1)
@@ -206,17 +223,6 @@ def _kept(config: DataConfig) -> "Dataset":
     from bnexp.data import datasets
 
     return datasets.load(config)
-
-
-def _unexpected(error: Exception) -> str:
-    """A line for an error that is no user's."""
-    text = " ".join(str(error).split())[:200]
-    # torch has no class of its own for the memory of the CPU, nor the loader of libraries.
-    if isinstance(error, MemoryError) or re.search(
-        "out of memory|allocate memory|failed to map segment", text
-    ):
-        return "out of memory; use fewer --jobs, fewer units, or a smaller minibatch"
-    return f"internal error ({type(error).__name__}: {text}); --debug shows where"
 
 
 def _end_with_parent() -> None:

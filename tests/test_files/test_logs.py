@@ -126,7 +126,7 @@ def test_a_log_that_is_not_what_was_written_is_refused(tmp_path, content):
 
 @pytest.mark.parametrize("rows", [0, 1, 9, 10, 12345])
 def test_every_flipped_bit_of_an_arrays_header_is_found(tmp_path, rows):
-    """One bit can change the number format or the shape, and with it every value."""
+    """One bit can change the number format, the shape or the count, and with it every value."""
     path, content = tmp_path / "a.npy", bytes(8 * rows)
     header = headers.npy_header(rows, (2,))
     path.write_bytes(header + content)
@@ -135,13 +135,8 @@ def test_every_flipped_bit_of_an_arrays_header_is_found(tmp_path, rows):
         changed = bytearray(header)
         changed[place // 8] ^= 1 << place % 8
         path.write_bytes(changed + content)
-        try:
-            found = logs.read_array(path, (2,), extent(content))
-        except DamagedError:
-            continue
-        # A header of more rows than are promised is what a reader meets during a commit.
-        assert found.shape == (rows, 2)
-        assert headers.check_npy_header(path, (2,)) > rows
+        with pytest.raises(DamagedError, match="damaged"):
+            logs.read_array(path, (2,), extent(content))
 
 
 def test_a_reader_takes_the_promised_rows_and_no_more(tmp_path):

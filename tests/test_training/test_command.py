@@ -326,7 +326,7 @@ class Parent:
             no_memory_of_numpy,
             "out of memory; use fewer --jobs, fewer units, or a smaller minibatch",
         ),
-        (no_memory_for_a_library, "out of memory; use fewer --jobs, fewer units, or a smaller "),
+        (no_memory_for_a_library, "its process could not load its libraries (libtorch_cpu.so: "),
         (mistake, "internal error (ValueError: a b); --debug shows where"),
     ],
 )
