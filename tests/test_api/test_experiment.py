@@ -30,7 +30,9 @@ pytestmark = pytest.mark.xdist_group("api")
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
     """The quickstart in small, trained from Python."""
-    return bnexp.train("quickstart", OVERRIDES, out=tmp_path_factory.mktemp("api") / "quick")
+    return bnexp.train(
+        "quickstart", OVERRIDES, out=tmp_path_factory.mktemp("api") / "quick", jobs=1
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,7 +161,7 @@ def test_variants_with_other_units_are_taken_one_by_one(tmp_path):
         "name: widths\nseeds: 1\ndata: {name: digits}\ntrain: {steps: 20}\n"
         "variants:\n  narrow: {model: {hidden: [4]}}\n  wide: {model: {hidden: [6]}}\n"
     )
-    found = bnexp.train(tmp_path / "widths.yaml", out=tmp_path / "widths")
+    found = bnexp.train(tmp_path / "widths.yaml", out=tmp_path / "widths", jobs=1)
     with pytest.raises(ConfigError, match=r"wide recorded other units .*\.sel\('wide'\)"):
         found.probe
     assert found.sel("wide").probe.sizes["unit"] == 6
@@ -215,7 +217,7 @@ def test_a_script_without_a_main_guard_trains_once(tmp_path):
     """Workers do not run the user's script again."""
     (tmp_path / "script.py").write_text(
         "import bnexp\nprint('started')\n"
-        f"bnexp.train('quickstart', {OVERRIDES!r}, out='out', jobs=2)\nprint('done')\n"
+        f"bnexp.train('quickstart', {OVERRIDES!r}, out='out', jobs=1)\nprint('done')\n"
     )
     done = subprocess.run(
         [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True
@@ -231,7 +233,7 @@ def test_the_readmes_script_runs(experiment, tmp_path, monkeypatch, capsys):
         if "bnexp.load" in block
     )
     assert len([line for line in script.splitlines() if line.strip()]) <= 15
-    bnexp.train("quickstart", ["train.steps=60"], out=tmp_path / "results" / "quickstart")
+    bnexp.train("quickstart", ["train.steps=60"], out=tmp_path / "results" / "quickstart", jobs=1)
     monkeypatch.chdir(tmp_path)
     exec(compile(script, "README.md", "exec"), {})
     printed = capsys.readouterr().out

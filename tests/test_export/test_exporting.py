@@ -38,7 +38,9 @@ pytestmark = pytest.mark.xdist_group("export")
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
     """The quickstart in small."""
-    return bnexp.train("quickstart", OVERRIDES, out=tmp_path_factory.mktemp("export") / "quick")
+    return bnexp.train(
+        "quickstart", OVERRIDES, out=tmp_path_factory.mktemp("export") / "quick", jobs=1
+    )
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def experiment(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("report")
     (folder / "tiny.yaml").write_text(CONFIG)
-    bnexp.train(folder / "tiny.yaml", out=folder / "tiny", jobs=2)
+    bnexp.train(folder / "tiny.yaml", out=folder / "tiny", jobs=1)
     return folder / "tiny"
 
 

@@ -27,10 +27,10 @@ def test_more_seeds_and_variants_leave_what_is_there_alone(small_experiment, tmp
     """Only the new runs are trained, and they equal those of an experiment made at once."""
     whole, out = small_experiment(), tmp_path / "out"
     part = replace(whole, seeds=(2,), variants=whole.variants[:1])
-    assert train_experiment(part, out, 2, Listener()) == []
+    assert train_experiment(part, out, 1, Listener()) == []
     before = snapshot(out)
     listener = Listener()
-    assert train_experiment(whole, out, 2, listener) == []
+    assert train_experiment(whole, out, 1, listener) == []
     assert listener.said == ["1 of 6 runs done already"]
     after = snapshot(out)
     assert {path: after[path] for path in before} == before
@@ -63,7 +63,7 @@ def test_a_changed_config_is_refused_with_the_keys_that_differ(small_experiment,
 def test_restart_deletes_what_training_wrote_and_nothing_else(small_experiment, tmp_path):
     """The user's files stay, and so does what a link leads to."""
     experiment, out = small_experiment(), tmp_path / "out"
-    assert train_experiment(experiment, out, 2, Listener()) == []
+    assert train_experiment(experiment, out, 1, Listener()) == []
     folder = run_folder(out, "baseline", 0)
     (folder / "notes.txt").write_text("mine")
     (out / "notes.txt").write_text("mine")
