@@ -10,6 +10,7 @@ tried. --only makes some of the trials, and keeps the others as they were writte
 """
 
 import argparse
+import getpass
 import json
 import os
 import shutil
@@ -84,7 +85,9 @@ class Trial:
         said_last = told[0].replace(f"{self.folder}/", "")[:300]
         command = " ".join([*([] if before == ":" else [f"{before};"]), "bnexp", *words])
         taken = {"command": f"{command[:200]} ..." if len(command) > 200 else command}
-        self.commands.append({**taken, "user": user or "root", "exit": code, "said": said_last})
+        self.commands.append(
+            {**taken, "user": user or getpass.getuser(), "exit": code, "said": said_last}
+        )
         self.memory = round(used.ru_maxrss / 1024)
         return code
 

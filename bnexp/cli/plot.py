@@ -89,7 +89,10 @@ def plot(
     with told(*found.problems.values()), locks.storage_errors(experiment):
         selection = curves.Selection(source, layer, unit, seed)
         if figure != "fig1" and (animate or selection != curves.Selection()):
-            raise ConfigError(f"--figure {figure}: which units it shows is given; no film either")
+            raise ConfigError(
+                f"--figure {figure}: it chooses its units itself, and is no film; leave out "
+                "--source, --layer, --unit, --seed and --animate"
+            )
         if animate:
             from bnexp.figures import animation
 

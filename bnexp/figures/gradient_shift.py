@@ -28,8 +28,6 @@ CAPTION = (
     "causes the other."
 )
 BINS = 60  # of a panel: a line of every row would hide the others
-
-
 LEAST_WIDTH = 1.8  # inches, of a panel; narrower figures have their panels below each other
 
 

@@ -61,7 +61,9 @@ def read_config(folder: Path) -> Experiment:
 
 @lru_cache(maxsize=16)
 def _parsed(path: Path, _text: bytes) -> Experiment:
-    """The experiment of a config that holds this text: one command reads it several times.
+    """The experiment of a config. One command reads it several times, and parses it once.
+
+    The text is there to be part of the cache's key: a file with another text is parsed anew.
 
     Raises:
         ConfigError: the text is no config.

@@ -58,6 +58,8 @@ def train_experiment(
         refuse_first_edition(folder)
         # Before the first file is written; and again below, where no other command can interfere.
         check_growth(experiment, folder)
+        # Of a new folder all runs are left. To find out what is left of another takes reading all
+        # of it, which is done once, below.
         is_new = not (folder / CONFIG).exists()
         if cluster is None and is_new:
             check_machine(plans_of(experiment, folder))

@@ -1,18 +1,8 @@
 """Settings of small experiments on the digits, which take a moment to train."""
 
-import sys
 from dataclasses import replace
 
 from bnexp.config.experiment import DataConfig, ModelConfig, RecordConfig, Settings, TrainConfig
-
-# `bnexp train` without its tables and figures, which others test: drawing them takes seconds.
-PLAIN = """
-import sys
-from bnexp.cli import main
-sys.modules["bnexp.cli.train"]._show = lambda *_, **__: None
-main()
-"""
-PLAIN_TRAIN = [sys.executable, "-c", PLAIN, "train"]
 
 
 def small_settings(**changes):
