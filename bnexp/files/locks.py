@@ -43,12 +43,12 @@ def claim(folder: Path, elsewhere: str = ELSEWHERE) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for each in made:
         sync_folder(each.parent)
-    if is_ours(folder):
-        return
-    for path in folder.iterdir():
+    # The mark is looked for after the files, since another command may leave it at this moment.
+    names = sorted(path.name for path in folder.iterdir())
+    if names and not is_ours(folder):
         raise StorageError(
             f"{folder}: holds files that this version of bnexp did not write, such as "
-            f"{path.name!r}.\nTo keep them, {elsewhere}; or move them away."
+            f"{names[0]!r}.\nTo keep them, {elsewhere}; or move them away."
         )
 
 

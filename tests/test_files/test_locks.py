@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,21 @@ def test_a_folder_with_files_of_others_is_refused_and_left_alone(tmp_path):
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [
         ("model.pt", b"somebody's")
     ]
+
+
+def test_a_folder_that_another_command_claims_at_this_moment_is_no_folder_of_others(
+    tmp_path, monkeypatch
+):
+    """The other's lock appears just before the files are listed: it is ours, not a stranger's."""
+    listing = Path.iterdir
+
+    def claimed_meanwhile(folder):
+        (folder / LOCK).touch()
+        return listing(folder)
+
+    monkeypatch.setattr(Path, "iterdir", claimed_meanwhile)
+    claim(tmp_path)
+    assert is_ours(tmp_path)
 
 
 def test_links_are_not_followed_when_something_is_written(tmp_path):
