@@ -336,7 +336,7 @@ def measure(name: str, norm: bool) -> float:
 
 def measure_apart(name: str, norm: bool) -> float:
     """The same in a process of its own, in the environment of a run."""
-    from bnexp.training.worker import environment
+    from bnexp.training.processes import environment
 
     command = [sys.executable, __file__, "--peer", name, *(["--norm"] if norm else [])]
     # A machine's own setting would handicap those who use OpenBLAS, and them alone.

@@ -7,8 +7,8 @@ chosen moment: while the command or a worker imports, while the kernels are comp
 when a checkpoint is put in place, and while the figures are drawn. Then it starts the command
 again, and again, and lets it end at last. About a third of the repetitions let a finished smaller
 experiment grow, by steps, by a seed or by a variant. SIGKILL goes to the command with all its
-processes, to the command alone, to one worker, or to Python's resource tracker; SIGTERM and SIGINT
-go to the command, and SIGTERM to one worker.
+processes, to the command alone, to one worker, to the server that the workers are forked from, or
+to Python's resource tracker; SIGTERM and SIGINT go to the command, and SIGTERM to one worker.
 
 After every kill, each run is read: what its status promises must be there, and must be the
 beginning of what the undisturbed run wrote. At the end every file is compared, bit by bit.
@@ -59,6 +59,7 @@ KINDS = {  # what is sent to whom, and how often
     "SIGKILL to the command and all its processes": 6,
     "SIGKILL to the command alone": 4,
     "SIGKILL to one worker": 6,
+    "SIGKILL to the fork server": 3,
     "SIGKILL to the resource tracker": 1,
     "SIGTERM to the command": 1,
     "SIGTERM to one worker": 1,
@@ -71,7 +72,11 @@ MOMENTS = {
     "checkpoint": 4,
     "drawing": 4,
 }
-GOES_ON = ("SIGKILL to one worker", "SIGKILL to the resource tracker")  # the command does then
+GOES_ON = (  # the command does then
+    "SIGKILL to one worker",
+    "SIGKILL to the fork server",
+    "SIGKILL to the resource tracker",
+)
 TRIES = 3  # of a run whose worker is killed, before the command gives it up
 STEPS = 6_000
 MOST = 14  # signals in one repetition
@@ -166,6 +171,11 @@ def children(pid: int, word: str) -> list[int]:
     return [each for each, line in lines.items() if word.encode() in line]
 
 
+def fork_servers(process: subprocess.Popen[str]) -> list[int]:
+    """The process that the command's workers are forked from, if it is there."""
+    return children(process.pid, "spawn_main")
+
+
 def workers(out: Path) -> list[int]:
     """The processes that are at a run."""
     found = []
@@ -187,7 +197,10 @@ def interrupt(process: subprocess.Popen[str], out: Path, how: str, share: float)
     """Send one signal; False where nobody is left to hear it. `share` of 1 chooses the worker."""
     number = getattr(signal, how.split(maxsplit=1)[0])
     if how.endswith("to one worker"):
-        pids = workers(out) or children(process.pid, "spawn_main")
+        forked = [children(pid, "") for pid in fork_servers(process)]
+        pids = workers(out) or list(itertools.chain(*forked)) or fork_servers(process)
+    elif how.endswith("to the fork server"):
+        pids = fork_servers(process)
     elif how.endswith("to the resource tracker"):
         pids = children(process.pid, "resource_tracker")
     else:

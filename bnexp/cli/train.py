@@ -1,5 +1,7 @@
 """`bnexp train`."""
 
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -100,6 +102,7 @@ def train(
             if cluster is None:
                 readiness.check_machine(plans.plans_of(experiment, folder))
             growth.restart(folder, progress.say)
+        threading.Thread(target=_load_figures, daemon=True).start()
         errors = training.train_experiment(experiment, folder, jobs, progress, cluster)
     try:
         _show(folder, quiet=quiet)
@@ -137,6 +140,13 @@ def warn_of_identical(experiment: "Experiment") -> None:
 
     for first, second in identical_variants(experiment):
         say(f"warning: {first} and {second} have the same settings")
+
+
+def _load_figures() -> None:
+    """Import what `_show` needs, while the workers import theirs and train."""
+    with suppress(ImportError):  # which will be met, and told, where it is needed
+        from bnexp.analysis import measuring, summary  # noqa: F401
+        from bnexp.figures import fitting  # noqa: F401
 
 
 def _show(folder: Path, *, quiet: bool) -> None:

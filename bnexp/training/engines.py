@@ -1,6 +1,6 @@
 """Makes the engine that `networks.engine` chooses for a run, and what it needs before that."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
@@ -30,6 +30,23 @@ def make_engine(settings: Settings, dataset: Dataset, seeds: Sequence[int]) -> E
     return TorchEngine(settings, dataset, seeds, device)
 
 
+def load_compiled(runs: Sequence[Settings]) -> None:
+    """Load the kernels that these runs need on a CPU, as far as this machine has compiled them.
+
+    It does not ask for a GPU: CUDA cannot be used in the forks of a process that has begun with it.
+
+    Raises:
+        ImportError: the kernels cannot be loaded.
+    """
+    if not numba_available():
+        return
+    for dtype in _dtypes_of_kernels((each, "cpu") for each in runs if each.train.device != "cuda"):
+        with loading():
+            from bnexp.networks.kernels.warm_up import compile_kernels, is_compiled
+        if is_compiled(dtype):
+            compile_kernels(dtype)
+
+
 def prepare(runs: Sequence[Settings], say: Callable[[str], None]) -> bool:
     """Compile the kernels that these runs need; whether a GPU trains them, as stacks.
 
@@ -40,22 +57,26 @@ def prepare(runs: Sequence[Settings], say: Callable[[str], None]) -> bool:
     Raises:
         ConfigError: the settings ask for a device or an engine that cannot be used.
     """
-    numba = numba_available()
-    if not numba and any(each.train.engine == "auto" for each in runs):
+    if not numba_available() and any(each.train.engine == "auto" for each in runs):
         say("Numba is not installed: torch trains on the CPU, about five times slower")
-    on_gpu = False
-    dtypes = set()
-    for each in runs:
-        device = resolve_device(each.train.device, each.train.dtype)
-        on_gpu |= device != "cpu"
-        if choose_engine(each.train.engine, device, each, numba=numba) == "kernels":
-            dtypes.add(each.train.dtype)
-    if dtypes:
+    devices = [resolve_device(each.train.device, each.train.dtype) for each in runs]
+    for dtype in _dtypes_of_kernels(zip(runs, devices, strict=True)):
         with loading():
             from bnexp.networks.kernels.warm_up import compile_kernels, is_compiled
 
-        for dtype in sorted(dtypes):
-            if not is_compiled(dtype):
-                say("compiling the kernels, once on this machine (about fifteen seconds)")
-            compile_kernels(dtype)
-    return on_gpu
+        if not is_compiled(dtype):
+            say("compiling the kernels, once on this machine (about fifteen seconds)")
+        compile_kernels(dtype)
+    return any(device != "cpu" for device in devices)
+
+
+def _dtypes_of_kernels(runs: Iterable[tuple[Settings, str]]) -> list[str]:
+    """The dtypes that the kernels engine computes with, for runs on these devices."""
+    numba = numba_available()
+    return sorted(
+        {
+            each.train.dtype
+            for each, device in runs
+            if choose_engine(each.train.engine, device, each, numba=numba) == "kernels"
+        }
+    )

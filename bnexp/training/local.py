@@ -7,12 +7,11 @@ again from its checkpoint by a new worker.
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 
-from bnexp.training import worker
 from bnexp.training.failures import MORE_MEMORY
+from bnexp.training.fork_server import Process, Source, source
 from bnexp.training.jobs import Job, Jobs
-from bnexp.training.worker import Prepare, Progress
+from bnexp.training.worker import STOP, Prepare, Progress
 
 POLL_SECONDS = 0.2
 
@@ -21,7 +20,7 @@ POLL_SECONDS = 0.2
 class _Worker:
     """A worker process, and the job it is at."""
 
-    process: BaseProcess
+    process: Process
     connection: Connection | None
     job: Job | None = None
 
@@ -36,7 +35,7 @@ class LocalScheduler:
 
     def __init__(self, jobs: Jobs, processes: int) -> None:
         self.jobs, self.processes = jobs, processes
-        self.threads = max(settings.train.threads for settings in jobs.settings)
+        self.source: Source = source(jobs.settings)
         self.workers: list[_Worker] = []
         # The first job compiles, and finds out whether there is a GPU; the others follow from it.
         jobs.add(Prepare(jobs.settings))
@@ -50,12 +49,13 @@ class LocalScheduler:
                 while self._busy() or (self.jobs.waiting and not self.jobs.signals):
                     if self.jobs.begin_to_stop():
                         for each in self._busy():
-                            self._send(each, worker.STOP)
+                            self._send(each, STOP)
                     self._give_jobs()
                     self._listen()
                     self._bury_the_dead()
                     self.jobs.listener.update(self.jobs.tally)
             finally:
+                self.source.close()
                 for each in self.workers:
                     each.process.kill()
                     each.process.join()
@@ -64,7 +64,9 @@ class LocalScheduler:
         return [each for each in self.workers if each.job is not None]
 
     def _start_worker(self) -> None:
-        self.workers.append(_Worker(*worker.start(self.threads)))
+        if not self.source.lives():
+            self.source = source(self.jobs.settings)
+        self.workers.append(_Worker(*self.source.start()))
 
     def _send(self, each: _Worker, message: object) -> None:
         if each.connection is not None:
@@ -80,8 +82,8 @@ class LocalScheduler:
 
     def _listen(self) -> None:
         """Wait for news of the workers, for a fifth of a second at most."""
-        speaking = [each.connection for each in self.workers if each.connection is not None]
-        wait([*speaking, *(each.process.sentinel for each in self.workers)], POLL_SECONDS)
+        speaking = {each.connection for each in self.workers if each.connection is not None}
+        wait(speaking | {each.process.sentinel for each in self.workers}, POLL_SECONDS)
         for each in self.workers:
             self._hear(each)
 
@@ -109,19 +111,24 @@ class LocalScheduler:
         for each in [each for each in self.workers if not each.process.is_alive()]:
             self._hear(each)
             each.process.join()
+            if each.connection is not None:
+                each.connection.close()
             self.workers.remove(each)
             if each.job is not None:
-                self._lost(each.job, each.process.exitcode or 0)
+                self._lost(each.job, each.process.exitcode)
             if self.jobs.waiting and not self.jobs.signals:
                 self._start_worker()
 
-    def _lost(self, job: Job, code: int) -> None:
-        """The process of a job ended with this code; of a signal, the code is below 0."""
+    def _lost(self, job: Job, code: int | None) -> None:
+        """The process of a job ended with this code; None: nobody could say with which."""
         if code == 0:  # told to stop just before it could take the job
             self.jobs.told_to_stop(job)
             return
-        ended = f"its process ended with code {code}; perhaps out of memory: {MORE_MEMORY}"
-        if code < 0:
+        how = "" if code is None else f" with code {code}"
+        ended = f"its process ended{how}; perhaps out of memory: {MORE_MEMORY}"
+        if code is None:
+            self.jobs.try_again(job, "its process was lost, with the server that made it", ended)
+        elif code < 0:
             self.jobs.try_again(job, f"its process was killed (signal {-code})", ended)
         else:
             self.jobs.give_up(job, ended)

@@ -1,7 +1,7 @@
 """A worker: a process that imports what training needs once, and then does one task after another.
 
-It shares nothing with its parent but a pipe, since a lock could be held by a process that is
-killed. The parent sends tasks and, at any time, "stop". The worker answers with messages:
+It shares nothing with the command but a pipe, since a lock could be held by a process that is
+killed. The command sends tasks and, at any time, "stop". The worker answers with messages:
 
     ("say", text)                   a line for the user
     ("progress", Progress)          how far a run is
@@ -10,31 +10,28 @@ killed. The parent sends tasks and, at any time, "stop". The worker answers with
     ("error", BnexpError)           the end of a task that failed
 """
 
-import multiprocessing
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bnexp.config import DataConfig, Settings
 from bnexp.errors import BnexpError, RunError
 from bnexp.files.run_folder import RunPlan
 from bnexp.training.failures import described, loading
+from bnexp.training.processes import hear_signals
 
-if TYPE_CHECKING:  # it loads torch, which the parent does without
+if TYPE_CHECKING:  # it loads torch, which the command does without
     from bnexp.data.datasets import Dataset
     from bnexp.training.run import Reporter
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOP = "stop"
 
 
@@ -76,54 +73,11 @@ class Progress:
     accuracy: float
 
 
-def start(threads: int) -> tuple[BaseProcess, Connection]:
-    """Start a worker, whose libraries use so many threads."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=work, args=(theirs,), name="bnexp worker")
-    with environment(threads), _signals_held(), _without_main():
-        process.start()
-    theirs.close()
-    return process, ours
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Hide the program that is running; a process started here does not import it.
-
-    Spawned processes import the program's main module, to find functions there. Ours stand in this
-    module. The import would run a user's script a second time, up to its own call of bnexp.train.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Hold signals back, where the system can; a process started here holds them until it is ready.
-
-    A terminal sends Ctrl-C to all processes, and one that is still importing would show where.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # which would let the signals through after its own start
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 class PipeReporter:
     """Sends what a run tells through the pipe, and looks there whether it is to stop.
 
     Args:
-        connection: to the parent.
+        connection: to the command.
         stopped: set by a signal to this process alone.
     """
 
@@ -134,7 +88,7 @@ class PipeReporter:
         """Whether the run is to stop: nothing but that is sent while a task is under way."""
         with suppress(OSError):
             return self.stopped.is_set() or self.connection.poll()
-        return True  # the parent has ended
+        return True  # the command has ended
 
     def say(self, text: str) -> None:
         """A line for the user."""
@@ -145,27 +99,42 @@ class PipeReporter:
         self.tell("progress", Progress(plan, step, loss, accuracy))
 
     def tell(self, kind: str, content: object = None) -> None:
-        """Send a message; a parent that has ended does not hear it, and this process will end."""
+        """Send a message; a command that has ended does not hear it, and this process will end."""
         with suppress(OSError):
             self.connection.send((kind, content))
 
 
-def work(connection: Connection) -> None:
-    """Do tasks until the parent ends: the process of a worker."""
+def load(settings: Sequence[Settings] = ()) -> None:
+    """Load what training needs, before the first task; what fails here is told of every task.
+
+    Args:
+        settings: of runs whose kernels are loaded too, where this machine has compiled them.
+    """
+    if _why_not_loaded() is None:
+        from bnexp.training.engines import load_compiled
+
+        with suppress(ImportError):  # the task that needs them will say so
+            load_compiled(settings)
+
+
+def work(connection: Connection, command: BaseProcess | None) -> None:
+    """Do tasks until the command ends: the process of a worker.
+
+    Args:
+        connection: our end of the pipe.
+        command: the process at the pipe's other end.
+    """
     stopped = threading.Event()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the command decides
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    hear_signals()
+    threading.Thread(target=_end_with, args=(command,), daemon=True).start()
     reporter = PipeReporter(connection, stopped)
     try:
-        # Before the first task: the other workers, and whoever compiles, do the same meanwhile.
-        _why_not_loaded()
         with suppress(EOFError, OSError, KeyboardInterrupt):
             while (task := _next_task(connection, stopped)) is not None:
                 answer(task, reporter)
-    except MemoryError:  # not even enough to say so; the parent sees that this process has ended
+    except MemoryError:  # not even enough to say so; the command sees that this process has ended
         if "--debug" in sys.argv:
             raise
         os._exit(1)
@@ -225,31 +194,8 @@ def _kept(config: DataConfig) -> "Dataset":
     return datasets.load(config)
 
 
-def _end_with_parent() -> None:
-    """Wait for the parent's end, and follow it at once: the next process needs the files."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
+def _end_with(command: BaseProcess | None) -> None:
+    """Wait for the command's end, and follow it at once: the next process needs the files."""
+    if command is not None:
+        command.join()
         os._exit(1)
-
-
-@contextmanager
-def environment(threads: int) -> Iterator[None]:
-    """The environment that a worker must start with.
-
-    A BLAS reads the number of its threads when it is loaded. And no code in the working directory
-    is run: a file `socket.py` there would otherwise stand in for Python's own.
-    """
-    libraries = ("OPENBLAS", "MKL", "OMP", "NUMEXPR", "VECLIB_MAXIMUM")
-    wanted = {f"{library}_NUM_THREADS": str(threads) for library in libraries}
-    wanted["PYTHONSAFEPATH"] = "1"
-    before = {key: os.environ.get(key) for key in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                del os.environ[key]
-            else:
-                os.environ[key] = value

@@ -1,5 +1,6 @@
 """Runs in worker processes: together, continued, killed, refused."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -15,8 +16,9 @@ from bnexp.analysis.results import read_experiment
 from bnexp.config import DataConfig
 from bnexp.files.run_folder import run_folder
 from bnexp.files.status import read_status
+from bnexp.training import fork_server
+from bnexp.training.processes import environment
 from bnexp.training.scheduler import train_experiment
-from bnexp.training.worker import environment
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import stress
@@ -67,6 +69,53 @@ def test_a_run_that_was_hit_ends_bitwise_equal(whole, tmp_path, how):
     assert stress.contents(out) == expected
 
 
+def test_without_the_fork_server_runs_go_on_and_a_lost_one_is_tried_again(whole, tmp_path):
+    """A killed server takes no run with it, and a new one replaces it when it is needed."""
+    (config, expected), out = whole, tmp_path / "out"
+    process = stress.start(config, out, "--jobs", "2")
+    wait_for(lambda: len(stress.workers(out)) == 2)
+    (server,), pids = stress.fork_servers(process), stress.workers(out)
+    os.kill(server, signal.SIGKILL)
+    wait_for(lambda: server not in stress.fork_servers(process))
+    assert all(Path(f"/proc/{pid}").exists() for pid in pids)
+    os.kill(pids[0], signal.SIGKILL)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert "its process was lost, with the server that made it; trying again" in output
+    assert stress.contents(out) == expected
+
+
+def test_a_server_that_is_killed_three_times_before_it_made_a_worker_fails_the_experiment(
+    whole, tmp_path
+):
+    """Exit 1, with what may be the cause; the same command then makes what is missing."""
+    (config, expected), out = whole, tmp_path / "out"
+    process = stress.start(config, out, "--jobs", "1")
+    for _ in range(3):
+        wait_for(lambda: stress.fork_servers(process))
+        (server,) = stress.fork_servers(process)
+        os.kill(server, signal.SIGKILL)
+        wait_for(lambda server=server: server not in stress.fork_servers(process))
+    output, _ = process.communicate()
+    assert process.returncode == 1, output
+    assert "compiling the kernels: its process ended; perhaps out of memory: " in output
+    finish(config, out, "--jobs", "2")
+    assert stress.contents(out) == expected
+
+
+def test_where_nothing_can_be_forked_each_worker_is_spawned(
+    small_experiment, tmp_path, monkeypatch
+):
+    """As on Windows and macOS; the files are the same, bit for bit."""
+    experiment = replace(small_experiment(), seeds=(0, 1))
+    assert train_experiment(experiment, tmp_path / "forked", 2, Listener()) == []
+    monkeypatch.setattr(fork_server, "can_fork", lambda: False)
+    assert train_experiment(experiment, tmp_path / "spawned", 2, Listener()) == []
+    for variant, seed in itertools.product(("baseline", "batchnorm"), (0, 1)):
+        spawned = contents(run_folder(tmp_path / "spawned", variant, seed))
+        assert spawned == contents(run_folder(tmp_path / "forked", variant, seed))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_after_a_checkpoint_and_the_same_command_continues(whole, tmp_path, number):
     """Exit 130, the command that continues on stderr, and then the same bytes."""
@@ -85,11 +134,12 @@ def test_a_signal_stops_after_a_checkpoint_and_the_same_command_continues(whole,
 
 
 def test_the_workers_end_with_a_killed_command(whole, tmp_path):
-    """No process of a run survives its parent."""
+    """Neither they nor the server that they were forked from survive it."""
     (config, _), out = whole, tmp_path / "out"
     process = stress.start(config, out, "--jobs", "2", "train.steps=1000000")
     wait_for(lambda: len(stress.workers(out)) == 2)
-    pids = stress.workers(out)
+    pids = stress.workers(out) + stress.fork_servers(process)
+    assert len(pids) == 3
     process.kill()
     process.communicate()
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))

@@ -1,0 +1,98 @@
+"""Starting processes: with the environment they need, and undisturbed by signals until ready."""
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from types import ModuleType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def spawn(
+    target: Callable[..., None], *arguments: object, threads: int, name: str
+) -> tuple[BaseProcess, Connection]:
+    """Start a Python anew, which calls a function of a module.
+
+    Args:
+        target: is called with its end of a pipe, and the arguments.
+        arguments: must be picklable.
+        threads: that its libraries use.
+        name: of the process, as Python shows it.
+
+    Returns:
+        The process, and our end of the pipe.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=target, args=(theirs, *arguments), name=name)
+    with environment(threads), signals_held(), _without_main():
+        process.start()
+    theirs.close()
+    return process, ours
+
+
+def hear_signals() -> None:
+    """Let signals through, which a process that was started here holds back until it is ready."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+@contextmanager
+def environment(threads: int) -> Iterator[None]:
+    """The environment that a worker must start with.
+
+    A BLAS reads the number of its threads when it is loaded. And no code in the working directory
+    is run: a file `socket.py` there would otherwise stand in for Python's own.
+    """
+    libraries = ("OPENBLAS", "MKL", "OMP", "NUMEXPR", "VECLIB_MAXIMUM")
+    wanted = {f"{library}_NUM_THREADS": str(threads) for library in libraries}
+    wanted["PYTHONSAFEPATH"] = "1"
+    before = {key: os.environ.get(key) for key in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the program that is running; a process started here does not import it.
+
+    Spawned processes import the program's main module, to find functions there. Ours stand in
+    modules of their own. The import would run a user's script a second time, up to its own call of
+    bnexp.train.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Hold signals back, where the system can; a process started here holds them until it is ready.
+
+    A terminal sends Ctrl-C to all processes, and one that is still importing would show where.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which would let the signals through after its own start
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
