@@ -48,18 +48,20 @@ class AppendedFile:
 
     Args:
         path: the file.
-        header: the first bytes of the empty file; `commit` may rewrite them in place.
+        header: the first bytes of the empty file.
     """
 
     def __init__(self, path: Path, header: bytes) -> None:
         self.path, self.header = path, header
         self.size, self.crc32 = 0, 0  # of what follows the header
         self._file: BinaryIO | None = None
+        self._is_committed = False  # whether the disk has all of it, and nothing behind it
 
     def start(self) -> None:
         """Begin an empty file; a reader that has the one before open keeps it."""
         self._file = open_new(self.path)
-        self.commit()
+        self._write_header()
+        self._is_committed = True
 
     def check(self, promised: Extent) -> None:
         """Check that `resume` can continue behind this extent.
@@ -72,7 +74,7 @@ class AppendedFile:
 
     def resume(self, promised: Extent) -> None:
         """Continue behind this extent; anything behind it is cut off."""
-        self.size, self.crc32 = promised.bytes, promised.crc32
+        self.size, self.crc32, self._is_committed = promised.bytes, promised.crc32, False
         self._file = open_regular(self.path, os.O_RDWR)
         # The header first: a reader in between finds more bytes than the header promises, not less.
         self._write_header()
@@ -80,14 +82,16 @@ class AppendedFile:
 
     def append(self, data: bytes) -> None:
         """Add bytes at the end."""
+        self._is_committed = False
         write_all(self._opened(), data)
         self.size += len(data)
         self.crc32 = zlib.crc32(data, self.crc32)
 
     def commit(self) -> None:
-        """Put what was appended on the disk, and then into the header, for readers."""
-        os.fsync(self._opened().fileno())
-        self._write_header()
+        """Put what was appended on the disk."""
+        if not self._is_committed:
+            os.fsync(self._opened().fileno())
+            self._is_committed = True
 
     def extent(self) -> Extent:
         """What identifies the rows so far."""
@@ -136,9 +140,12 @@ class AppendedArray(AppendedFile):
         check_npy_header(self.path, self.row_shape)
         check_content(self.path, len(self.header), promised)
 
-    def commit(self) -> None:  # noqa: D102
-        self._opened().truncate(len(self.header) + self.size)
-        super().commit()
+    def commit(self) -> None:
+        """Put what was appended on the disk, and then into the header, for readers."""
+        if not self._is_committed:
+            self._opened().truncate(len(self.header) + self.size)
+            super().commit()
+            self._write_header()
 
     def _cut_off(self) -> None:
         # Not on resuming but in `commit`, when new rows lie there: a reader that has mapped old

@@ -7,6 +7,7 @@ sorted independently, in one pass of vector minima and maxima, without a single 
 """
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,9 +50,15 @@ def selection_network(size: int, places: Iterable[int]) -> NDArray[np.int64]:
     exchange matters if one of its two places is read later, and then both its inputs do. For 60
     examples and the 15th, 50th and 85th percentile, 444 of 506 exchanges remain.
     """
+    return np.array(_exchanges(size, frozenset(places)), np.int64).reshape(-1, 2)
+
+
+@lru_cache(maxsize=16)
+def _exchanges(size: int, places: frozenset[int]) -> list[tuple[int, int]]:
+    """See `selection_network`; a process that makes one run after another needs the same again."""
     wanted, kept = set(places), []
     for i, j in reversed([*odd_even_merge_sort(size)]):
         if i in wanted or j in wanted:
             wanted |= {i, j}
             kept.append((i, j))
-    return np.array(kept[::-1], np.int64).reshape(-1, 2)
+    return kept[::-1]

@@ -93,9 +93,27 @@ def test_a_write_that_takes_a_part_is_completed(tmp_path, monkeypatch):
     file.check(file.extent())
 
 
+def test_what_is_committed_is_not_put_on_the_disk_again(tmp_path, monkeypatch):
+    """Waiting for the disk is most of what a short run costs."""
+    waits = []
+    monkeypatch.setattr(os, "fsync", lambda _: waits.append(1))
+    log = logs.AppendedArray(tmp_path / "a.npy", (1,))
+    log.start()
+    log.append_rows(np.zeros((3, 1), np.float32))
+    log.commit()
+    before = len(waits)
+    log.commit()
+    assert len(waits) == before
+    log.append_rows(np.zeros((1, 1), np.float32))
+    log.commit()
+    log.close()
+    assert len(waits) == before + 2
+    assert len(np.load(tmp_path / "a.npy")) == 4
+
+
 def test_a_full_disk_is_met_by_the_write_and_never_by_close(tmp_path, monkeypatch):
     """What was committed before can be continued from, and `close` has nothing left to say."""
-    slow(monkeypatch, at_once=100, room=7 + 7 + 4 + 7 + 6)
+    slow(monkeypatch, at_once=100, room=7 + 4 + 6)
     file = logs.AppendedFile(tmp_path / "a.csv", b"header\n")
     file.start()
     file.append(b"kept")
