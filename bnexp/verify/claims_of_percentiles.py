@@ -18,7 +18,7 @@ EXPLAINED = 0.8  # share of a percentile's movement that counts as being due to 
 NO_PROBE = "no probe percentiles were recorded"
 
 
-@check(23, "section 4.1: `much more stable'", "above 0.5 at each tolerance")
+@check(23, 'section 4.1, "much more stable"', "above 0.5 at each tolerance")
 def sooner(probabilities: Mapping[str, OverSeeds]) -> Finding:
     """Units settle sooner with BN: the probability that a unit with BN settles before one without.
 
