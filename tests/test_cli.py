@@ -109,6 +109,38 @@ def test_a_runs_error_is_told_even_if_the_figures_cannot_be_drawn(bnexp, trained
     assert err.splitlines() == ["bnexp: baseline: diverged", "bnexp: figures: no room"]
 
 
+def test_a_figure_that_could_not_be_drawn_is_drawn_by_the_same_command(
+    bnexp, trained, tmp_path, monkeypatch
+):
+    """Where the disk is full after the first of two, the second is not left as it was before."""
+    folder, made_with = tmp_path / "tiny", {"versions": {}, "git_commit": "1234567"}
+    shutil.copytree(trained[0], folder)
+    monkeypatch.setattr(summary, "provenance", lambda: made_with)  # a tree without changes
+    words = "train", "--config", folder / "config.yaml", "--out", folder, "train.steps=80"
+    save, saved = fitting.save, []
+
+    def full_after_one(*arguments, **options):
+        if saved:
+            raise StorageError("figures: no room")
+        saved.extend(save(*arguments, **options))
+        return saved
+
+    monkeypatch.setattr(fitting, "save", full_after_one)
+    assert bnexp(*words)[0] == 4
+    before = contents_of(folder / "figures")
+    monkeypatch.setattr(fitting, "save", save)
+    assert bnexp(*words)[0] == 0
+    after = contents_of(folder / "figures")
+    assert [name for name in after if after[name] != before[name]] == ["norm_parameters.png"]
+    assert bnexp(*words)[0] == 0
+    assert contents_of(folder / "figures") == after
+
+
+def contents_of(folder):
+    """The files in a folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def test_the_resolved_config_repeats_the_experiment(trained, bnexp, monkeypatch):
     """`train --config results/tiny/config.yaml` finds everything done."""
     folder, _ = trained

@@ -163,9 +163,10 @@ def _show(folder: Path, *, quiet: bool) -> None:
         figures = None if numbers is None else fitting.saved_figures(experiment, numbers)
         if numbers is None or figures is None:
             numbers = measuring.measure(experiment)
-            summary.write_summary(folder, numbers, experiment)
             with locks.storage_errors(folder):
                 figures = fitting.save_figures(experiment, numbers)
+            # Last, because it says that the figures are drawn from these very logs.
+            summary.write_summary(folder, numbers, experiment)
         print(tables.summary(numbers, width()))
         for path in figures:
             print(f"figure: {path}")

@@ -105,7 +105,10 @@ def save_figures(files: ExperimentResults, numbers: ExperimentNumbers) -> list[P
 
 
 def saved_figures(files: ExperimentResults, numbers: ExperimentNumbers) -> list[Path] | None:
-    """The paths that `save_figures` would write; None where one of them is not there."""
+    """The paths that `save_figures` would write; None where one of them is not there.
+
+    Whether they are up to date, summary.json says: it is written when they are all drawn.
+    """
     paths = [files.path / FIGURES / f"{name}.png" for name in _fitting(files, numbers)]
     return paths if all(path.is_file() for path in paths) else None
 

@@ -189,7 +189,8 @@ def read_array(path: Path, row_shape: Sequence[int], promised: Extent) -> NDArra
     if not rows:
         return np.empty((0, *row_shape), np.float32)  # an empty file cannot be mapped
     with reading(path, RETRAIN):
-        return np.memmap(path, "<f4", "r", len(header), (rows, *row_shape))
+        # As text: of a path, NumPy would ask the system for every folder above.
+        return np.memmap(os.fspath(path), "<f4", "r", len(header), (rows, *row_shape))
 
 
 def read_table(path: Path, columns: Sequence[str], promised: Extent) -> NDArray[np.float64]:
