@@ -55,7 +55,7 @@ def draw_gamma(files: ExperimentResults) -> Picture:
             axes[1].set_ylabel("pre-activation")
             learned = np.concatenate([learned_gammas(each) for each in variants.values()])
             below = 100 * np.sum(learned < 0) / max(len(learned), 1)
-            title(axes[3], f"{letters[3]} {activation}, learned", f"{below:.1f} % below 0")
+            title(axes[3], f"{letters[3]} learned gammas", f"{below:.1f} % below 0")
             axes[3].hist(learned, bins=40, color=looks[-1]["color"], alpha=0.6)
             axes[3].axvline(1, color=GREY, lw=0.8, ls=":")
             axes[3].set_ylabel("units")
