@@ -14,10 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import yaml
 
 from bnexp.config.schema import HINTS, INVALID, Value, violation
-from bnexp.config.suggestions import shorten, suggestion
-
-# The last two are here for callers that still look for them here.
-__all__ = ["ANY", "NULL", "Reader", "shorten", "suggestion"]
+from bnexp.config.suggestions import did_you_mean, shorten, suggestion
 
 # What type a node's value has: bool, int, float, str, None, a Literal of texts, tuple[item, ...],
 # or a union of these, each perhaps Annotated with rules. Or it is a dict: then the node is a map,
@@ -204,7 +201,7 @@ def _key_advice(name: str, hints: Mapping[str, Hint]) -> str:
     """What may have been meant by a key that is not there."""
     elsewhere = [dotted for dotted in HINTS if dotted.endswith(f".{name}")]
     if elsewhere:
-        return f"; did you mean '{elsewhere[0]}'?"
+        return did_you_mean(elsewhere[0])
     return suggestion(name, hints) or f"; expected one of {', '.join(hints)}"
 
 
