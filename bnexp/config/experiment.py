@@ -16,27 +16,13 @@ from typing import Any
 import yaml
 
 from bnexp.config import schema
-from bnexp.config.constraints import conflicts, recorded_layers
+from bnexp.config.constraints import conflicts
 from bnexp.config.parsing import ANY, NULL, Reader
-from bnexp.config.schema import (
-    DataConfig,
-    Experiment,
-    ModelConfig,
-    RecordConfig,
-    Settings,
-    TrainConfig,
-    Value,
-    Variant,
-    differences,
-    flatten,
-)
-from bnexp.config.serialization import dump, yaml_text
-from bnexp.config.sources import packaged, read_text, resolve
+from bnexp.config.schema import Experiment, Settings, Value, Variant
+from bnexp.config.serialization import yaml_text
+from bnexp.config.sources import read_text, resolve
 from bnexp.config.suggestions import shorten
 from bnexp.errors import ConfigError
-
-__all__ = ["DataConfig", "Experiment", "ModelConfig", "RecordConfig", "Settings", "TrainConfig"]
-__all__ += ["Variant", "differences", "dump", "flatten", "load", "packaged", "recorded_layers"]
 
 _MAX_VARIANTS = 10_000  # results/published/scale says what so many take
 

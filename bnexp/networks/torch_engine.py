@@ -29,9 +29,9 @@ from bnexp.networks.engine import (
 from bnexp.networks.gradient_shift import GradientShiftRow, gradient_shift
 from bnexp.networks.mlp import initial_state_dict
 from bnexp.networks.optimizers import make_optimizer, memory_of
-from bnexp.networks.recorder import StackedRecorder
 from bnexp.networks.stacked import StackedMLP, host
-from bnexp.recording.device import describe
+from bnexp.networks.stacked_recorder import StackedRecorder
+from bnexp.recording.torch_description import describe
 
 CHUNK = 2000  # test examples evaluated at a time
 
