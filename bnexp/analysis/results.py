@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bnexp.analysis.variants import Run, VariantResults, read_variant
+from bnexp.analysis.runs import Run
+from bnexp.analysis.variants import VariantResults, read_variant
 from bnexp.config import Experiment, Value, flatten
 from bnexp.errors import BnexpError, DamagedError, StorageError
 from bnexp.files.atomic import reading

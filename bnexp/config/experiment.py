@@ -17,7 +17,9 @@ import yaml
 
 from bnexp.config import schema
 from bnexp.config.constraints import conflicts
-from bnexp.config.parsing import ANY, NULL, Reader
+from bnexp.config.nodes import NULL
+from bnexp.config.parsing import ANY, Reader
+from bnexp.config.rules import NAME_RULES, Name, Seeds, violation
 from bnexp.config.schema import Experiment, Settings, Value, Variant
 from bnexp.config.serialization import yaml_text
 from bnexp.config.sources import read_text, resolve
@@ -69,7 +71,7 @@ def _override_number(mistake: str) -> int:
 
 def _experiment(reader: Reader, root: yaml.Node) -> Experiment:
     """The experiment of the YAML's nodes. It is complete only if the reader met no mistake."""
-    hints = {"name": schema.Name, "seeds": schema.Seeds, **schema.SECTIONS}
+    hints = {"name": Name, "seeds": Seeds, **schema.SECTIONS}
     top = reader.value(root, {**hints, "variants": {ANY: schema.SECTIONS}, "grid": schema.AXES})
     if "name" not in top:
         reader.report("name", "missing; it names the folder of the results", root)
@@ -163,7 +165,7 @@ def _check_names(reader: Reader, drafts: Mapping[str, Mapping[str, Value]], kind
             reader.report(place, told, reader.names[place])
         # Some file systems do not tell upper case from lower case.
         twin = seen.setdefault(name.lower(), name)
-        problem = schema.violation(schema.NAME_RULES, name)
+        problem = violation(NAME_RULES, name)
         if twin != name and not problem:
             problem = f"differs from '{twin}' in case alone; give it another name"
         if problem:

@@ -8,8 +8,9 @@
 once; it is the reference, and its gradients, gamma's too, are autograd's. `stacked_recorder`
 collects what it records. `kernels_engine` trains one run on the CPU with the compiled loops of
 `kernels/`, and is several times faster there. `device` finds the device of `train.device`,
-`gradient_shift` measures internal covariate shift for both engines, `running_statistics` holds
-batch norm's moving averages against the training set, and `trained` reads the network of a run.
+`gradient_shift` measures internal covariate shift for both engines (`stacked_gradient_shift` for a
+stack), `running_statistics` holds batch norm's moving averages against the training set, and
+`trained` reads the network of a run.
 
 Imports from this room go to recording, data, files, config and errors. Read `mlp`, then `engine`.
 """

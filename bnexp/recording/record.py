@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bnexp.config import Value
-from bnexp.config.schema import NAME_RULES, violation
+from bnexp.config.rules import NAME_RULES, violation
 from bnexp.errors import ConfigError
 from bnexp.files.run_folder import run_folder
 from bnexp.recording.capture import Capture, Side
