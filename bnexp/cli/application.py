@@ -46,7 +46,7 @@ app.command(epilog="Example: bnexp verify --explain 3")(verify)
 app.command(epilog="Example: bnexp report results/fig1 --out fig1.html")(report)
 app.command(epilog="Example: bnexp runs results/gamma model.gamma=false --state failed")(runs)
 app.command(epilog="Example: bnexp configs fig1 --copy mine.yaml")(configs)
-app.command()(validate)
+app.command(epilog="Example: bnexp validate quickstart mine.yaml")(validate)
 
 
 @app.callback(invoke_without_command=True)

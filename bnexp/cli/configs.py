@@ -7,13 +7,20 @@ from typing import Annotated
 
 import typer
 
-from bnexp.cli import terminal
+from bnexp.cli import completion, terminal
 from bnexp.cli.train import warn_of_identical
 from bnexp.errors import ConfigError, StorageError
 
 
 def configs(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A packaged config, to be printed.",
+            metavar="NAME",
+            autocompletion=completion.packaged_configs,
+        ),
+    ] = None,
     copy: Annotated[
         Path | None,
         typer.Option(help="Write the config to a new file, to change it there.", metavar="PATH"),
@@ -49,7 +56,14 @@ def configs(
 
 
 def validate(
-    config: Annotated[list[str], typer.Argument(metavar="CONFIG...")],
+    config: Annotated[
+        list[str],
+        typer.Argument(
+            help="YAML files, or names of packaged configs.",
+            metavar="CONFIG",
+            autocompletion=completion.configs,
+        ),
+    ],
 ) -> None:
     """Check configs without running them."""
     from bnexp.config import load
