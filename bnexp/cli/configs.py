@@ -30,6 +30,7 @@ def configs(
     from bnexp.config import copy_of, header, packaged, suggestion
 
     if name is not None:
+        name = name.removesuffix(".yaml")
         known = packaged()
         if name not in known:
             hint = suggestion(name, known) or f"; there are {', '.join(known)}"
@@ -42,6 +43,8 @@ def configs(
                 file.write(copy_of(known[name]))
         except FileExistsError:
             raise StorageError(f"{copy}: is there already, and stays as it is") from None
+        except FileNotFoundError:
+            raise StorageError(f"{copy}: there is no folder {copy.parent}; make it first") from None
         except OSError as error:
             raise StorageError(f"{copy}: {error.strerror or error}") from None
         print(copy)

@@ -33,7 +33,7 @@ from bnexp.config.schema import (
 )
 from bnexp.config.serialization import dump
 from bnexp.config.sources import copy_of, header, packaged
-from bnexp.config.suggestions import shorten, suggestion
+from bnexp.config.suggestions import did_you_mean, shorten, suggestion
 
 __all__ = [
     "DATASET_SIZES",
@@ -48,6 +48,7 @@ __all__ = [
     "Value",
     "Variant",
     "copy_of",
+    "did_you_mean",
     "differences",
     "dump",
     "flatten",

@@ -119,7 +119,8 @@ class Reader:
             parent, path = path, f"{path}.{key}" if path else key
             new = yaml.ScalarNode("", key, mark)
             if parent == "variants" and key not in known:
-                return self.report(path, f"no such variant{suggestion(key, known)}", new)
+                hint = suggestion(key, known) or f"; there are {', '.join(map(shorten, known))}"
+                return self.report(path, f"no such variant{hint}", new)
             if not end:
                 return self.report("", "expected key.path=value", new)
             at = [*known, key].index(key)

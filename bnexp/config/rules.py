@@ -38,9 +38,12 @@ _NOT_OURS = re.compile(
 )
 _NO_DEVICE = re.compile(r"(?!(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$))", re.IGNORECASE)
 NAME_RULES: tuple[Rule, ...] = (
-    (_LETTERS.fullmatch, "must be 1 to 100 letters, digits or _, and inside it also . , = + -"),
+    (
+        _LETTERS.fullmatch,
+        "must be 1 to 100 letters, digits or _; between them . , = + - are allowed too",
+    ),
     (_NOT_OURS.match, "must not be the name of one of the experiment's own files"),
-    (_NO_DEVICE.match, "must not be a device of Windows"),
+    (_NO_DEVICE.match, "must not be a name that Windows keeps for a device"),
 )
 
 Name = Annotated[str, *NAME_RULES]

@@ -75,7 +75,9 @@ def read_text(path: Path) -> str:
             return raw.decode("utf-8-sig", "surrogateescape")
         problem = f"larger than {_MAX_BYTES // 1024} KiB; not an experiment"
     except FileNotFoundError:
-        problem = f"no such file{_advice(path) or ';'} (`bnexp configs` lists the packaged ones)"
+        advice = _advice(path)
+        listed = "`bnexp configs` lists the packaged ones"
+        problem = f"no such file{advice} ({listed})" if advice else f"no such file; {listed}"
     except IsADirectoryError:
         problem = "a folder; give a YAML file"
     except (OSError, ValueError) as error:  # a path that holds a NUL raises ValueError
