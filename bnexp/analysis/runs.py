@@ -37,11 +37,11 @@ class Run:
         return self.status.seed
 
     def array(self, name: str, row_shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """The rows of one of its arrays, checked."""
+        """One of its arrays (rows, *row_shape), checked."""
         return read_array(self.path / name, row_shape, self.promised(name))
 
     def table(self, name: str, columns: Sequence[str]) -> NDArray[np.float64]:
-        """The lines of one of its tables, checked."""
+        """One of its tables (rows, columns), checked."""
         return read_table(self.path / name, columns, self.promised(name))
 
     def promised(self, name: str) -> Extent:

@@ -122,7 +122,7 @@ class VariantResults:
 
     @cached_property
     def running_statistics(self) -> RunningStatistics | None:
-        """The running statistics against the population's; None where they are not compared."""
+        """The running statistics against the training set's; None where they are not compared."""
         if not self.runs[0].axes.running_statistics:
             return None
         steps, columns = self._columns(RUNNING_STATISTICS, STATISTICS_COLUMNS)
