@@ -92,3 +92,12 @@ def test_an_override_of_a_variant_that_is_missing_names_those_there_are(told):
     code, (line,) = told("train", "quickstart", "variants.plain.train.lr=1")
     assert code == 2
     assert line.endswith("variants.plain: no such variant; there are baseline, batchnorm")
+
+
+def test_a_scheduler_that_does_not_answer_leaves_no_folder_behind(told, tmp_path):
+    """Else the corrected config would be refused for the one that was never trained."""
+    pytest.importorskip("distributed", reason="Dask is not installed")
+    code, lines = told("train", "quickstart", "--scheduler", "nohost")
+    assert code == 2
+    assert lines[0].startswith("bnexp: --scheduler nohost: no answer")
+    assert not (tmp_path / "results").exists()

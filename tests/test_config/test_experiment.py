@@ -230,7 +230,7 @@ BAD_OVERRIDES = {
     "seeds=[1": "while parsing a flow sequence, expected ',' or ']', but got '<stream end>'",
     "name=!!python/name:os.system": f"tags ('tag:yaml.org,2002:python/name:os.system') {NO_TAG}",
     "variants.oen.model.bias=true": "variants.oen: no such variant; did you mean 'one'?",
-    "variants.two={}": "variants.two: no such variant",
+    "variants.two={}": "variants.two: no such variant; there are one",
     "model.activation=relu": "model.activation: changes nothing: every variant sets its own;"
     " set variants.NAME.model.activation",
     "train.batch_size=1": f"train.batch_size: {NEEDS_TWO}",
