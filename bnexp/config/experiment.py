@@ -51,8 +51,9 @@ def load(config: str | Path, overrides: Sequence[str] = (), grid: Sequence[str] 
         for number, text in enumerate(overrides, 1):
             reader.override(root, text, f"override {number} '{shorten(text)}'")
         for text in grid:
-            key, _, values = text.partition("=")
-            reader.override(root, f"grid.{key}=[{values}]", f"--grid '{shorten(text)}'")
+            key, given, values = text.partition("=")
+            value = f"=[{values}]" if given else ""
+            reader.override(root, f"grid.{key}{value}", f"--grid '{shorten(text)}'")
         experiment = _experiment(reader, root)
         if not reader.mistakes:
             return experiment

@@ -382,7 +382,7 @@ def test_a_grid_of_the_command_line_adds_axes_to_that_of_a_file():
     [
         ("train.lr=0.1,-2", "--grid 'train.lr=0.1,-2': grid.train.lr[1]: must be above 0, got -2"),
         ("train.rl=1", "--grid 'train.rl=1': grid.train.rl: unknown key; did you mean 'train.lr'?"),
-        ("train.lr", "--grid 'train.lr': grid.train.lr: must be a list of at least one value"),
+        ("train.lr", "--grid 'train.lr': expected key.path=value"),
         ("record.every=1,2", "--grid 'record.every=1,2': grid.record.every: unknown key"),
         ("train.batch_size=1,2", NEEDS_TWO),
     ],
