@@ -15,7 +15,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from bnexp.config import header, packaged, schema
+from bnexp.config import header, packaged, rules, schema
 from bnexp.config.serialization import yaml_text
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -138,13 +138,13 @@ def json_type(hint: Any) -> Json:
     return {"type": TYPES[hint]}
 
 
-def json_rule(rule: schema.Rule) -> Json:
+def json_rule(rule: rules.Rule) -> Json:
     """A rule of `bnexp.config.schema` as JSON Schema; empty where that cannot say it."""
-    if rule in (schema.UNIQUE, schema.RISING):
+    if rule in (rules.UNIQUE, rules.RISING):
         return {"uniqueItems": True}
-    if rule == schema.ABOVE_0:
+    if rule == rules.ABOVE_0:
         return {"exclusiveMinimum": 0}
-    if rule == schema.AT_LEAST_0:
+    if rule == rules.AT_LEAST_0:
         return {"minimum": 0}
     if between := re.fullmatch(r"must be (\d+) to (\d+)", rule[1]):
         return {"minimum": int(between[1]), "maximum": int(between[2])}
@@ -179,9 +179,9 @@ def json_schema() -> Json:
     changes = {name: of for name, of in sections.items() if name != schema.SHARED}
     top = {
         "name": {"description": "The experiment's name, and that of its folder."}
-        | json_type(schema.Name),
+        | json_type(rules.Name),
         "seeds": {"description": "Of every variant: a list, or a number n for 0 to n - 1."}
-        | json_type(schema.Seeds)
+        | json_type(rules.Seeds)
         | plain(schema.DEFAULT_SEEDS),
         **sections,
         "variants": {

@@ -10,7 +10,7 @@ for library in ("OMP", "OPENBLAS", "MKL"):
 import pytest
 from helpers.experiments import small_settings
 
-from bnexp.config.experiment import (
+from bnexp.config import (
     Experiment,
     Variant,
 )

@@ -1,12 +1,13 @@
 """Results read from the files, and the numbers behind the claims.
 
-`results` reads an experiment's folder and `variants` the runs in it, `records` says what was
-recorded, and `stacking` lays the logs of several seeds side by side without loading them.
+`results` reads an experiment's folder, `variants` the runs of a variant, and `runs` a single one.
+`records` says what was recorded, and `stacking` lays the logs of several seeds side by side without
+loading them.
 `distributions` says what percentiles tell of one unit at one moment, with the typical unit, and
 `drift` how far and how long they move, with the settle step. `statistics` has intervals over seeds,
 the test of a difference and that of equivalence (TOST). `measuring`, with `pairs` of variants, puts
 all of it together into `numbers`, which `summary` writes to summary.json and reads again;
-`comparison` sets variants against a baseline. `tables` prints them, `paper` has the curves of the
-paper's Figure 1, and `listing` lists runs. Nothing here needs torch. Begin reading in `results`,
-then `drift`.
+`comparison` sets variants against those that `baselines` chooses. `tables` prints them, `paper` has
+the curves of the paper's Figure 1, and `listing` lists runs. Nothing here needs torch. Begin
+reading in `results`, then `drift`.
 """

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bnexp.analysis.formatting import cell
+from bnexp.analysis.baselines import choose_baselines
 from bnexp.analysis.numbers import (
     PRIMARY,
     ExperimentNumbers,
@@ -25,8 +25,7 @@ from bnexp.analysis.statistics import (
     p_value,
     primary_verdict,
 )
-from bnexp.config import DATASET_SIZES, Value, suggestion
-from bnexp.errors import ConfigError
+from bnexp.config import DATASET_SIZES, Value
 
 MARGIN = 0.001  # of test accuracy: differences within it count as none
 # The measures that are tested beside the primary one, with Holm's correction over all of them.
@@ -109,9 +108,7 @@ def compare(
 
     Args:
         experiments: each with its folder.
-        baseline: a label; or `key=value`: each row's baseline is then the one with this value and
-            all other settings equal. None: in a grid, the first value of its last setting that has
-            two; else the first row.
+        baseline: which rows are the baselines; see `choose_baselines`.
         margin: within which two accuracies count as equivalent.
 
     Raises:
@@ -124,7 +121,8 @@ def compare(
         for label, each in variants.items()
     }
     compared = []
-    for label, base in _baselines(rows, baseline).items():
+    settings = {label: row.settings for label, row in rows.items()}
+    for label, base in choose_baselines(settings, baseline).items():
         row, other = rows[label], rows[base]
         notes = tuple(_notes(row, other))
         if row is other:
@@ -169,32 +167,6 @@ def _labelled(
         for gap in each.bias_gaps:
             gaps[frozenset(f"{prefix}{name}" for name in gap.variants)] = gap.largest
     return found, gaps
-
-
-def _baselines(rows: Mapping[str, ComparedVariant], baseline: str | None) -> dict[str, str]:
-    """The label of the row that each row is compared with."""
-    settings = {
-        label: {key: cell(value) for key, value in row.settings.items()}
-        for label, row in rows.items()
-    }
-    first = next(iter(rows))
-    if baseline is None:
-        values = {key: {each[key] for each in settings.values()} for key in settings[first]}
-        pairs = [key for key, found in values.items() if len(found) == 2]
-        different = {tuple(each.values()) for each in settings.values()}
-        grid = len(different) == len(rows) == math.prod(map(len, values.values()))
-        many = grid and len(values) > 1 and pairs
-        baseline = f"{pairs[-1]}={settings[first][pairs[-1]]}" if many else first
-    if baseline in rows:
-        return dict.fromkeys(rows, baseline)
-    key, _, value = baseline.partition("=")
-    labels = {tuple(each.items()): label for label, each in settings.items()}
-    wanted = {label: tuple((each | {key: value}).items()) for label, each in settings.items()}
-    found = {label: labels[other] for label, other in wanted.items() if other in labels}
-    if len(found) < len(rows):
-        hint = suggestion(baseline, rows) or f"; there are {', '.join(rows)}"
-        raise ConfigError(f"--baseline {baseline}: no such variant{hint}")
-    return found
 
 
 def _notes(row: ComparedVariant, base: ComparedVariant) -> Iterator[str]:

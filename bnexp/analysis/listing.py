@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bnexp.analysis.formatting import cell
 from bnexp.analysis.results import check_run
-from bnexp.analysis.variants import Run, read_run, read_settled
+from bnexp.analysis.runs import Run, read_run, read_settled
 from bnexp.config import Experiment, Value, suggestion
 from bnexp.errors import BnexpError, ConfigError, StorageError
 from bnexp.files.experiment_folder import is_begun, is_first_edition, read_config

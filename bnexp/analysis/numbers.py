@@ -66,7 +66,7 @@ class GradientShiftNumbers:
 
 @dataclass(frozen=True)
 class StatisticsCurve:
-    """Running statistics against the population's over training; means over seeds, each (rows,).
+    """Running statistics against the training set's over training; means over seeds, each (rows,).
 
     The attributes are those of `records.RunningStatistics`.
     """

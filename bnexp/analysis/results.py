@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bnexp.analysis.variants import Run, VariantResults, read_variant
-from bnexp.config import Experiment, Value, flatten
+from bnexp.analysis.runs import Run
+from bnexp.analysis.variants import VariantResults, read_variant
+from bnexp.config import Experiment, Value, did_you_mean, flatten
 from bnexp.errors import BnexpError, DamagedError, StorageError
 from bnexp.files.atomic import reading
 from bnexp.files.experiment_folder import (
@@ -48,8 +49,7 @@ def read_experiment(path: Path) -> ExperimentResults:
         DamagedError: its config is damaged.
     """
     with reading(path, "`bnexp runs` lists the experiments"):
-        if not path.is_dir():
-            raise StorageError(f"{path}: no such folder; `bnexp runs` lists the experiments")
+        check_folder(path)
         refuse_first_edition(path)
         folders: dict[str, list[Path]] = {}
         for folder in runs_of(path):
@@ -80,6 +80,18 @@ def read_experiment(path: Path) -> ExperimentResults:
     return ExperimentResults(path, name, seeds, settings, variants, problems)
 
 
+def check_folder(path: Path) -> None:
+    """Check that an experiment's path is a folder.
+
+    Raises:
+        StorageError: nothing is there, or a file.
+    """
+    if path.is_file():
+        raise StorageError(f"{path}: a file; give the folder of an experiment")
+    if not path.is_dir():
+        raise StorageError(f"{path}: no such folder; `bnexp runs` lists the experiments")
+
+
 def _config(path: Path, *, begun: bool) -> Experiment | None:
     """The config of an experiment; `None` of one that `bnexp.record` made, which has none.
 
@@ -95,9 +107,9 @@ def _config(path: Path, *, begun: bool) -> Experiment | None:
     if (path / CONFIG).exists():
         return read_config(path)
     if not begun:
-        raise StorageError(
-            f"{path}: no experiment here ({CONFIG} is missing); `bnexp runs` lists those there are"
-        )
+        above = [str(each) for each in [*path.parents][:2] if (each / CONFIG).is_file()]
+        hint = did_you_mean(above[0]) if above else "; `bnexp runs` lists those there are"
+        raise StorageError(f"{path}: no experiment here ({CONFIG} is missing){hint}")
     return None
 
 

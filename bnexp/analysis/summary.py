@@ -7,7 +7,7 @@ from typing import Any
 
 from bnexp.analysis.measuring import measure
 from bnexp.analysis.numbers import ExperimentNumbers, from_json, to_json
-from bnexp.analysis.results import ExperimentResults, read_experiment
+from bnexp.analysis.results import ExperimentResults, check_folder, read_experiment
 from bnexp.config import Experiment
 from bnexp.errors import DamagedError, StorageError
 from bnexp.files.atomic import read_sealed, write_sealed
@@ -138,8 +138,7 @@ def read_numbers(folder: Path) -> tuple[ExperimentNumbers, ExperimentResults | N
         StorageError: the folder holds neither.
         DamagedError: its config, or the summary, is damaged.
     """
-    if not folder.is_dir():
-        raise StorageError(f"{folder}: no such folder; `bnexp runs` lists the experiments")
+    check_folder(folder)
     if (folder / SUMMARY).is_file() and not any(runs_of(folder)):
         return read_summary(folder), None
     results = read_experiment(folder)

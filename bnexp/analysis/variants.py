@@ -1,26 +1,20 @@
-"""The runs of one variant, read from their folders and stacked over the seeds.
-
-A run's folder describes itself: `status.json` says which bytes of each log are whole, with their
-CRC-32, and `percentiles.json` says what the rows and columns are.
-"""
+"""The runs of one variant, stacked over the seeds."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bnexp.analysis.records import GradientShift, Metrics, PercentileLog, RunningStatistics
+from bnexp.analysis.runs import Run, read_run, read_settled
 from bnexp.analysis.stacking import StackedRows
 from bnexp.config import Value
-from bnexp.errors import DamagedError, StorageError
-from bnexp.files.atomic import ANEW, RETRAIN, Extent
-from bnexp.files.axes import PERCENTILES, Axes, LogAxes, read_axes
-from bnexp.files.logs import read_array, read_table
+from bnexp.errors import DamagedError
+from bnexp.files.atomic import RETRAIN
+from bnexp.files.axes import LogAxes
 from bnexp.files.run_folder import (
     GRADIENT_SHIFT,
     METRICS,
@@ -32,43 +26,7 @@ from bnexp.files.run_folder import (
     SHIFT_COLUMNS,
     STATISTICS_COLUMNS,
 )
-from bnexp.files.status import STATUS, Status, read_status
-
-READ_TRIES = 3  # of a run that is changed while it is read
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run: one variant with one seed."""
-
-    path: Path
-    status: Status
-    axes: Axes
-
-    @property
-    def seed(self) -> int:
-        """The run's seed."""
-        return self.status.seed
-
-    def array(self, name: str, row_shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """The rows of one of its arrays, checked."""
-        return read_array(self.path / name, row_shape, self.promised(name))
-
-    def table(self, name: str, columns: Sequence[str]) -> NDArray[np.float64]:
-        """The lines of one of its tables, checked."""
-        return read_table(self.path / name, columns, self.promised(name))
-
-    def promised(self, name: str) -> Extent:
-        """What identifies a file's content.
-
-        Raises:
-            DamagedError: the status does not tell of this file.
-        """
-        try:
-            return self.status.files[name]
-        except KeyError:
-            raise DamagedError(f"{self.path / STATUS}: says nothing of {name}; {ANEW}") from None
+from bnexp.files.status import Status
 
 
 @dataclass(frozen=True)
@@ -164,7 +122,7 @@ class VariantResults:
 
     @cached_property
     def running_statistics(self) -> RunningStatistics | None:
-        """The running statistics against the population's; None where they are not compared."""
+        """The running statistics against the training set's; None where they are not compared."""
         if not self.runs[0].axes.running_statistics:
             return None
         steps, columns = self._columns(RUNNING_STATISTICS, STATISTICS_COLUMNS)
@@ -212,44 +170,6 @@ class VariantResults:
             first.population,
             first.names,
         )
-
-
-def read_run(folder: Path) -> Run:
-    """Read what a run's folder says of itself.
-
-    Raises:
-        DamagedError: its status, or the description of its logs, is missing or damaged.
-    """
-    status = read_status(folder)
-    return Run(folder, status, read_axes(folder, status.files.get(PERCENTILES)))
-
-
-def read_settled(folders: Sequence[Path], read: Callable[[], T]) -> T:
-    """What `read` returns, at a time when no command is changing the runs that it reads.
-
-    A run that is continued from an older checkpoint, or begun anew, takes its promises back before
-    it cuts its logs. A reader in between knows the old promises still. It reads again.
-
-    Raises:
-        DamagedError: a run is damaged, and stays so.
-    """
-    with suppress(DamagedError):
-        return read()  # nearly always, no command changes anything
-    for _ in range(READ_TRIES):
-        before = [_told(folder) for folder in folders]
-        try:
-            return read()
-        except DamagedError:
-            if before == [_told(folder) for folder in folders]:
-                raise
-    return read()
-
-
-def _told(folder: Path) -> Status | None:
-    try:
-        return read_status(folder)
-    except StorageError:
-        return None
 
 
 def read_variant(

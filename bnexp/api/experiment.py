@@ -9,8 +9,8 @@ from bnexp.analysis.comparison import MARGIN, compare
 from bnexp.analysis.frames import comparison_frame, metrics_frame
 from bnexp.analysis.numbers import ExperimentNumbers, to_json
 from bnexp.analysis.results import ExperimentResults, read_experiment
+from bnexp.analysis.runs import Run
 from bnexp.analysis.summary import read_numbers
-from bnexp.analysis.variants import Run
 from bnexp.api.arrays import labelled
 from bnexp.api.description import as_html, as_text
 from bnexp.config import settings_of, suggestion

@@ -1,10 +1,10 @@
 """The command line: parse the words, call the room that does the work, print, exit with a code.
 
 Each command is a function in a module of its own, `application` registers them and turns errors
-into exit codes, and `terminal` is what all of them say. Data go to stdout: tables, paths, YAML.
-Everything said to the user goes to stderr: progress, advice and errors. The commands may import
-every room, and do so when they are called, so that `bnexp --help` loads neither torch nor
-matplotlib. Begin with `application`.
+into exit codes, `terminal` is what all of them say, and `completion` what the shell offers on Tab.
+Data go to stdout: tables, paths, YAML. Everything said to the user goes to stderr: progress, advice
+and errors. The commands may import every room, and do so when they are called, so that `bnexp
+--help` loads neither torch nor matplotlib. Begin with `application`.
 """
 
 from bnexp.cli.application import main

@@ -7,7 +7,7 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,14 +21,13 @@ from bnexp.cli.runs import runs
 from bnexp.cli.terminal import say
 from bnexp.cli.train import train
 from bnexp.cli.verify import verify
-from bnexp.errors import BnexpError, InterruptedRun, StorageError, is_out_of_memory
+from bnexp.errors import BnexpError, ConfigError, InterruptedRun, StorageError, is_out_of_memory
 
 app = typer.Typer(
     help="See what batch normalization does: train networks with and without it, record how the "
     "input of each nonlinearity is spread, and compare.",
     epilog="Start here: bnexp train --config quickstart   (needs no download)",
     context_settings={"help_option_names": ["-h", "--help"]},
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -46,11 +45,12 @@ app.command(epilog="Example: bnexp verify --explain 3")(verify)
 app.command(epilog="Example: bnexp report results/fig1 --out fig1.html")(report)
 app.command(epilog="Example: bnexp runs results/gamma model.gamma=false --state failed")(runs)
 app.command(epilog="Example: bnexp configs fig1 --copy mine.yaml")(configs)
-app.command()(validate)
+app.command(epilog="Example: bnexp validate quickstart mine.yaml")(validate)
 
 
 @app.callback(invoke_without_command=True)
 def _options(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of every error.")
@@ -59,6 +59,9 @@ def _options(
     if version:
         print(f"bnexp {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        say(context.get_help())
+        raise typer.Exit(ConfigError.exit_code)
 
 
 def main() -> None:
@@ -88,8 +91,8 @@ def _exit_code(words: list[str], *, debug: bool) -> int:
     try:
         try:
             _check_working_directory()
-            app(args=words, prog_name="bnexp")
-        except SystemExit as end:  # typer ends every command with it
+            code = app(args=words, prog_name="bnexp", standalone_mode=False) or 0
+        except SystemExit as end:
             if isinstance(end.__context__, BrokenPipeError):  # which typer turns into exit code 1
                 raise end.__context__ from None
             code = int(end.code or 0)
@@ -102,9 +105,22 @@ def _exit_code(words: list[str], *, debug: bool) -> int:
     except Exception as error:
         if debug:
             raise
-        text, code = _described(error)
+        text, code = _misused(error, words) or _described(error)
         say(f"bnexp: {text}")
     return code
+
+
+def _misused(error: Exception, words: list[str]) -> tuple[str, int] | None:
+    """The text of an error of typer's own parser, and its exit code; `None` of any other error."""
+    usage_error: Any = typer.BadParameter.__mro__[1]  # typer itself does not name it
+    if not isinstance(error, usage_error):
+        return None
+    commands = {each.callback.__name__ for each in app.registered_commands if each.callback}
+    command = f"bnexp {words[0]}" if words[:1] and words[0] in commands else "bnexp"
+    # Pydantic's messages go on with what its parser was unable to do.
+    text = error.format_message().partition(", unable to parse")[0]
+    end = "" if text.endswith((".", "?")) else "."
+    return f"{text}{end}\n`{command} -h` shows what there is.", 2
 
 
 def _prepare_streams() -> None:

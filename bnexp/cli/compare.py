@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def compare(
-    experiments: Annotated[list[Path], typer.Argument(metavar="EXPERIMENT...")],
+    experiments: Annotated[
+        list[Path],
+        typer.Argument(
+            help="The folders of the experiments, such as results/fig1.", metavar="EXPERIMENT"
+        ),
+    ],
     baseline: Annotated[
         str | None,
         typer.Option(

@@ -7,13 +7,20 @@ from typing import Annotated
 
 import typer
 
-from bnexp.cli import terminal
+from bnexp.cli import completion, terminal
 from bnexp.cli.train import warn_of_identical
 from bnexp.errors import ConfigError, StorageError
 
 
 def configs(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A packaged config, to be printed.",
+            metavar="NAME",
+            autocompletion=completion.packaged_configs,
+        ),
+    ] = None,
     copy: Annotated[
         Path | None,
         typer.Option(help="Write the config to a new file, to change it there.", metavar="PATH"),
@@ -23,6 +30,7 @@ def configs(
     from bnexp.config import copy_of, header, packaged, suggestion
 
     if name is not None:
+        name = name.removesuffix(".yaml")
         known = packaged()
         if name not in known:
             hint = suggestion(name, known) or f"; there are {', '.join(known)}"
@@ -35,6 +43,8 @@ def configs(
                 file.write(copy_of(known[name]))
         except FileExistsError:
             raise StorageError(f"{copy}: is there already, and stays as it is") from None
+        except FileNotFoundError:
+            raise StorageError(f"{copy}: there is no folder {copy.parent}; make it first") from None
         except OSError as error:
             raise StorageError(f"{copy}: {error.strerror or error}") from None
         print(copy)
@@ -49,7 +59,14 @@ def configs(
 
 
 def validate(
-    config: Annotated[list[str], typer.Argument(metavar="CONFIG...")],
+    config: Annotated[
+        list[str],
+        typer.Argument(
+            help="YAML files, or names of packaged configs.",
+            metavar="CONFIG",
+            autocompletion=completion.configs,
+        ),
+    ],
 ) -> None:
     """Check configs without running them."""
     from bnexp.config import load

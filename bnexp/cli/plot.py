@@ -76,7 +76,7 @@ def plot(
         bool, typer.Option("--caption", help="Put the caption into the picture too.")
     ] = False,
 ) -> None:
-    """Draw an experiment as Figure 1 of the paper, or another figure that suits it.
+    """Draw Figure 1 of an experiment, or another of its figures.
 
     Figure 1 shows test accuracy, and the percentiles of a unit or of all units in each variant.
     Its caption is printed, and stored in the file's metadata.

@@ -11,7 +11,9 @@ from bnexp.cli.terminal import told
 def report(
     experiments: Annotated[
         list[Path],
-        typer.Argument(help="The folders of the experiments.", metavar="EXPERIMENT..."),
+        typer.Argument(
+            help="The folders of the experiments, such as results/fig1.", metavar="EXPERIMENT"
+        ),
     ],
     out: Annotated[
         Path | None,

@@ -25,7 +25,7 @@ def runs(
         typer.Argument(
             help="A folder, and settings that the listed runs have, such as model.gamma=false.  "
             "[default: results]",
-            metavar="[DIR] [KEY.PATH=VALUE]",
+            metavar="DIR|KEY.PATH=VALUE",
         ),
     ] = None,
     state: Annotated[

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bnexp.cli import completion
 from bnexp.cli.terminal import Progress, say, told, width
 from bnexp.errors import ConfigError
 
@@ -22,12 +23,17 @@ def train(
             help="Keys to set in place of the config's, such as train.lr=0.05 or seeds=5. The "
             "config itself may stand before them, without --config.",
             metavar="KEY.PATH=VALUE",
+            autocompletion=completion.configs_and_keys,
         ),
     ] = None,
     config: Annotated[
         str | None,
         typer.Option(
-            "--config", "-c", help="A YAML file, or the name of a packaged config.", metavar="PATH"
+            "--config",
+            "-c",
+            help="A YAML file, or the name of a packaged config.",
+            metavar="PATH",
+            autocompletion=completion.configs,
         ),
     ] = None,
     out: Annotated[
@@ -49,6 +55,7 @@ def train(
             "--grid",
             help="Make every variant once for each of these values; several make a grid.",
             metavar="KEY=A,B,C",
+            autocompletion=completion.keys,
         ),
     ] = None,
     scheduler: Annotated[

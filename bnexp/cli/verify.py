@@ -10,7 +10,10 @@ from bnexp.errors import ConfigError, printable
 
 
 def verify(
-    experiment: Annotated[Path | None, typer.Argument(metavar="[EXPERIMENT]")] = None,
+    experiment: Annotated[
+        Path | None,
+        typer.Argument(help="The folder of a trained experiment.", metavar="EXPERIMENT"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     explain: Annotated[
         int | None,

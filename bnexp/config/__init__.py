@@ -1,10 +1,11 @@
 """The experiment's YAML: its keys and their meaning, and every mistake in it with its place.
 
-`schema` is the reference of the keys: type, allowed values, default and meaning of each.
-`constraints` holds what several keys say together, `parsing` turns YAML text into typed values and
-notes every mistake with its line, and `suggestions` holds "did you mean". `experiment` puts the
-values together to variants and grids; `serialization` writes them back, and `sources` finds the
-config files. This room imports only `bnexp.errors`. Begin reading in `schema`.
+`schema` is the reference of the keys: type, allowed values, default and meaning of each. `rules`
+holds what a value must keep beside its type, and `constraints` what several keys say together.
+`parsing` turns YAML text into typed values and notes every mistake with its line, for which `nodes`
+reads the single value, and `suggestions` holds "did you mean". `experiment` puts the values
+together to variants and grids; `serialization` writes them back, and `sources` finds the config
+files. This room imports only `bnexp.errors`. Begin reading in `schema`.
 
 Other rooms import the names below from here.
 """
@@ -32,7 +33,7 @@ from bnexp.config.schema import (
 )
 from bnexp.config.serialization import dump
 from bnexp.config.sources import copy_of, header, packaged
-from bnexp.config.suggestions import shorten, suggestion
+from bnexp.config.suggestions import did_you_mean, shorten, suggestion
 
 __all__ = [
     "DATASET_SIZES",
@@ -47,6 +48,7 @@ __all__ = [
     "Value",
     "Variant",
     "copy_of",
+    "did_you_mean",
     "differences",
     "dump",
     "flatten",

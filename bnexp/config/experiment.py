@@ -16,27 +16,15 @@ from typing import Any
 import yaml
 
 from bnexp.config import schema
-from bnexp.config.constraints import conflicts, recorded_layers
-from bnexp.config.parsing import ANY, NULL, Reader
-from bnexp.config.schema import (
-    DataConfig,
-    Experiment,
-    ModelConfig,
-    RecordConfig,
-    Settings,
-    TrainConfig,
-    Value,
-    Variant,
-    differences,
-    flatten,
-)
-from bnexp.config.serialization import dump, yaml_text
-from bnexp.config.sources import packaged, read_text, resolve
+from bnexp.config.constraints import conflicts
+from bnexp.config.nodes import NULL
+from bnexp.config.parsing import ANY, Reader
+from bnexp.config.rules import NAME_RULES, Name, Seeds, violation
+from bnexp.config.schema import Experiment, Settings, Value, Variant
+from bnexp.config.serialization import yaml_text
+from bnexp.config.sources import read_text, resolve
 from bnexp.config.suggestions import shorten
 from bnexp.errors import ConfigError
-
-__all__ = ["DataConfig", "Experiment", "ModelConfig", "RecordConfig", "Settings", "TrainConfig"]
-__all__ += ["Variant", "differences", "dump", "flatten", "load", "packaged", "recorded_layers"]
 
 _MAX_VARIANTS = 10_000  # results/published/scale says what so many take
 
@@ -63,8 +51,9 @@ def load(config: str | Path, overrides: Sequence[str] = (), grid: Sequence[str] 
         for number, text in enumerate(overrides, 1):
             reader.override(root, text, f"override {number} '{shorten(text)}'")
         for text in grid:
-            key, _, values = text.partition("=")
-            reader.override(root, f"grid.{key}=[{values}]", f"--grid '{shorten(text)}'")
+            key, given, values = text.partition("=")
+            value = f"=[{values}]" if given else ""
+            reader.override(root, f"grid.{key}{value}", f"--grid '{shorten(text)}'")
         experiment = _experiment(reader, root)
         if not reader.mistakes:
             return experiment
@@ -83,7 +72,7 @@ def _override_number(mistake: str) -> int:
 
 def _experiment(reader: Reader, root: yaml.Node) -> Experiment:
     """The experiment of the YAML's nodes. It is complete only if the reader met no mistake."""
-    hints = {"name": schema.Name, "seeds": schema.Seeds, **schema.SECTIONS}
+    hints = {"name": Name, "seeds": Seeds, **schema.SECTIONS}
     top = reader.value(root, {**hints, "variants": {ANY: schema.SECTIONS}, "grid": schema.AXES})
     if "name" not in top:
         reader.report("name", "missing; it names the folder of the results", root)
@@ -177,7 +166,7 @@ def _check_names(reader: Reader, drafts: Mapping[str, Mapping[str, Value]], kind
             reader.report(place, told, reader.names[place])
         # Some file systems do not tell upper case from lower case.
         twin = seen.setdefault(name.lower(), name)
-        problem = schema.violation(schema.NAME_RULES, name)
+        problem = violation(NAME_RULES, name)
         if twin != name and not problem:
             problem = f"differs from '{twin}' in case alone; give it another name"
         if problem:

@@ -5,34 +5,20 @@ nodes here, by type hints. PyYAML's own constructors are never called: they make
 tags, and they read `1e-3` as text, `no` as false and `1:30` as 90.
 """
 
-import math
 import re
-from collections.abc import Callable, Mapping
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Mapping
+from types import UnionType
+from typing import Annotated, Any, Union, get_args
 
 import yaml
 
-from bnexp.config.schema import HINTS, INVALID, Value, violation
-from bnexp.config.suggestions import shorten, suggestion
+from bnexp.config.nodes import NULL, Hint, mismatch, origin, scalar, shown
+from bnexp.config.rules import violation
+from bnexp.config.schema import HINTS, INVALID, Value
+from bnexp.config.suggestions import did_you_mean, shorten, suggestion
 
-# The last two are here for callers that still look for them here.
-__all__ = ["ANY", "NULL", "Reader", "shorten", "suggestion"]
-
-# What type a node's value has: bool, int, float, str, None, a Literal of texts, tuple[item, ...],
-# or a union of these, each perhaps Annotated with rules. Or it is a dict: then the node is a map,
-# and the dict gives the type of each key's value, or that of every key under ANY.
-Hint = Any
-
-ANY = "*"
-NULL, _TEXT = "tag:yaml.org,2002:null", "tag:yaml.org,2002:str"
-
-_NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
-_WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-_NOUNS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
-_NOUNS[NoneType] = "null"
+ANY = "*"  # in a dict of types: any key
 _MAX_DEPTH = 20  # of lists and maps inside each other
-_origin: Callable[[Hint], Any] = get_origin
 
 
 class _Loader(yaml.SafeLoader):
@@ -133,7 +119,8 @@ class Reader:
             parent, path = path, f"{path}.{key}" if path else key
             new = yaml.ScalarNode("", key, mark)
             if parent == "variants" and key not in known:
-                return self.report(path, f"no such variant{suggestion(key, known)}", new)
+                hint = suggestion(key, known) or f"; there are {', '.join(map(shorten, known))}"
+                return self.report(path, f"no such variant{hint}", new)
             if not end:
                 return self.report("", "expected key.path=value", new)
             at = [*known, key].index(key)
@@ -143,7 +130,7 @@ class Reader:
             elif child is None or child.tag == NULL:
                 child = yaml.MappingNode("", [], mark)
             elif not isinstance(child, yaml.MappingNode):
-                return self.report(path, f"holds {_shown(child)}, no keys", new)
+                return self.report(path, f"holds {shown(child)}, no keys", new)
             if child:
                 node.value[at : at + 1] = [(named, child)]
                 node = child
@@ -157,33 +144,33 @@ class Reader:
         self.nodes[path] = node
         if isinstance(hint, dict):
             return self._map(node, hint, path)
-        members = get_args(hint) if _origin(hint) in (Union, UnionType) else (hint,)
-        options = [get_args(h) if _origin(h) is Annotated else (h,) for h in members]
+        members = get_args(hint) if origin(hint) in (Union, UnionType) else (hint,)
+        options = [get_args(h) if origin(h) is Annotated else (h,) for h in members]
         for option, *rules in options:
-            value = _scalar(node, option)
-            if isinstance(node, yaml.SequenceNode) and _origin(option) is tuple:
+            value = scalar(node, option)
+            if isinstance(node, yaml.SequenceNode) and origin(option) is tuple:
                 item, items = get_args(option)[0], enumerate(node.value)
                 value = tuple(self.value(child, item, f"{path}[{i}]") for i, child in items)
                 if INVALID in value:
                     return INVALID
             if value is not INVALID:
                 if problem := violation(rules, value):
-                    got = f", got {_shown(node)}" if isinstance(node, yaml.ScalarNode) else ""
+                    got = f", got {shown(node)}" if isinstance(node, yaml.ScalarNode) else ""
                     self.report(path, f"{problem}{got}")
                 return INVALID if problem else value
-        self.report(path, _mismatch(node, [option for option, *_ in options]))
+        self.report(path, mismatch(node, [option for option, *_ in options]))
         return INVALID
 
     def _map(self, node: yaml.Node, hints: Mapping[str, Hint], path: str) -> dict[str, Any]:
         """The values of a map by key; none where nothing follows the colon, as in `model:`."""
         if not isinstance(node, yaml.MappingNode) and node.tag != NULL:
-            self.report(path, f"expected a map (key: value), got {_shown(node)}")
+            self.report(path, f"expected a map (key: value), got {shown(node)}")
         values: dict[str, Any] = {}
         for key, child in node.value if isinstance(node, yaml.MappingNode) else ():
             name = str(key.value)
             here = f"{path}.{name}" if path else name
             if not isinstance(key, yaml.ScalarNode):
-                self.report(path, f"expected a key, got {_shown(key)}", key)
+                self.report(path, f"expected a key, got {shown(key)}", key)
             elif name in values:
                 first = self._place(self.names[here])
                 self.report(here, f"duplicate key; first given at {first}", key)
@@ -204,68 +191,5 @@ def _key_advice(name: str, hints: Mapping[str, Hint]) -> str:
     """What may have been meant by a key that is not there."""
     elsewhere = [dotted for dotted in HINTS if dotted.endswith(f".{name}")]
     if elsewhere:
-        return f"; did you mean '{elsewhere[0]}'?"
+        return did_you_mean(elsewhere[0])
     return suggestion(name, hints) or f"; expected one of {', '.join(hints)}"
-
-
-def _shown(node: yaml.Node) -> str:
-    """What was found, as an error says it."""
-    if not isinstance(node, yaml.ScalarNode):
-        return "a list" if isinstance(node, yaml.SequenceNode) else "a map"
-    text = shorten(node.value)
-    return f"'{text}'" if node.style else text or "nothing"
-
-
-def _scalar(node: yaml.Node, option: Hint) -> Value:
-    """The value of a scalar node as one type, or `INVALID`."""
-    if not isinstance(node, yaml.ScalarNode):
-        return INVALID
-    if option is str:
-        is_text = node.style or (node.tag == _TEXT and not _NUMBER.fullmatch(node.value))
-        return node.value if is_text else INVALID
-    if node.value in get_args(option):  # the texts of a Literal
-        return node.value
-    return INVALID if node.style else _unquoted(node, option)
-
-
-def _unquoted(node: yaml.ScalarNode, option: Hint) -> Value:
-    """The number, boolean or null that stands in a scalar node without quotes, or `INVALID`."""
-    text: str = node.value
-    if option is float and _NUMBER.fullmatch(text) and math.isfinite(float(text)):
-        return float(text)
-    if option is int and _WHOLE.fullmatch(text):
-        return int(text[:30])  # Python refuses to read thousands of digits; no key allows so many
-    if option is bool and text in {"true", "false"}:
-        return text == "true"
-    return None if option is NoneType and node.tag == NULL else INVALID
-
-
-def _mismatch(node: yaml.Node, types: list[Hint]) -> str:
-    """What a node should have been, what it is, and what to write instead if that can be told."""
-    advice, number = "", _scalar(node, float)
-    if isinstance(node, yaml.ScalarNode) and number is INVALID and not node.style:
-        plain = node.value.replace("_", "").replace(",", "")
-        if plain != node.value and _NUMBER.fullmatch(plain) and {int, float} & {*types}:
-            return f"{_expected(types)}, got {_shown(node)}; write {plain}"
-    for option in types:
-        if _origin(option) is Literal:
-            advice = suggestion(str(node.value), get_args(option))
-    if int in types and number is not INVALID and number.is_integer() and abs(number) < 1e15:
-        advice = f"; write {number:.0f}"
-    elif str in types and isinstance(node, yaml.ScalarNode) and node.value:
-        advice = "; put it in quotes"
-    return f"{_expected(types)}, got {_shown(node)}{advice}"
-
-
-def _expected(types: list[Hint]) -> str:
-    """What a node should have been, such as `expected a whole number or null`."""
-    wanted = []
-    for option in types:
-        if _origin(option) is Literal:
-            wanted.append(f"one of {', '.join(get_args(option))}")
-        elif _origin(option) is tuple:
-            item: Any = getattr(get_args(option)[0], "__origin__", None)
-            wanted.append(f"a list of {_NOUNS.get(item, 'value').removeprefix('a ')}s")
-        else:
-            wanted.append(_NOUNS[option])
-    return f"expected {' or '.join(wanted)}"

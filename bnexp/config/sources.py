@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from bnexp.config.suggestions import nearest, shorten
+from bnexp.config.suggestions import did_you_mean, nearest, shorten
 from bnexp.errors import ConfigError
 
 SCHEMA = "schema.json"
@@ -75,7 +75,9 @@ def read_text(path: Path) -> str:
             return raw.decode("utf-8-sig", "surrogateescape")
         problem = f"larger than {_MAX_BYTES // 1024} KiB; not an experiment"
     except FileNotFoundError:
-        problem = f"no such file; {_advice(path)}(`bnexp configs` lists the packaged ones)"
+        advice = _advice(path)
+        listed = "`bnexp configs` lists the packaged ones"
+        problem = f"no such file{advice} ({listed})" if advice else f"no such file; {listed}"
     except IsADirectoryError:
         problem = "a folder; give a YAML file"
     except (OSError, ValueError) as error:  # a path that holds a NUL raises ValueError
@@ -84,8 +86,8 @@ def read_text(path: Path) -> str:
 
 
 def _advice(path: Path) -> str:
-    """`did you mean '...'? ` with a packaged config or a file beside this path, or nothing."""
+    """`; did you mean '...'?` with a packaged config or a file beside this path, or nothing."""
     known = {name: name for name in packaged()}
     known |= {other.stem: str(other) for other in path.parent.glob("*.yaml")}
     near = nearest(path.stem, known)
-    return "" if near is None else f"did you mean '{known[near]}'? "
+    return "" if near is None else did_you_mean(known[near])

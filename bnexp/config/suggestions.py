@@ -9,8 +9,16 @@ _SIMILAR = 0.65  # how alike two words must be, from 0 to 1, before one is sugge
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """`; did you mean '...'?` with the known word that is nearest, or nothing if none is near."""
-    near = nearest(word.lower(), known)
-    return "" if near is None else f"; did you mean '{near}'?"
+    words = [*known]
+    # Of a dotted key, the part before the dot may be left out.
+    whole = (each for each in words if each.endswith(f".{word.lower()}"))
+    near = next(whole, None) or nearest(word.lower(), words)
+    return "" if near is None else did_you_mean(near)
+
+
+def did_you_mean(word: str) -> str:
+    """The question as it ends an error: `; did you mean '...'?`."""
+    return f"; did you mean '{word}'?"
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -23,7 +23,7 @@ from tensorboard.plugins.custom_scalar import layout_pb2 as layouts
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from bnexp.analysis.distributions import middle
-from bnexp.analysis.variants import Run
+from bnexp.analysis.runs import Run
 from bnexp.export.selection import Part
 from bnexp.files.atomic import replacing
 from bnexp.files.run_folder import METRICS, METRICS_COLUMNS

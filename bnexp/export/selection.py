@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from bnexp.analysis.distributions import typical_unit, units_of_layer
 from bnexp.analysis.records import PercentileLog
 from bnexp.analysis.results import ExperimentResults
-from bnexp.analysis.variants import Run, VariantResults
+from bnexp.analysis.runs import Run
+from bnexp.analysis.variants import VariantResults
 from bnexp.errors import ConfigError
 
 SOURCES = ("probe", "batch")

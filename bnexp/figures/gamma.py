@@ -13,7 +13,7 @@ from bnexp.figures.panels import accuracy_panel, looks_of, percentile_panels
 
 
 def learned_gammas(variant: VariantResults) -> NDArray[np.float32]:
-    """Final gammas of the last layer, over units and seeds; empty unless learned and finished."""
+    """Final gammas (seeds * units,) of the last layer; empty unless learned and finished."""
     values, probe = variant.norm_parameters, variant.probe
     learns = variant.state == "done" and variant.settings["model.gamma"]
     if values is None or probe is None or not learns:

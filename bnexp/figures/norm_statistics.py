@@ -86,7 +86,7 @@ def draw_norm_parameters(files: ExperimentResults, width: float = PAGE) -> Pictu
 
 
 def with_running_statistics(files: ExperimentResults) -> dict[str, RunningStatistics]:
-    """The running statistics of the variants that compared them with the population's."""
+    """The running statistics of the variants that compared them with the training set's."""
     return {
         name: each.running_statistics
         for name, each in files.variants.items()

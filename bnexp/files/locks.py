@@ -98,6 +98,11 @@ def storage_errors(where: Path) -> Iterator[None]:
         yield
     except OSError as error:
         path = error.filename2 or error.filename or where  # the second is where a rename leads
+        if isinstance(error, FileExistsError):  # as a rule, one that a folder should be made at
+            raise StorageError(
+                f"{path}: a file, where a folder is needed.\n"
+                "Move it away, or choose another --out, then run the same command again."
+            ) from error
         reason = error.strerror or str(error)
         if not isinstance(error, FileNotFoundError):
             reason += "; what was written so far stays readable"

@@ -5,11 +5,12 @@
 `stacked` puts several networks into one module for the torch engine.
 `engine` says what an engine is, what it returns, and which engine does a run's arithmetic.
 `torch_engine` trains with autograd and `torch.optim` (`optimizers`) on any device, many runs at
-once; it is the reference, and its gradients, gamma's too, are autograd's. `recorder` collects what
-it records. `kernels_engine` trains one run on the CPU with the compiled loops of `kernels/`, and is
-several times faster there. `device` finds the device of `train.device`, `gradient_shift`
-measures internal covariate shift for both engines, `running_statistics` holds batch norm's moving
-averages against the training set, and `trained` reads the network of a run.
+once; it is the reference, and its gradients, gamma's too, are autograd's. `stacked_recorder`
+collects what it records. `kernels_engine` trains one run on the CPU with the compiled loops of
+`kernels/`, and is several times faster there. `device` finds the device of `train.device`,
+`gradient_shift` measures internal covariate shift for both engines (`stacked_gradient_shift` for a
+stack), `running_statistics` holds batch norm's moving averages against the training set, and
+`trained` reads the network of a run.
 
 Imports from this room go to recording, data, files, config and errors. Read `mlp`, then `engine`.
 """

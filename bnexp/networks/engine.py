@@ -168,6 +168,18 @@ def empty_rows(settings: Settings, failure: str | None = None) -> Rows:
     )
 
 
+def joined(blocks: Sequence[Rows]) -> Rows:
+    """The rows of several blocks of one run, one block after the other."""
+    return Rows(
+        np.concatenate([rows.batch for rows in blocks]),
+        np.concatenate([rows.probe for rows in blocks]),
+        np.concatenate([rows.norm_parameters for rows in blocks]),
+        [row for rows in blocks for row in rows.metrics],
+        [row for rows in blocks for row in rows.gradient_shift],
+        blocks[-1].failure,
+    )
+
+
 def until_event(step: int, end: int, record: RecordConfig) -> int:
     """Where a block of steps that begins at `step` must end, because something else is due.
 

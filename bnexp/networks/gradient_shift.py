@@ -38,8 +38,8 @@ def gradient_shift(
 
     Args:
         step: of the update.
-        before: G of each layer, from layer 1 on.
-        after: gives G' of a layer.
+        before: G of each layer, from layer 1 on, each shaped as the layer's weights.
+        after: gives G' of a layer, which is shaped as its G.
     """
     rows = []
     for layer in range(2, len(before) + 1):

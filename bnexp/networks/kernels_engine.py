@@ -18,6 +18,7 @@ from bnexp.networks.engine import (
     count_due,
     empty_rows,
     is_due,
+    joined,
     until_event,
 )
 from bnexp.networks.gradient_shift import GradientShiftRow, gradient_shift
@@ -28,6 +29,7 @@ from bnexp.networks.kernels.layout import (
     BIAS,
     UNITS,
     WEIGHT,
+    Examples,
     Work,
     layers_of,
     options_of,
@@ -69,41 +71,30 @@ class KernelsEngine:
 
         self._train, self._test = examples_of(dataset)
         self._minibatches = Minibatches(len(dataset.train_y), train.batch_size, seed)
-        batch = Percentiles(record.percentiles, train.batch_size)
-        self._selection = selection_of(batch)
-        self._work = work_for(
-            self._layers,
-            train.batch_size,
-            dtype,
-            dense=not self._train.sparse,
-            entries=most_entries(self._train, train.batch_size),
-            sorting=sorting_size(train.batch_size),
-        )
+        self._selection = selection_of(Percentiles(record.percentiles, train.batch_size))
+        self._work = self._work_for(self._train, train.batch_size, sorts=True, backward=True)
         self._recorded = np.array(recorded_layers(settings), np.int64) - 1
         self._losses = np.zeros(2)  # sum and number since the last metrics row
         self._everything = np.arange(len(dataset.test_y))
-        dense = not self._test.sparse
-        chunk = min(CHUNK, len(dataset.test_y))
-        self._test_work = work_for(
-            self._layers,
-            chunk,
-            dtype,
-            dense=dense,
-            entries=most_entries(self._test, chunk),
-            backward=False,
-        )
+        self._test_work = self._work_for(self._test, min(CHUNK, len(dataset.test_y)))
         if record.probe_every is not None:
-            probe = Percentiles(record.percentiles, probe_examples(settings))
-            self._probe_selection = selection_of(probe)
-            self._probe_work = work_for(
-                self._layers,
-                probe_examples(settings),
-                dtype,
-                dense=dense,
-                entries=most_entries(self._test, probe_examples(settings)),
-                sorting=sorting_size(probe_examples(settings)),
-                backward=False,
-            )
+            size = probe_examples(settings)
+            self._probe_selection = selection_of(Percentiles(record.percentiles, size))
+            self._probe_work = self._work_for(self._test, size, sorts=True)
+
+    def _work_for(
+        self, examples: Examples, capacity: int, *, sorts: bool = False, backward: bool = False
+    ) -> Work:
+        """The arrays for batches of up to `capacity` of these examples."""
+        return work_for(
+            self._layers,
+            capacity,
+            self._dtype,
+            dense=not examples.sparse,
+            entries=most_entries(examples, capacity),
+            sorting=sorting_size(capacity) if sorts else 0,
+            backward=backward,
+        )
 
     def advance(self, steps: int) -> list[Rows]:
         """Make so many updates; what they recorded."""
@@ -115,7 +106,7 @@ class KernelsEngine:
             blocks.append(self._block(order))
         self.step = end  # also of a run that has failed: see `Engine.advance`
         blocks.append(empty_rows(self.settings, self._failure))
-        return [_join(blocks)]
+        return [joined(blocks)]
 
     def _block(self, order: NDArray[np.int64]) -> Rows:
         """The steps of some minibatches; what is due besides is due at the first of them."""
@@ -161,21 +152,12 @@ class KernelsEngine:
         *,
         change: bool,
     ) -> int:
+        """Do the steps of these minibatches; the step at which the loss is not finite, or -1."""
+        network = self._layers, self._options, self._parameters, self._work
         failed: int = kernels.train(
-            self._layers,
-            self._options,
-            self._parameters,
-            self._work,
-            self._train,
-            order,
-            step,
-            change,
-            self._selection,
-            self.settings.record.every,
-            self._recorded,
-            out,
-            losses,
-        )
+            *network, self._train, order, step, change,
+            self._selection, self.settings.record.every, self._recorded, out, losses,
+        )  # fmt: skip
         return failed
 
     def _observe(
@@ -266,15 +248,3 @@ class KernelsEngine:
     def state_dicts(self) -> list[State]:
         """The network for plain PyTorch."""
         return [self._packing.state_dict(self.step)]
-
-
-def _join(blocks: Sequence[Rows]) -> Rows:
-    """The rows of one block after the other."""
-    return Rows(
-        np.concatenate([rows.batch for rows in blocks]),
-        np.concatenate([rows.probe for rows in blocks]),
-        np.concatenate([rows.norm_parameters for rows in blocks]),
-        [row for rows in blocks for row in rows.metrics],
-        [row for rows in blocks for row in rows.gradient_shift],
-        blocks[-1].failure,
-    )

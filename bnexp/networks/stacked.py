@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bnexp.config import ModelConfig
 from bnexp.networks.mlp import StateDict, activation_module, linear_name
@@ -119,6 +120,11 @@ class StackedMLP(nn.Module):
                 part = {"gamma": "weight", "beta": "bias"}.get(part, part)
                 views[f"norm{number}.{part}"] = array[run]
         return views
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """The cross-entropy (R, B) of logits (R, B, classes) and labels (R, B)."""
+    return F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape)
 
 
 def host(tensor: Tensor) -> Any:  # noqa: ANN401  (an array of any dtype)

@@ -6,15 +6,13 @@ optimizers.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from bnexp.config import Settings, probe_examples, recorded_layers
 from bnexp.networks.engine import (
@@ -26,12 +24,12 @@ from bnexp.networks.engine import (
     State,
     is_due,
 )
-from bnexp.networks.gradient_shift import GradientShiftRow, gradient_shift
 from bnexp.networks.mlp import initial_state_dict
 from bnexp.networks.optimizers import make_optimizer, memory_of
-from bnexp.networks.recorder import StackedRecorder
-from bnexp.networks.stacked import StackedMLP, host
-from bnexp.recording.device import describe
+from bnexp.networks.stacked import StackedMLP, cross_entropy, host
+from bnexp.networks.stacked_gradient_shift import update_and_shift
+from bnexp.networks.stacked_recorder import StackedRecorder
+from bnexp.recording.torch_description import describe
 
 CHUNK = 2000  # test examples evaluated at a time
 
@@ -122,7 +120,8 @@ class TorchEngine:
             ]
             self._recorder.add_metrics(rows)
         if is_due(step, record.ics_every):
-            self._recorder.add_gradient_shift(self._update_and_shift(x, y))
+            shifts = update_and_shift(self.network, self.optimizer, step, x, y)
+            self._recorder.add_gradient_shift(shifts)
         else:
             self.optimizer.step()
         return losses.detach()
@@ -184,30 +183,6 @@ class TorchEngine:
         norms: list[float] = np.sqrt(sum(squares, np.zeros(len(self.seeds)))).tolist()
         return norms if squares else [math.nan] * len(self.seeds)
 
-    def _update_and_shift(self, x: Tensor, y: Tensor) -> list[list[GradientShiftRow]]:
-        """Make the update, and compute the shift that it causes; see `gradient_shift`."""
-        parameters, weights = [*self.network.named_parameters()], self.network.weights
-        before = [host(weight.grad) for weight in weights if weight.grad is not None]
-        old = {name: p.detach().clone() for name, p in parameters}
-        self.optimizer.step()
-        new = {name: p.detach().clone() for name, p in parameters}
-        after = {}
-        for layer in range(2, len(weights) + 1):
-            with torch.no_grad():
-                for name, p in parameters:
-                    updated = int(name.split(".")[1]) + 1 < layer
-                    p.copy_((new if updated else old)[name])
-            logits, _ = self.network(x)
-            loss = cross_entropy(logits, y).mean(1).sum()
-            after[layer] = host(torch.autograd.grad(loss, weights[layer - 1])[0])
-        with torch.no_grad():
-            for name, p in parameters:
-                p.copy_(new[name])
-        return [
-            gradient_shift(self.step, [g[run] for g in before], partial(_of_run, after, run))
-            for run in range(len(self.seeds))
-        ]
-
     def finish(self) -> list[Rows]:
         """The row of each network as it is now."""
         for run, state in enumerate(self.state_dicts()):
@@ -262,14 +237,3 @@ class TorchEngine:
             {key: host(view) for key, view in self.network.views(arrays, run).items()} | counters
             for run in range(len(self.seeds))
         ]
-
-
-def _of_run(gradients: Mapping[int, NDArray[Any]], run: int, layer: int) -> NDArray[Any]:
-    """The gradient of a layer of one run."""
-    gradient: NDArray[Any] = gradients[layer][run]
-    return gradient
-
-
-def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """The cross-entropy (R, B) of logits (R, B, classes) and labels (R, B)."""
-    return F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape)

@@ -10,7 +10,7 @@ says what each argument means; `recorder` hooks the model and counts the steps, 
 so in Lightning. `layers` finds the layers and their units, `capture` hooks each layer and takes the
 order statistics of a forward pass, and `probe` runs one on fixed examples. `metrics` collects
 losses and accuracies. `journal` holds all of it until `recorded_run` writes it to the run's folder.
-`device` names what computes.
+`torch_description` says in words which torch computed them, and on what.
 
 Imports from this room go to files, config and errors. Read `percentiles`, then `recorder`.
 """

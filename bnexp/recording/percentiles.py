@@ -56,7 +56,7 @@ class Percentiles:
         return columns[..., self.rows].swapaxes(-1, -2)
 
     def select_torch(self, values: "torch.Tensor") -> "torch.Tensor":
-        """The same as `select` for a tensor, on its own device."""
+        """The same as `select` for a tensor (..., m, units), on its own device."""
         import torch
 
         columns = values.detach().transpose(-1, -2).contiguous()

@@ -7,16 +7,16 @@ import torch
 from torch import nn
 
 from bnexp.config import Value
-from bnexp.config.schema import NAME_RULES, violation
+from bnexp.config.rules import NAME_RULES, violation
 from bnexp.errors import ConfigError
 from bnexp.files.run_folder import run_folder
 from bnexp.recording.capture import Capture, Side
-from bnexp.recording.device import describe
 from bnexp.recording.journal import Plan
 from bnexp.recording.layers import Layers, UnitAxis, find_layers, is_compiled, plain_model
 from bnexp.recording.probe import Inputs, Probe
 from bnexp.recording.recorded_run import RecordedRun
 from bnexp.recording.recorder import Counter, Recorder
+from bnexp.recording.torch_description import describe
 
 
 def record(

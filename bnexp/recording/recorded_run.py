@@ -175,7 +175,13 @@ class RecordedRun:
         probe: NDArray[np.float32] | None,
         metrics: Sequence[Sequence[float]],
     ) -> None:
-        """Append rows; readers see them after the next commit."""
+        """Append rows; readers see them after the next commit.
+
+        Args:
+            minibatch: (rows, percentiles, units); `None` where there are none.
+            probe: the same of the probe.
+            metrics: the columns of each row.
+        """
         with storage_errors(self.folder):
             for log, rows in ((self._logs.minibatch, minibatch), (self._logs.probe, probe)):
                 if log is not None and rows is not None:

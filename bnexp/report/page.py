@@ -114,6 +114,8 @@ def write_report(folders: Sequence[Path], out: Path) -> list[str]:
 def _refuse_foreign(out: Path) -> None:
     if not out.exists() and not out.is_symlink():
         return
+    if out.is_dir():
+        raise StorageError(f"{out}: a folder; give a file, such as --out {out / REPORT}")
     head = read_whole(out, "give another --out", MOST_ADDRESSED)[:4096]
     if MARK.encode() not in head:
         raise StorageError(

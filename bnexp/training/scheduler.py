@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bnexp.config import Experiment
 from bnexp.errors import BnexpError, ConfigError
@@ -14,6 +15,9 @@ from bnexp.training.local import LocalScheduler
 from bnexp.training.plans import is_done, plans_of
 from bnexp.training.readiness import check_machine
 from bnexp.training.said import kept
+
+if TYPE_CHECKING:
+    from bnexp.training.cluster.connection import Connection
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ def train_experiment(
         is_new = not (folder / CONFIG).exists()
         if cluster is None and is_new:
             check_machine(plans_of(experiment, folder))
+        elif cluster is not None and is_new:
+            _connection(cluster).close()  # a scheduler that does not answer leaves no folder behind
         with locked(folder), kept(folder, listener.say, listener.update) as keeper:
             check_growth(experiment, folder)
             plans = plans_of(experiment, folder if cluster is None else folder.absolute())
@@ -86,16 +92,26 @@ def train_experiment(
 
 def _on(cluster: Cluster, work: Jobs, folder: Path, jobs: int | None) -> None:
     """Let a cluster do the jobs, so many at a time."""
+    connection = _connection(cluster)
+    from bnexp.training.cluster.scheduler import DaskScheduler
+
+    try:
+        DaskScheduler(work, connection, folder.absolute(), jobs, gather=cluster.gather).work()
+    finally:
+        connection.close()
+
+
+def _connection(cluster: Cluster) -> "Connection":
+    """A connection with a cluster.
+
+    Raises:
+        ConfigError: Dask is not installed, or the scheduler does not answer.
+    """
     try:
         from bnexp.training.cluster.connection import Connection
-        from bnexp.training.cluster.scheduler import DaskScheduler
     except ImportError as error:
         raise ConfigError(
             f"--scheduler {cluster.address}: needs Dask, which is not installed here ({error}).\n"
             "Install it: pip install 'bnexp[cluster]'"
         ) from error
-    connection = Connection(cluster.address)
-    try:
-        DaskScheduler(work, connection, folder.absolute(), jobs, gather=cluster.gather).work()
-    finally:
-        connection.close()
+    return Connection(cluster.address)

@@ -19,7 +19,7 @@ BASE = NAME + ONE  # two lines, so that what is added to it begins in line 3
 # What errors say in several places.
 NO_TAG = "are not read; write plain values"
 NEEDS_TWO = "batch norm in training needs a batch_size of at least 2: one example has variance 0"
-NAMES = "must be 1 to 100 letters, digits or _, and inside it also . , = + -"
+NAMES = "must be 1 to 100 letters, digits or _; between them . , = + - are allowed too"
 
 
 def words(section, key):

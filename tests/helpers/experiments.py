@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bnexp.config.experiment import DataConfig, ModelConfig, RecordConfig, Settings, TrainConfig
+from bnexp.config import DataConfig, ModelConfig, RecordConfig, Settings, TrainConfig
 
 
 def small_settings(**changes):

@@ -7,7 +7,7 @@ import numpy as np
 from bnexp.analysis.records import Metrics, PercentileLog
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.variants import VariantResults
-from bnexp.config.experiment import (
+from bnexp.config import (
     DataConfig,
     ModelConfig,
     RecordConfig,

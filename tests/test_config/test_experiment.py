@@ -230,7 +230,7 @@ BAD_OVERRIDES = {
     "seeds=[1": "while parsing a flow sequence, expected ',' or ']', but got '<stream end>'",
     "name=!!python/name:os.system": f"tags ('tag:yaml.org,2002:python/name:os.system') {NO_TAG}",
     "variants.oen.model.bias=true": "variants.oen: no such variant; did you mean 'one'?",
-    "variants.two={}": "variants.two: no such variant",
+    "variants.two={}": "variants.two: no such variant; there are one",
     "model.activation=relu": "model.activation: changes nothing: every variant sets its own;"
     " set variants.NAME.model.activation",
     "train.batch_size=1": f"train.batch_size: {NEEDS_TWO}",
@@ -382,7 +382,7 @@ def test_a_grid_of_the_command_line_adds_axes_to_that_of_a_file():
     [
         ("train.lr=0.1,-2", "--grid 'train.lr=0.1,-2': grid.train.lr[1]: must be above 0, got -2"),
         ("train.rl=1", "--grid 'train.rl=1': grid.train.rl: unknown key; did you mean 'train.lr'?"),
-        ("train.lr", "--grid 'train.lr': grid.train.lr: must be a list of at least one value"),
+        ("train.lr", "--grid 'train.lr': expected key.path=value"),
         ("record.every=1,2", "--grid 'record.every=1,2': grid.record.every: unknown key"),
         ("train.batch_size=1,2", NEEDS_TWO),
     ],

@@ -16,11 +16,11 @@ from bnexp.errors import ConfigError
 def test_a_missing_file_names_the_nearest():
     """The suggestion is a file beside it, or a packaged config; the list of these is named."""
     Path("mine.yaml").write_text(BASE)
-    listed = "(`bnexp configs` lists the packaged ones)"
+    listed = "`bnexp configs` lists the packaged ones"
     for wrong, right in {"mien.yaml": "mine.yaml", "no/fig1.yaml": "fig1", "fgi1": "fig1"}.items():
         with pytest.raises(ConfigError) as caught:
             load_file(wrong)
-        assert str(caught.value) == f"{wrong}: no such file; did you mean '{right}'? {listed}"
+        assert str(caught.value) == f"{wrong}: no such file; did you mean '{right}'? ({listed})"
     with pytest.raises(ConfigError) as caught:
         load_file("zzzzzz")
     assert str(caught.value) == f"zzzzzz: no such file; {listed}"

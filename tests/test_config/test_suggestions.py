@@ -11,13 +11,14 @@ from bnexp.config import shorten, suggestion
         ("activaton", "; did you mean 'activation'?"),
         ("ACTIVATION", "; did you mean 'activation'?"),
         ("steps", "; did you mean 'steps'?"),
+        ("gamma", "; did you mean 'model.gamma'?"),
         ("zzz", ""),
         ("", ""),
     ],
 )
 def test_the_nearest_known_word_is_suggested_if_one_is_near(word, told):
-    """Case does not matter, and a word that is like none gives nothing."""
-    assert suggestion(word, ["activation", "steps"]) == told
+    """Case does not matter, nor a missing section; a word that is like none gives nothing."""
+    assert suggestion(word, ["activation", "steps", "model.gamma"]) == told
 
 
 @pytest.mark.parametrize(

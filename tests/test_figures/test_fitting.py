@@ -8,11 +8,11 @@ from helpers.pictures import overlaps, said
 from helpers.synthetic import experiment_of, fig1, other, settings
 from matplotlib.colors import to_hex
 
+from bnexp import config
 from bnexp.analysis.comparison import compare
 from bnexp.analysis.distributions import typical_unit
 from bnexp.analysis.measuring import measure
 from bnexp.analysis.records import RunningStatistics
-from bnexp.config import experiment as config
 from bnexp.config import flatten
 from bnexp.errors import ConfigError, StorageError
 from bnexp.figures.bias import draw_bias

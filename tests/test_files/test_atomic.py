@@ -99,7 +99,7 @@ def test_a_flipped_bit_anywhere_in_a_config_is_found(tmp_path, small_experiment)
 
 def test_a_config_without_a_checksum_is_refused(tmp_path, small_experiment):
     """Nothing says that the results beside it are its own."""
-    from bnexp.config.experiment import dump
+    from bnexp.config import dump
 
     (tmp_path / experiment_folder.CONFIG).write_text(dump(small_experiment()))
     with pytest.raises(DamagedError, match="or not written by bnexp"):

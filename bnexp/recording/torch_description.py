@@ -1,4 +1,4 @@
-"""What computes, in words."""
+"""Which torch computes, and on what, in words."""
 
 import os
 

@@ -40,7 +40,7 @@ class StackedRecorder:
         self._batch_rows.append((step, self._batch.select_torch(torch.cat([*layers], 2))))
 
     def add_probe(self, step: int, layers: Sequence[Tensor]) -> None:
-        """A row of probe percentiles."""
+        """A row of probe percentiles, from pre-activations (R, examples, units) of all layers."""
         self._probe_rows.append((step, self._probe.select_torch(torch.cat([*layers], 2))))
 
     def add_norm_parameters(self, step: int, gamma_and_beta: Tensor) -> None:
