@@ -141,6 +141,25 @@ def contents_of(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.mark.parametrize(
+    ("words", "written"),
+    [
+        (".", ["fig1.png"]),
+        ("mine", ["mine.png"]),
+        ("mine.v2", ["mine.v2.png"]),
+        ("mine.svg", ["mine.svg"]),
+        ("mine.svg --format pdf,svg", ["mine.pdf", "mine.svg"]),
+    ],
+)
+def test_a_figure_goes_into_a_folder_or_to_a_path_whose_suffix_names_its_format(
+    bnexp, trained, tmp_path, words, written
+):
+    """As users of any drawing program expect."""
+    out, *options = words.split()
+    assert bnexp("plot", trained[0], "--out", tmp_path / out, *options)[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == written
+
+
 def test_the_resolved_config_repeats_the_experiment(trained, bnexp, monkeypatch):
     """`train --config results/tiny/config.yaml` finds everything done."""
     folder, _ = trained

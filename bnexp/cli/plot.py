@@ -8,6 +8,8 @@ import typer
 from bnexp.cli.terminal import ExperimentArgument, say, told
 from bnexp.errors import ConfigError
 
+SUFFIXES = (".png", ".pdf", ".svg", ".gif", ".mp4")
+
 
 def plot(
     experiment: ExperimentArgument,
@@ -68,7 +70,8 @@ def plot(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Where the figure goes, without suffix.  [default: figures/ in the experiment]",
+            help="Where the figure goes: a folder, or a path; its suffix names the format.  "
+            "[default: figures/ in the experiment]",
             metavar="PATH",
         ),
     ] = None,
@@ -83,8 +86,10 @@ def plot(
     """
     from bnexp.analysis import measuring, results
     from bnexp.figures import curves, drawing, figure1, fitting
-    from bnexp.files import experiment_folder, locks
+    from bnexp.files import locks
 
+    if out is not None and out.suffix in SUFFIXES:
+        out, formats = out.with_suffix(""), formats or out.suffix.removeprefix(".")
     found = results.read_experiment(experiment)
     with told(*found.problems.values()), locks.storage_errors(experiment):
         selection = curves.Selection(source, layer, unit, seed)
@@ -97,8 +102,7 @@ def plot(
             from bnexp.figures import animation
 
             form = formats or "gif"
-            default = experiment / experiment_folder.FIGURES / figure1.file_name(selection)
-            stem = out or default
+            stem = _stem(experiment, out, figure1.file_name(selection))
             caption_of_film = animation.save_film(found, selection, stem, form)
             print(stem.with_name(f"{stem.name}.{form}"))
             say(caption_of_film)
@@ -108,10 +112,9 @@ def plot(
         else:
             numbers = measuring.measure(found)
             picture, name = fitting.fitting_figure(found, numbers, figure, width), figure
-        default = experiment / experiment_folder.FIGURES / name
         written = drawing.save(
             picture,
-            out or default,
+            _stem(experiment, out, name),
             (formats or "png").split(","),
             source=fitting.source_of(found, figure),
             burn_caption=caption,
@@ -119,3 +122,12 @@ def plot(
         for path in written:
             print(path)
         say(picture.caption)
+
+
+def _stem(experiment: Path, out: Path | None, name: str) -> Path:
+    """Where a figure of this name goes, without its suffix."""
+    from bnexp.files.experiment_folder import FIGURES
+
+    if out is None:
+        return experiment / FIGURES / name
+    return out / name if out.is_dir() else out
