@@ -103,8 +103,8 @@ def part_compiler(library: type = JITCodeLibrary) -> type[Compiler]:
 def kernel(function: Function) -> Function:
     """Compile a function that other kernels call, and only they.
 
-    It gets no entry from Python: building and optimising those would double the time. If it raises
-    an exception, the exception's arguments must be constants.
+    It gets no entry from Python, which would take time to build. If it raises an exception, the
+    exception's arguments must be constants.
     """
     options = {**OPTIONS, "no_cpython_wrapper": True, "pipeline_class": part_compiler()}
     compiled: Function = numba.njit(**options)(function)
