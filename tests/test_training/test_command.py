@@ -226,6 +226,7 @@ import signal, sys
 from bnexp import cli
 from bnexp.figures import fitting
 number = int(sys.argv.pop())
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 fitting.save_figures = lambda *_: signal.raise_signal(number)
 cli.main()
 """

@@ -285,7 +285,7 @@ def test_a_folder_that_cannot_be_written_is_told_by_its_name(small_plan):
     """A file where the folder should be: which, why, what to do."""
     plan = small_plan()
     plan.folder.write_text("in the way")
-    with pytest.raises(StorageError, match=r"run: File exists; what was written"):
+    with pytest.raises(StorageError, match=r"run: a file, where a folder is needed\."):
         go(plan)
 
 
