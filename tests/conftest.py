@@ -16,6 +16,16 @@ from bnexp.config import (
 )
 
 
+def pytest_sessionstart(session):
+    """The kernels are compiled before the first test, since a command that compiles says so."""
+    from bnexp.networks.engine import numba_available
+
+    if numba_available() and not hasattr(session.config, "workerinput"):
+        from bnexp.networks.kernels.warm_up import compile_kernels
+
+        compile_kernels("float32")
+
+
 @pytest.fixture
 def small_plan(tmp_path):
     """Makes the plan of a run with small settings in a folder of its own."""
