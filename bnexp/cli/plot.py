@@ -8,6 +8,7 @@ import typer
 from bnexp.cli.terminal import ExperimentArgument, say, told
 from bnexp.errors import ConfigError
 
+# Of the formats of `figures.drawing` and `figures.animation`, which load matplotlib.
 SUFFIXES = (".png", ".pdf", ".svg", ".gif", ".mp4")
 
 

@@ -118,7 +118,7 @@ class ForkServer:
     """
 
     def __init__(self, settings: Sequence[Settings], threads: int) -> None:
-        # As a type: the connection goes when the server is seen to have ended.
+        # None when the server is seen to have ended.
         self.connection: Connection | None
         self.process, self.connection = spawn(
             serve, tuple(settings), threads=threads, name="bnexp fork server"
@@ -153,7 +153,7 @@ class ForkServer:
                     self._made[number].pidfd = recv_handle(self.connection)
                 else:
                     self._made[number].exitcode = exitcode
-        except (EOFError, OSError, RuntimeError):  # the last: a pidfd that was not sent any more
+        except (EOFError, OSError, RuntimeError):  # the last: it ended before it sent the pidfd
             self.connection = None
 
     def close(self) -> None:
@@ -168,7 +168,7 @@ class ForkedProcess:
     """A worker that the server has made, or is asked to make.
 
     Attributes:
-        pidfd: stands for the process; None: it has not been made, as far as we know, or was joined.
+        pidfd: stands for the process; None: the server has told of none yet, or it was joined.
         exitcode: None: it is alive, or the server has ended before it could say.
     """
 
@@ -207,7 +207,7 @@ class ForkedProcess:
 def serve(connection: Connection, settings: Sequence[Settings]) -> None:
     """Import, then fork a worker for each pipe that comes, until the command ends: the server.
 
-    It runs no threads, which a fork would not copy.
+    It starts no thread: a fork copies only the thread that forks, and the locks of all.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the command decides
     hear_signals()
