@@ -194,5 +194,6 @@ def _draw_panel(
             fontsize=6,
             ha="center",
             va="center",
+            in_layout=False,  # it lies in its cell, and measuring hundreds of texts takes seconds
         )
     return image
