@@ -49,6 +49,9 @@ def selection_network(size: int, places: Iterable[int]) -> NDArray[np.int64]:
     They are those of `odd_even_merge_sort` without the ones that no wanted place depends on. An
     exchange matters if one of its two places is read later, and then both its inputs do. For 60
     examples and the 15th, 50th and 85th percentile, 444 of 506 exchanges remain.
+
+    They come in layers. The exchanges of a layer have no place in common, so that the processor
+    need not wait for one before it begins the next.
     """
     return np.array(_exchanges(size, frozenset(places)), np.int64).reshape(-1, 2)
 
@@ -61,4 +64,9 @@ def _exchanges(size: int, places: frozenset[int]) -> list[tuple[int, int]]:
         if i in wanted or j in wanted:
             wanted |= {i, j}
             kept.append((i, j))
-    return kept[::-1]
+    layer = [0] * size  # of each place: how many layers have it so far
+    found = list[tuple[int, int, int]]()
+    for i, j in reversed(kept):
+        layer[i] = layer[j] = max(layer[i], layer[j]) + 1
+        found.append((layer[i], i, j))
+    return [(i, j) for _, i, j in sorted(found)]

@@ -1,16 +1,18 @@
 """Percentiles of all units of a layer at once, by a sorting network over the examples.
 
-A compare-exchange works on two whole rows of a (examples, units) array, so that every unit is
-sorted on its own and no branch depends on a value. For 60 examples this costs a third of sorting
-each unit's column, and for 1,000 two fifths of what NumPy's vectorised sort needs.
+A compare-exchange works on two rows of an (examples, units) array, so that every unit is sorted on
+its own and no branch depends on a value. The array is as wide as the processor's registers can hold
+of two rows: each exchange loads both, and stores the smaller and the larger values.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
-from bnexp.networks.kernels.compiler import kernel
+from bnexp.networks.kernels.compiler import instruction, kernel
+from bnexp.networks.kernels.tiles import BYTES, Tile
 from bnexp.recording.percentiles import Percentiles
 from bnexp.recording.sorting import selection_network
 
@@ -18,7 +20,7 @@ Array = NDArray[Any]
 # Up to so many examples, the exchanges are listed and those that no percentile needs left out.
 # Above, listing them would take longer than they save, and a loop generates them all.
 LISTED = 2048
-COLUMNS = 128  # units that are sorted together, so that 60 examples stay in the nearest cache
+ROW = 256  # bytes of a row that is exchanged at once: two of them are 16 vectors of AVX2
 
 
 class Selection(NamedTuple):
@@ -40,27 +42,45 @@ def selection_of(percentiles: Percentiles) -> Selection:
 
 
 def sorting_size(examples: int) -> int:
-    """Elements of the array that `record` sorts in."""
-    return (examples + 1) * COLUMNS
+    """Elements of the array that `record` sorts in, for numbers of 4 bytes or more."""
+    return (examples + 1) * ROW // 4
+
+
+@instruction
+def exchange(_typing: Any, x: Any, _i: Any, _j: Any) -> Any:
+    """A function (x, i, j): puts the smaller of x_i and x_j into row i and the larger into row j.
+
+    Rows are of `ROW` bytes. Where one of two numbers is a NaN, both stay.
+    """
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, i, j = arguments
+        tile = Tile(context, builder, [(signature.args[0], array)], ROW // BYTES)
+        first = context.get_constant(types.intp, 0)
+        places = [*zip(tile.pointers(0, i, first), tile.pointers(0, j, first), strict=True)]
+        pairs = [(tile.load(p), tile.load(q)) for p, q in places]
+        for (p, q), (a, b) in zip(places, pairs, strict=True):
+            wrong = builder.fcmp_ordered("<", b, a)
+            tile.store(builder.select(wrong, b, a), p)
+            tile.store(builder.select(wrong, a, b), q)
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp, types.intp), build
 
 
 @kernel
 def sort_for(x: Array, exchanges: Array) -> None:
-    """Do the listed exchanges on every column of x.
-
-    An exchange (i, j) puts the smaller of x_i and x_j into row i and the larger into row j.
-    """
+    """Do the listed exchanges on every column of x (examples, `ROW` bytes)."""
     for e in range(exchanges.shape[0]):
-        i, j = exchanges[e, 0], exchanges[e, 1]
-        for u in range(x.shape[1]):
-            a, b = x[i, u], x[j, u]
-            x[i, u] = min(a, b)
-            x[j, u] = max(b, a)
+        exchange(x, exchanges[e, 0], exchanges[e, 1])
 
 
 @kernel
 def sort_all(x: Array) -> None:
-    """Sort every column by merge exchange (Knuth, The Art of Computer Programming, 5.2.2 M)."""
+    """Sort every column of x (examples, `ROW` bytes).
+
+    By merge exchange (Knuth, The Art of Computer Programming, 5.2.2 M).
+    """
     size = x.shape[0]
     highest = 1
     while 2 * highest < size:
@@ -71,21 +91,18 @@ def sort_all(x: Array) -> None:
         while d > 0:
             for i in range(size - d):
                 if i & p == r:
-                    for u in range(x.shape[1]):  # an exchange of i and i + d, as in `sort_for`
-                        a, b = x[i, u], x[i + d, u]
-                        x[i, u] = min(a, b)
-                        x[i + d, u] = max(b, a)
+                    exchange(x, i, i + d)
             d, q, r = q - p, q // 2, p
         p //= 2
 
 
 @kernel
-def copy(z: Array, left: int, x: Array, missing: Array) -> None:
+def copy(z: Array, left: int, columns: int, x: Array, missing: Array) -> None:
     """Copy some columns of z into x; `missing` is NaN for those with a NaN, else 0."""
     missing[:] = 0
     for i in range(x.shape[0]):
-        row = z[i, left : left + x.shape[1]]
-        for u in range(x.shape[1]):
+        row = z[i, left : left + columns]
+        for u in range(columns):
             x[i, u] = row[u]
             # A NaN is not equal to itself.
             missing[u] = row[u] if row[u] != row[u] else missing[u]
@@ -115,17 +132,17 @@ def record(
     `out` is (Q, units of all recorded layers). z is left as it is. A unit with a NaN among its
     examples gets NaN for every percentile, as in numpy.
     """
-    examples = z.shape[0]
-    for left in range(0, z.shape[1], COLUMNS):
-        columns = min(COLUMNS, z.shape[1] - left)
-        x = sorting[: examples * columns].reshape(examples, columns)
-        missing = sorting[examples * columns : (examples + 1) * columns]
-        copy(z, left, x, missing)
+    examples, width = z.shape[0], ROW // z.itemsize
+    x = sorting[: examples * width].reshape(examples, width)
+    missing = sorting[examples * width : (examples + 1) * width]
+    for left in range(0, z.shape[1], width):
+        # What lies behind the last columns is exchanged too, and not looked at.
+        copy(z, left, min(width, z.shape[1] - left), x, missing)
         if selection.exchanges.shape[0] > 0 or examples == 1:
             sort_for(x, selection.exchanges)
         else:
             sort_all(x)
-        start, end = first + left, first + left + min(columns, units - left)
+        start, end = first + left, first + min(left + width, units)
         for q in range(selection.low.size):
             low, high = x[selection.low[q]], x[selection.high[q]]
             interpolate(low, high, selection.fraction[q], missing, out[q, start:end])

@@ -30,7 +30,7 @@ variable: Callable[..., Any] = cgutils.alloca_once_value
 declare: Callable[..., Any] = cgutils.get_or_insert_function
 
 
-class _Tile:
+class Tile:
     """Builds the code of a tile of c: loads it, leaves a loop over k to the caller, stores it."""
 
     def __init__(self, context: Any, builder: Any, matrices: Any, vectors: int) -> None:
@@ -113,7 +113,7 @@ def product_tile(rows: int, vectors: int) -> Callable[..., None]:
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         a, i, b, c, j, depth = arguments
         kinds = signature.args
-        tile = _Tile(context, builder, [(kinds[0], a), (kinds[2], b), (kinds[3], c)], vectors)
+        tile = Tile(context, builder, [(kinds[0], a), (kinds[2], b), (kinds[3], c)], vectors)
         rows_of = [builder.add(i, ir.Constant(i.type, r)) for r in range(rows)]
         places = [p for row in rows_of for p in tile.pointers(2, row, j)]
         # LLVM turns variables that are only loaded and stored into registers.
@@ -146,7 +146,7 @@ def gather_tile(vectors: int) -> Callable[..., None]:
         x, index, first, end, b, c, i, j = arguments
         kinds = signature.args
         matrices = [(kinds[0], x), (kinds[1], index), (kinds[4], b), (kinds[5], c)]
-        tile = _Tile(context, builder, matrices, vectors)
+        tile = Tile(context, builder, matrices, vectors)
         places = tile.pointers(3, i, j)
         sums = [variable(builder, tile.load(place)) for place in places]
         tile.add_terms(sums, (first, end), (0, 1, 2), j)
@@ -182,7 +182,7 @@ def descend_tile(vectors: int) -> Callable[..., None]:
         x, index, first, end, b, c, i, j, rate = arguments
         kinds = signature.args
         matrices = [(kinds[0], x), (kinds[1], index), (kinds[4], b), (kinds[5], c)]
-        tile = _Tile(context, builder, matrices, vectors)
+        tile = Tile(context, builder, matrices, vectors)
         zero = ir.Constant(tile.vector, [0.0] * tile.lanes)
         sums = [variable(builder, zero) for _ in range(vectors)]
         tile.add_terms(sums, (first, end), (0, 1, 2), j)
@@ -221,7 +221,7 @@ def transpose_tile() -> Callable[..., None]:
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         w, i, u, t = arguments
-        tile = _Tile(context, builder, [(signature.args[0], w), (signature.args[3], t)], 1)
+        tile = Tile(context, builder, [(signature.args[0], w), (signature.args[3], t)], 1)
         lanes = range(tile.lanes)
         mask_of = ir.VectorType(ir.IntType(32), tile.lanes)
 
