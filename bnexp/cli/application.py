@@ -92,6 +92,8 @@ def _exit_code(words: list[str], *, debug: bool) -> int:
         try:
             _check_working_directory()
             code = app(args=words, prog_name="bnexp", standalone_mode=False) or 0
+            if code == InterruptedRun.exit_code:  # which typer makes of Ctrl-C, without a word
+                raise InterruptedRun("stopped")
         except SystemExit as end:
             if isinstance(end.__context__, BrokenPipeError):  # which typer turns into exit code 1
                 raise end.__context__ from None

@@ -99,7 +99,7 @@ def train(
             steps, seeds = variant.settings.train.steps, len(experiment.seeds)
             say(f"would train {folder / variant.name}: {seeds} runs of {steps:,} steps")
         return
-    from bnexp.training import growth, plans, processes, readiness
+    from bnexp.training import growth, plans, readiness
     from bnexp.training import scheduler as training
 
     cluster = _cluster(scheduler, gather=gather)
@@ -109,9 +109,7 @@ def train(
             if cluster is None:
                 readiness.check_machine(plans.plans_of(experiment, folder))
             growth.restart(folder, progress.say)
-        # A thread that took a signal would let it through while the main thread holds it back.
-        with processes.signals_held():
-            threading.Thread(target=_load_figures, daemon=True).start()
+        threading.Thread(target=_load_figures, daemon=True).start()
         errors = training.train_experiment(experiment, folder, jobs, progress, cluster)
     try:
         _show(folder, quiet=quiet)

@@ -4,12 +4,13 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from types import ModuleType
+from types import FrameType, ModuleType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -85,14 +86,28 @@ def _without_main() -> Iterator[None]:
 def signals_held() -> Iterator[None]:
     """Hold signals back, where the system can; a process started here holds them until it is ready.
 
-    A terminal sends Ctrl-C to all processes, and one that is still importing would show where.
+    A terminal sends Ctrl-C to all processes, and one that is still importing would show where. The
+    mask is for the new process, which inherits it. In this one, a signal that the main thread does
+    not take may be taken by another thread, and Python still handles it in the main thread. So the
+    handlers wait as well.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     resource_tracker.ensure_running()  # which would let the signals through after its own start
+    came, handlers = list[int](), dict[signal.Signals, Callable[[int, FrameType | None], object]]()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                handler = signal.getsignal(number)
+                if callable(handler):
+                    handlers[number] = handler
+                    signal.signal(number, lambda number, _: came.append(number))
         yield
     finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for each in came:
+            signal.raise_signal(each)
