@@ -26,6 +26,26 @@ def pytest_sessionstart(session):
         compile_kernels("float32")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _warm_workers():
+    """Servers of workers are forked from a process that has imported what they need."""
+    from helpers import warm
+
+    from bnexp.training import fork_server
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fork_server, "spawn", warm.spawn)
+        yield
+
+
+@pytest.fixture
+def cold(monkeypatch):
+    """Servers and workers are started as users start them."""
+    from bnexp.training import fork_server, processes
+
+    monkeypatch.setattr(fork_server, "spawn", processes.spawn)
+
+
 @pytest.fixture
 def small_plan(tmp_path):
     """Makes the plan of a run with small settings in a folder of its own."""

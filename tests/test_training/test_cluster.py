@@ -3,10 +3,9 @@
 import contextlib
 import re
 import signal
-import subprocess
-import sys
 
 import pytest
+from helpers import warm
 from helpers.clusters import LIMIT, DaskCluster, source_copy, wait_for
 from helpers.experiments import Listener
 
@@ -37,25 +36,11 @@ grid:
 OWN = {STATUS, HOLDER, LOCK, TRAIN_LOG}  # the files that say when and where something was computed
 
 
-# The command without its tables and figures, which others test: drawing them takes seconds.
-PLAIN = """
-import sys
-from bnexp.cli import main
-sys.modules["bnexp.cli.train"]._show = lambda *_, **__: None
-main()
-"""
-
-
 def start(folder, *words):
-    """The user's command, with an output folder `out` there."""
-    command = [sys.executable, "-c", PLAIN, "train", "--config", str(folder / "cluster.yaml")]
-    return subprocess.Popen(
-        [*command, "--out", str(folder / "out"), *words],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    """The user's command, with an output folder `out` there; others test its tables and figures."""
+    config = folder / "cluster.yaml"
+    train = "train", "--config", config, "--out", folder / "out", *words
+    return warm.Command(*train, folder=folder, draws=False)
 
 
 def finish(process, code=0):

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import warm
 from helpers.experiments import Listener, contents
 
 from bnexp import config
@@ -42,21 +43,27 @@ variants:
 
 
 class Command:
-    """`bnexp train` in a folder of its own, at the head of a process group of its own."""
+    """`bnexp train` in a folder of its own, at the head of a process group of its own.
 
-    def __init__(self, folder, *words, limit=None):
+    It begins in a process that has imported what it needs, unless it is to be a `real` one.
+    """
+
+    def __init__(self, folder, *words, limit=None, real=False):
         self.out = folder / "out"
         self.run = run_folder(self.out, "baseline", 0)
         (folder / "small.yaml").write_text(CONFIG)
-        command = [sys.executable, "-m", "bnexp", "train", "--config", "small.yaml", "--out", "out"]
-        self.process = subprocess.Popen(
-            [*command, *words],
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            process_group=0,
-        )
+        train = "train", "--config", "small.yaml", "--out", "out", *words
+        if real:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "bnexp", *train],
+                cwd=folder,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                process_group=0,
+            )
+        else:
+            self.process = warm.Command(*train, folder=folder)
         if limit:  # the processes that it starts have the same
             resource.prlimit(self.process.pid, limit[0], limit[1:] * 2)
 
@@ -68,13 +75,13 @@ class Command:
         except DamagedError:
             return Status("running", 0, 0, "", 0, {})
 
-    def wait_for(self, condition):
+    def wait_for(self, condition, pause=0.01):
         """Wait until it holds; two minutes at most."""
         deadline = time.monotonic() + 120
         while not condition():
             assert self.process.poll() is None, self.process.communicate()
             assert time.monotonic() < deadline, "nothing happened for two minutes"
-            time.sleep(0.01)
+            time.sleep(pause)
 
     def wait_for_step(self, step):
         """Wait until the run says it made so many."""
@@ -208,8 +215,9 @@ def test_a_second_ctrl_c_stops_at_once_and_keeps_the_last_checkpoint(command):
 
 def test_ctrl_c_while_a_run_is_starting_shows_no_traceback(command):
     """A terminal sends it to every process, and the run's own still imports what it needs."""
-    running = command()
-    running.wait_for(lambda: re.search(r"spawn_main", children(running.process.pid)))
+    running = command(real=True)
+    # At once: the command has perhaps not yet told the new process what to do.
+    running.wait_for(lambda: re.search(r"spawn_main", children(running.process.pid)), pause=0)
     os.killpg(running.process.pid, signal.SIGINT)
     code, lines = running.end()
     assert code == 130

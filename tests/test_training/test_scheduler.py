@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from helpers import warm
 from helpers.experiments import Listener, contents
 
 from bnexp.analysis.results import read_experiment
@@ -46,9 +47,14 @@ def whole(tmp_path_factory):
     return config, stress.contents(folder / "out")
 
 
+def start(config, out, *words):
+    """The command, from a process that has imported what it needs."""
+    return warm.Command("train", "--config", config, "--out", out, *words, merged=True)
+
+
 def finish(config, out, *words):
     """Run the command to its end; its output."""
-    output, _ = (process := stress.start(config, out, *words)).communicate()
+    output, _ = (process := start(config, out, *words)).communicate()
     assert process.returncode == 0, output
     return output
 
@@ -57,7 +63,7 @@ def finish(config, out, *words):
 def test_a_run_that_was_hit_ends_bitwise_equal(whole, tmp_path, how):
     """Whatever the signal and to whom, every file is as if undisturbed, whatever the jobs."""
     (config, expected), out = whole, tmp_path / "out"
-    process = stress.start(config, out, "--jobs", "2")
+    process = start(config, out, "--jobs", "2")
     assert stress.begun(process, out)
     assert stress.interrupt(process, out, how, 0.0)
     output, _ = process.communicate()
@@ -105,6 +111,7 @@ def test_a_server_that_is_always_killed_before_it_made_a_worker_fails_the_experi
     assert stress.contents(out) == expected
 
 
+@pytest.mark.usefixtures("cold")
 def test_where_nothing_can_be_forked_each_worker_is_spawned(
     small_experiment, tmp_path, monkeypatch
 ):
@@ -122,7 +129,7 @@ def test_where_nothing_can_be_forked_each_worker_is_spawned(
 def test_a_signal_stops_after_a_checkpoint_and_the_same_command_continues(whole, tmp_path, number):
     """Exit 130, the command that continues on stderr, and then the same bytes."""
     (config, expected), out = whole, tmp_path / "out"
-    process = stress.start(config, out, "--jobs", "1")
+    process = start(config, out, "--jobs", "1")
     assert stress.begun(process, out)
     process.send_signal(number)
     output, _ = process.communicate()
@@ -150,9 +157,9 @@ def test_the_workers_end_with_a_killed_command(whole, tmp_path):
 def test_a_second_command_on_the_same_experiment_is_refused(whole, tmp_path):
     """Exit 4, with the first one's pid."""
     (config, _), out = whole, tmp_path / "out"
-    first = stress.start(config, out, "--jobs", "1", "train.steps=1000000")
+    first = start(config, out, "--jobs", "1", "train.steps=1000000")
     assert stress.begun(first, out)
-    second = stress.start(config, out)
+    second = start(config, out)
     output, _ = second.communicate()
     assert second.returncode == 4
     assert f"in use by process {first.pid} on " in output

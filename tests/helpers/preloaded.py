@@ -1,0 +1,25 @@
+"""All that commands and workers import. Nothing is computed here, and no thread is started."""
+
+import importlib
+
+from bnexp.networks.engine import numba_available
+
+for name in (
+    "torch",
+    "bnexp.analysis.measuring",
+    "bnexp.analysis.summary",
+    "bnexp.cli.application",
+    "bnexp.figures.fitting",
+    "bnexp.report.page",
+    "bnexp.training.growth",
+    "bnexp.training.readiness",
+    "bnexp.training.run",
+    "bnexp.training.scheduler",
+):
+    importlib.import_module(name)
+
+if numba_available():
+    from bnexp.networks.kernels.warm_up import compile_kernels, is_compiled
+
+    if is_compiled("float32"):
+        compile_kernels("float32")

@@ -1,0 +1,169 @@
+"""Processes that need not import anything: forks of one that has imported all that bnexp needs.
+
+To start a command, and then the server that its workers are forked from, takes four seconds of a
+processor, nearly all of it for imports. A test of what happens after that need not pay it. Python's
+own fork server imports once for each test process (`helpers.preloaded`), and here a command is a
+fork of it, and the command's server a fork of the command. Both are processes as real as others.
+What is started otherwise than by users is the interpreter alone. So a test of starting a command,
+of the processes that it starts, or of what it imports, uses the real one.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from multiprocessing import forkserver, get_context
+from pathlib import Path
+
+from bnexp.training.processes import _without_main, environment, signals_held
+
+TESTS = Path(__file__).parents[1]
+CONTEXT = get_context("forkserver")
+CONTEXT.set_forkserver_preload(["helpers.preloaded"])
+
+
+def _ensure_server():
+    """Start the process that imports, with a path on which it finds the tests' helpers."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS.parent), str(TESTS)])
+    try:
+        forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+def spawn(target, *arguments, threads, name):
+    """As `bnexp.training.processes.spawn`, of a process that need not import anything."""
+    _ensure_server()
+    ours, theirs = CONTEXT.Pipe()
+    process = CONTEXT.Process(target=target, args=(theirs, *arguments), name=name)
+    with environment(threads), signals_held(), _without_main():
+        process.start()
+    theirs.close()
+    return process, ours
+
+
+def _fork(target, *arguments, threads, name):
+    """As `spawn`, in a process that is itself a fork of the one that has imported."""
+    context = get_context("fork")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_close_and_call, args=(ours, target, theirs, *arguments))
+    process.name = name
+    with environment(threads), signals_held():
+        process.start()
+    theirs.close()
+    return process, ours
+
+
+def _close_and_call(others, target, *arguments):
+    """Only the command is to hold its end of the pipe, so that its end is noticed."""
+    others.close()
+    target(*arguments)
+
+
+def _command(words, folder, environ, draws, streams):
+    """The process of a command."""
+    from bnexp.cli.application import main
+    from bnexp.training import fork_server
+
+    if not draws:
+        sys.modules["bnexp.cli.train"]._show = lambda *_, **__: None
+
+    os.setpgid(0, 0)
+    for number, stream in enumerate(streams, 1):
+        os.dup2(stream.fileno(), number)
+    for stream in streams:
+        stream.close()
+    # Those that were inherited are of another kind of file.
+    sys.stdout = sys.__stdout__ = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.__stderr__ = os.fdopen(2, "w", 1, encoding="utf-8", closefd=False)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environ)
+    sys.argv = ["bnexp", *words]
+    fork_server.spawn = _fork
+    main()
+
+
+class Command:
+    """`bnexp` with these words, at the head of a process group of its own; used as a `Popen`.
+
+    Args:
+        words: what follows `bnexp` on the command line.
+        folder: the working directory.
+        merged: whether stderr goes where stdout goes.
+        draws: whether `train` ends with its tables and figures, as it does for users.
+    """
+
+    def __init__(self, *words, folder=".", merged=False, draws=True):
+        _ensure_server()
+        out, out_end = CONTEXT.Pipe(duplex=False)
+        err, err_end = CONTEXT.Pipe(duplex=False)
+        arguments = [str(word) for word in words], str(folder), dict(os.environ), draws
+        self._process = CONTEXT.Process(
+            target=_command, args=(*arguments, (out_end, out_end if merged else err_end))
+        )
+        with _without_main():
+            self._process.start()
+        self.pid = self._process.pid
+        out_end.close()
+        err_end.close()
+        self.stdout, self.stderr = (
+            os.fdopen(os.dup(each.fileno()), encoding="utf-8") for each in (out, err)
+        )
+        out.close()
+        err.close()
+
+    @property
+    def returncode(self):
+        """Its exit code, or below 0 the signal that ended it; None while it is alive."""
+        return self._process.exitcode
+
+    def poll(self):
+        """As `returncode`."""
+        return self._process.exitcode
+
+    def wait(self, timeout=None):
+        """Wait for its end; its exit code."""
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("bnexp", timeout)
+        return self._process.exitcode
+
+    def communicate(self, timeout=None):
+        """What it wrote to stdout and stderr, when nobody is left who could write there."""
+        said = ["", ""]
+
+        def take(number, stream):
+            said[number] = stream.read()
+            stream.close()
+
+        streams = enumerate((self.stdout, self.stderr))
+        threads = [
+            threading.Thread(target=take, args=each, daemon=True)
+            for each in streams
+            if not each[1].closed
+        ]
+        for thread in threads:
+            thread.start()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for thread in threads:
+            thread.join(None if deadline is None else deadline - time.monotonic())
+            if thread.is_alive():
+                raise subprocess.TimeoutExpired("bnexp", timeout)
+        self.wait(timeout)
+        return tuple(said)
+
+    def send_signal(self, number):
+        """Send it a signal, if it is alive."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
