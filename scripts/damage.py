@@ -125,7 +125,7 @@ def build(folder: Path) -> None:
 
 def write_summary(folder: Path, numbers: Mapping[str, Any]) -> None:
     """Write summary.json as the command does, but for the environment."""
-    from bnexp.files.atomic import write_sealed
+    from bnexp.files.sealed import write_sealed
 
     write_sealed(folder / SUMMARY, numbers)
 

@@ -37,8 +37,8 @@ from scipy.special import ndtr
 from bnexp.analysis.paper import paper_net
 from bnexp.config import Settings, load
 from bnexp.data import datasets
-from bnexp.files.atomic import write_json
 from bnexp.files.provenance import provenance
+from bnexp.files.sealed import write_json
 from bnexp.networks.kernels_engine import KernelsEngine
 
 SCALES = {"a": 0.01, "b": 0.3, "c": 0.1}

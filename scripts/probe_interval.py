@@ -17,8 +17,8 @@ from bnexp.analysis import drift
 from bnexp.analysis.measuring import last_layer
 from bnexp.analysis.results import read_experiment
 from bnexp.analysis.variants import VariantResults
-from bnexp.files.atomic import write_json
 from bnexp.files.provenance import provenance
+from bnexp.files.sealed import write_json
 
 FACTORS = (1, 2, 5, 10)
 RANGES = ("end_width", "median_range", "width_range")

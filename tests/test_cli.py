@@ -16,7 +16,7 @@ from bnexp.analysis import measuring, summary
 from bnexp.analysis import results as reader
 from bnexp.errors import RunError, StorageError
 from bnexp.figures import fitting
-from bnexp.files import atomic, provenance
+from bnexp.files import provenance, sealed
 from bnexp.files.locks import HOLDER, LOCK
 from bnexp.files.run_folder import (
     GRADIENT_SHIFT,
@@ -468,7 +468,7 @@ def test_runs_lists_failures_with_their_causes(trained, bnexp, tmp_path):
     shutil.copytree(trained[0], tmp_path / "tiny")
     path = run_folder(tmp_path / "tiny", "baseline", 1) / STATUS
     told = {"state": "failed", "error": "baseline, seed 1: the loss is not finite at step 9"}
-    atomic.write_sealed(path, {**atomic.read_sealed(path), **told})
+    sealed.write_sealed(path, {**sealed.read_sealed(path), **told})
     code, out, err = bnexp("runs", tmp_path, "--state", "failed")
     assert code == 0
     assert len(out.splitlines()) == 2
@@ -525,8 +525,8 @@ def test_the_same_command_again_measures_and_draws_nothing_anew(
     made_with["git_commit"] = "0123456789ab"
     bnexp(*words)
     path = run_folder(folder, "baseline", 1) / STATUS
-    status = atomic.read_sealed(path)
-    atomic.write_sealed(path, {**status, "seconds_per_step": 1.0})
+    status = sealed.read_sealed(path)
+    sealed.write_sealed(path, {**status, "seconds_per_step": 1.0})
     bnexp(*words)
     assert len(measured) == 5
 
@@ -535,10 +535,10 @@ def test_runs_says_of_a_killed_run_that_it_is_silent(trained, bnexp, tmp_path):
     """Nobody was left to write another state: its last heartbeat is old."""
     shutil.copytree(trained[0], tmp_path / "tiny")
     path = run_folder(tmp_path / "tiny", "baseline", 0) / STATUS
-    status = atomic.read_sealed(path)
+    status = sealed.read_sealed(path)
     old = (datetime.now(UTC) - timedelta(minutes=90, seconds=5)).isoformat()
     for heartbeat, told in ((old, "running? silent for 90 min"), (datetime.now(UTC), "running  ")):
-        atomic.write_sealed(path, {**status, "state": "running", "heartbeat": str(heartbeat)})
+        sealed.write_sealed(path, {**status, "state": "running", "heartbeat": str(heartbeat)})
         assert re.search(f"baseline +0  {re.escape(told)}", bnexp("runs", tmp_path)[1])
 
 

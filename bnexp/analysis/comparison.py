@@ -14,9 +14,9 @@ from bnexp.analysis.numbers import (
     ExperimentNumbers,
     VariantNumbers,
     differing,
-    jsonable,
     paired,
 )
+from bnexp.analysis.numbers_json import jsonable
 from bnexp.analysis.statistics import (
     OverSeeds,
     exploratory_verdict,

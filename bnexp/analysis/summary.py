@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.analysis.measuring import measure
-from bnexp.analysis.numbers import ExperimentNumbers, from_json, to_json
+from bnexp.analysis.numbers import ExperimentNumbers
+from bnexp.analysis.numbers_json import from_json, to_json
 from bnexp.analysis.results import ExperimentResults, check_folder, read_experiment
 from bnexp.config import Experiment
 from bnexp.errors import DamagedError, StorageError
-from bnexp.files.atomic import read_sealed, write_sealed
 from bnexp.files.experiment_folder import CONFIG, SUMMARY, read_config, runs_of
 from bnexp.files.locks import storage_errors
 from bnexp.files.provenance import provenance
 from bnexp.files.run_folder import binding_settings
+from bnexp.files.sealed import read_sealed, write_sealed
 
 MOST_BYTES = 64 * 2**20  # of a summary; that of 2,400 runs has 10 million
 TRAIN_AGAIN = "`bnexp train` on its config.yaml writes it anew"

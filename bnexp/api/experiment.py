@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from bnexp.analysis.comparison import MARGIN, compare
 from bnexp.analysis.frames import comparison_frame, metrics_frame
-from bnexp.analysis.numbers import ExperimentNumbers, to_json
+from bnexp.analysis.numbers import ExperimentNumbers
+from bnexp.analysis.numbers_json import to_json
 from bnexp.analysis.results import ExperimentResults, read_experiment
 from bnexp.analysis.runs import Run
 from bnexp.analysis.summary import read_numbers

@@ -1,4 +1,4 @@
-"""Files that are replaced whole, JSON with a checksum, and reading with bounds.
+"""Files that are replaced whole, and reading with bounds.
 
 A crash must leave either the old content or the new one. `write_whole` therefore writes a temporary
 file, forces it onto the disk, renames it over the old one, and then forces the folder's entry onto
@@ -12,23 +12,21 @@ for ever.
 """
 
 import errno
-import json
 import os
 import stat
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from bnexp.errors import DamagedError, StorageError
 
-CHECKSUM = "crc32"
 ANEW = "train again to write it anew"
 RETRAIN = "delete that run's folder and train again"
+MOST_BYTES = 1 << 24  # of a file that is read whole; the largest status or summary is far smaller
 _CHUNK = 1 << 22  # bytes read at a time
-_MAX_JSON = 1 << 24  # bytes; the largest status or summary is far smaller
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows would translate line ends
 
@@ -111,7 +109,7 @@ def open_new(path: Path) -> BinaryIO:
     return open_regular(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
 
 
-def read_whole(path: Path, advice: str, limit: int = _MAX_JSON) -> bytes:
+def read_whole(path: Path, advice: str, limit: int = MOST_BYTES) -> bytes:
     """The bytes of a regular file of at most `limit` bytes.
 
     Raises:
@@ -140,13 +138,23 @@ def check_content(path: Path, skip: int, promised: Extent) -> None:
         DamagedError: they are not there, or are others.
         StorageError: they cannot be read.
     """
-    found, left = 0, promised.bytes
+    crc32, left = 0, promised.bytes
     with reading(path, RETRAIN), open_regular(path) as file:
         file.seek(skip)
         while left and (chunk := file.read(min(left, _CHUNK))):
-            found, left = zlib.crc32(chunk, found), left - len(chunk)
-    if left or found != promised.crc32:
-        what = f"{left} bytes short" if left else "its bytes are not those written"
+            crc32, left = zlib.crc32(chunk, crc32), left - len(chunk)
+    check_extent(path, Extent(promised.bytes - left, crc32), promised)
+
+
+def check_extent(path: Path, found: Extent, promised: Extent) -> None:
+    """Check that what was read, of what was promised, is that.
+
+    Raises:
+        DamagedError: it is shorter, or something else.
+    """
+    if found != promised:
+        short = promised.bytes - found.bytes
+        what = f"{short} bytes short" if short else "its bytes are not those written"
         raise DamagedError(f"{path}: damaged ({what}); {RETRAIN}")
 
 
@@ -192,68 +200,3 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> Extent:
-    """Write a JSON object, whole or not at all; returns the file's extent."""
-    data = (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
-    write_whole(path, data)
-    return extent(data)
-
-
-def write_sealed(path: Path, content: Mapping[str, Any]) -> Extent:
-    """Write a JSON object, whole or not at all, with a checksum of its content.
-
-    Returns:
-        The file's extent.
-    """
-    return write_json(path, {CHECKSUM: _checksum(content), **content})
-
-
-def read_sealed(
-    path: Path, promised: Extent | None = None, advice: str = ANEW, limit: int = _MAX_JSON
-) -> dict[str, Any]:
-    """Read a JSON object that `write_sealed` wrote; its checksum is left out.
-
-    Args:
-        path: the file.
-        promised: its extent, where another file tells of it.
-        advice: what errors tell the user to do.
-        limit: bytes that it may have.
-
-    Raises:
-        DamagedError: missing, no JSON object, without a checksum, or not what was written.
-        StorageError: it cannot be read.
-    """
-    text = read_whole(path, advice, limit)
-    content = _parsed(path, text, advice)
-    if CHECKSUM not in content:
-        raise DamagedError(f"{path}: damaged (it has no checksum); {advice}")
-    found = content.pop(CHECKSUM)
-    if found != _checksum(content) or promised not in {None, extent(text)}:
-        raise DamagedError(f"{path}: damaged (its bytes are not those written); {advice}")
-    return content
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        DamagedError: missing, or no JSON object.
-        StorageError: it cannot be read.
-    """
-    return _parsed(path, read_whole(path, ANEW), ANEW)
-
-
-def _parsed(path: Path, text: bytes, advice: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{path}: damaged ({error}); {advice}") from None
-    if not isinstance(content, dict):
-        raise DamagedError(f"{path}: damaged (no JSON object); {advice}")
-    return content
-
-
-def _checksum(content: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(content).encode())

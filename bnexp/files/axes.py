@@ -7,7 +7,8 @@ from typing import Any
 
 from bnexp.config import Settings, probe_examples, recorded_layers
 from bnexp.errors import DamagedError
-from bnexp.files.atomic import ANEW, Extent, read_sealed, write_sealed
+from bnexp.files.atomic import ANEW, Extent
+from bnexp.files.sealed import read_sealed, write_sealed
 from bnexp.files.status import frozen
 
 PERCENTILES = "percentiles.json"

@@ -34,15 +34,14 @@ def csv_row(values: Sequence[float]) -> bytes:
     return (",".join(cells) + "\n").encode()
 
 
-def check_header(path: Path, header: bytes) -> None:
-    """Check that a file begins with this header.
+def check_header(path: Path, found: bytes, header: bytes) -> None:
+    """Check that what a file begins with is this header.
 
     Raises:
         DamagedError: it begins otherwise.
     """
-    with reading(path, RETRAIN), open_regular(path) as file:
-        if read_up_to(file, len(header)) != header:
-            raise DamagedError(f"{path}: damaged (its header is not the one written); {RETRAIN}")
+    if found != header:
+        raise DamagedError(f"{path}: damaged (its header is not the one written); {RETRAIN}")
 
 
 def check_npy_header(path: Path, row_shape: Sequence[int], *, whole: bool = False) -> int:

@@ -10,7 +10,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bnexp.errors import LockedError, StorageError
-from bnexp.files.atomic import open_regular, read_json, sync_folder, write_all
+from bnexp.files.atomic import open_regular, sync_folder, write_all
+from bnexp.files.sealed import read_json
 
 LOCK, HOLDER = ".bnexp.lock", ".bnexp.holder.json"
 ELSEWHERE = "use --out DIR"

@@ -30,6 +30,8 @@ from bnexp.files.atomic import (
     RETRAIN,
     Extent,
     check_content,
+    check_extent,
+    extent,
     open_new,
     open_regular,
     read_up_to,
@@ -69,7 +71,8 @@ class AppendedFile:
         Raises:
             DamagedError: the file is shorter, or holds other bytes.
         """
-        check_header(self.path, self.header)
+        with reading(self.path, RETRAIN), open_regular(self.path) as file:
+            check_header(self.path, read_up_to(file, len(self.header)), self.header)
         check_content(self.path, len(self.header), promised)
 
     def resume(self, promised: Extent) -> None:
@@ -201,10 +204,10 @@ def read_table(path: Path, columns: Sequence[str], promised: Extent) -> NDArray[
         StorageError: it cannot be read.
     """
     header = csv_header(columns)
-    check_header(path, header)
-    check_content(path, len(header), promised)
     with reading(path, RETRAIN), open_regular(path) as file:
-        file.seek(len(header))
-        text = read_up_to(file, promised.bytes).decode()
-    rows = [[float(cell or "nan") for cell in line.split(",")] for line in text.splitlines()]
+        check_header(path, read_up_to(file, len(header)), header)
+        content = read_up_to(file, promised.bytes)
+    check_extent(path, extent(content), promised)
+    lines = content.decode().splitlines()
+    rows = [[float(cell or "nan") for cell in line.split(",")] for line in lines]
     return np.array(rows, np.float64).reshape(len(rows), len(columns))

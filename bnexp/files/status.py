@@ -14,7 +14,8 @@ from typing import Any, Literal, get_args
 
 from bnexp.config import Value
 from bnexp.errors import DamagedError
-from bnexp.files.atomic import ANEW, Extent, read_sealed, write_sealed
+from bnexp.files.atomic import ANEW, Extent
+from bnexp.files.sealed import read_sealed, write_sealed
 
 STATUS = "status.json"
 FORMAT = 2

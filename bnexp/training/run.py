@@ -19,11 +19,12 @@ from bnexp.data import datasets
 from bnexp.errors import BnexpError, ConfigError, RunError
 from bnexp.files.locks import locked, storage_errors
 from bnexp.files.run_folder import RunPlan
-from bnexp.networks.engine import Engine, Rows, is_due, next_due
+from bnexp.networks.engine import Engine, is_due, next_due
 from bnexp.networks.running_statistics import RunningStatistics
 from bnexp.training.engines import make_engine
 from bnexp.training.plans import is_done
 from bnexp.training.run_writer import RunWriter
+from bnexp.training.stack import Stack
 
 BLOCK_SECONDS = 0.1  # after which the run looks whether it is to stop, and shows that it lives
 Outcome = Literal["done", "interrupted"]
@@ -153,74 +154,13 @@ def _check_engine(states: Sequence[State], engine: Engine, writers: Sequence[Run
             )
 
 
-class _Stack:
-    """The runs that an engine trains together; one that fails leaves the stack."""
-
-    def __init__(self, writers: Sequence[RunWriter]) -> None:
-        self.alive = dict(enumerate(writers))
-        self.failed: list[RunError] = []
-
-    def append(self, recorded: Sequence[Rows]) -> None:
-        """Append what a block of steps recorded.
-
-        Raises:
-            RunError: the last run of the stack has failed.
-        """
-        for index, writer in list(self.alive.items()):
-            writer.append(recorded[index])
-            if (failure := recorded[index].failure) is not None:
-                self._fail(index, failure)
-
-    def _fail(self, index: int, what: str) -> None:
-        plan = self.alive[index].plan
-        lr = plan.settings.train.lr
-        advice = f"lower train.lr (now {lr:g}), or model.weight_std"
-        error = RunError(f"{plan.name}: {what}; {advice}")
-        self.alive.pop(index).fail(error)
-        self.failed.append(error)
-        if not self.alive:
-            raise self.failed[0]
-
-    def commit(self, engine: Engine) -> None:
-        """Save a checkpoint of each run.
-
-        Raises:
-            RunError: the last run of the stack has failed.
-        """
-        for index, state in enumerate(engine.state()):
-            if index not in self.alive:
-                continue
-            if all(np.isfinite(array).all() for array in state.values()):
-                self.alive[index].commit(engine, state)
-            else:  # a loss may stay finite where dead units hide a weight that is not
-                self._fail(index, f"a parameter is not finite at step {engine.step}")
-
-    def compare_statistics(self, statistics: RunningStatistics, engine: Engine) -> None:
-        """Append what the running statistics of each network are at this step."""
-        rows = statistics.measure(engine.step, engine.state_dicts())
-        for index, writer in self.alive.items():
-            writer.append_running_statistics(rows[index])
-
-    def finish(self, engine: Engine) -> None:
-        """Write the final networks.
-
-        Raises:
-            RunError: a run of the stack had failed.
-        """
-        final, state_dicts = engine.finish(), engine.state_dicts()
-        for index, writer in self.alive.items():
-            writer.finish(final[index], state_dicts[index])
-        if self.failed:
-            raise self.failed[0]
-
-
 def _loop(
     engine: Engine,
     writers: Sequence[RunWriter],
     statistics: RunningStatistics | None,
     reporter: Reporter,
 ) -> Outcome:
-    settings, stack, block = writers[0].plan.settings, _Stack(writers), 1
+    settings, stack, block = writers[0].plan.settings, Stack(writers), 1
     train, compared_every = settings.train, settings.record.statistics_every
     while engine.step < train.steps:
         if statistics is not None and is_due(engine.step, compared_every):

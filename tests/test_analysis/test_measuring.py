@@ -9,7 +9,8 @@ from helpers.synthetic import experiment_of, fig1, other, settings
 from scipy import stats
 
 from bnexp.analysis.measuring import explained_by_norm, measure
-from bnexp.analysis.numbers import differing, from_json, to_json
+from bnexp.analysis.numbers import differing
+from bnexp.analysis.numbers_json import from_json, to_json
 from bnexp.analysis.records import GradientShift, RunningStatistics
 from bnexp.config import flatten
 

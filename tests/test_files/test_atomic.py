@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bnexp.errors import DamagedError, StorageError
-from bnexp.files import atomic, checkpoint, experiment_folder, locks
+from bnexp.files import atomic, checkpoint, experiment_folder, locks, sealed
 
 
 def flips(content):
@@ -70,14 +70,14 @@ def test_a_new_file_leaves_the_old_one_to_whoever_has_it(tmp_path):
 def test_a_flipped_bit_anywhere_in_a_sealed_file_is_found(tmp_path):
     """It is refused, or stood where JSON has no meaning and the content is the same."""
     path, content = tmp_path / "status.json", {"state": "done", "step": 60, "loss": 0.1, "b": None}
-    atomic.write_sealed(path, content)
-    written, whole = path.read_bytes(), atomic.read_sealed(path)
+    sealed.write_sealed(path, content)
+    written, whole = path.read_bytes(), sealed.read_sealed(path)
     assert whole == content
     refused = 0
     for changed in flips(written):
         path.write_bytes(changed)
         try:
-            found = atomic.read_sealed(path)
+            found = sealed.read_sealed(path)
         except DamagedError:
             refused += 1
         else:
@@ -112,14 +112,14 @@ def test_what_is_no_json_object_is_damaged(tmp_path, text):
     path = tmp_path / "status.json"
     path.write_text(text)
     with pytest.raises(DamagedError, match=r"status\.json: damaged") as caught:
-        atomic.read_json(path)
+        sealed.read_json(path)
     assert "\n" not in str(caught.value)
 
 
 # What users are told
 
 
-@pytest.mark.parametrize("read", [atomic.read_json, checkpoint.load_tensors])
+@pytest.mark.parametrize("read", [sealed.read_json, checkpoint.load_tensors])
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path, read):
     """Missing, or a folder in its place: which, and why."""
     with pytest.raises(DamagedError, match=r"x: missing; train again to write it anew"):

@@ -12,7 +12,7 @@ import pytest
 from bnexp import cli
 from bnexp.analysis import summary
 from bnexp.errors import StorageError
-from bnexp.files.atomic import write_sealed
+from bnexp.files.sealed import write_sealed
 from bnexp.report import page as report
 from bnexp.report.explorer import explorer
 from bnexp.report.page import render, write_report
