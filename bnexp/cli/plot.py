@@ -51,6 +51,7 @@ def plot(
         str | None,
         typer.Option(
             "--format",
+            metavar="FORMATS",
             help="png, pdf or svg; several with commas. Of a film: gif or mp4.  "
             "[default: png; of a film gif]",
         ),

@@ -43,7 +43,9 @@ def train(
     jobs: Annotated[
         int | None,
         typer.Option(
-            min=1, help="How many runs train at a time.  [default: as many as there are cores]"
+            min=1,
+            help="How many runs train at a time.  [default: as many as there are cores]",
+            metavar="N",
         ),
     ] = None,
     restart: Annotated[

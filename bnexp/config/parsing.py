@@ -107,6 +107,8 @@ class Reader:
         """
         self._overrides.add(name)
         mark = yaml.Mark(name, 0, 0, 0, None, 0)
+        if "=" not in text:
+            return self.report("", "expected key.path=value", yaml.ScalarNode("", text, mark))
         node, path, end, rest = root, "", ".", text
         while end == ".":
             known = [str(key.value) for key, _ in node.value]
@@ -121,7 +123,7 @@ class Reader:
             if parent == "variants" and key not in known:
                 hint = suggestion(key, known) or f"; there are {', '.join(map(shorten, known))}"
                 return self.report(path, f"no such variant{hint}", new)
-            if not end:
+            if not end:  # as in `variants.a=b`, where `a=b` is the name of a variant
                 return self.report("", "expected key.path=value", new)
             at = [*known, key].index(key)
             named, child = [*node.value, (new, None)][at]

@@ -180,6 +180,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         temporary.replace(path)
         sync_folder(path.parent)
+    except FileNotFoundError as error:
+        error.filename = os.fspath(path.parent)  # users know no temporary file
+        raise
     except (Exception, KeyboardInterrupt):
         with suppress(OSError):  # a full disk needs the room
             temporary.unlink(missing_ok=True)

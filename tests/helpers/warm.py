@@ -68,9 +68,6 @@ def _close_and_call(others, target, *arguments):
 
 def _command(words, folder, environ, draws, streams):
     """The process of a command."""
-    from bnexp.cli.application import main
-    from bnexp.training import fork_server
-
     if not draws:
         sys.modules["bnexp.cli.train"]._show = lambda *_, **__: None
 
@@ -85,9 +82,38 @@ def _command(words, folder, environ, draws, streams):
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environ)
+    _main(words)
+
+
+def _main(words):
+    """`bnexp` with these words, in this process, from which the server of its workers is forked."""
+    from bnexp.cli.application import main
+    from bnexp.training import fork_server
+
     sys.argv = ["bnexp", *words]
     fork_server.spawn = _fork
     main()
+
+
+def run_each(commands):
+    """Run commands one after the other, each in a fork of this process, up to one that fails.
+
+    Args:
+        commands: the words of each.
+    """
+    for words in commands:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                _main(words)
+            except SystemExit as end:
+                sys.stdout.flush()
+                os._exit(int(end.code or 0))
+            finally:
+                os._exit(1)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if code != 0:
+            raise SystemExit(f"bnexp {' '.join(words)}: exit code {code}")
 
 
 class Command:

@@ -94,6 +94,14 @@ def test_an_override_of_a_variant_that_is_missing_names_those_there_are(told):
     assert line.endswith("variants.plain: no such variant; there are baseline, batchnorm")
 
 
+def test_a_second_config_is_told_in_one_line(told, tmp_path):
+    """Its name is no key."""
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text("name: x\ndata: {name: digits}\nvariants: {a: {}}\n")
+    expected = "bnexp: override 1 'b.yaml': expected key.path=value"
+    assert told("train", "a.yaml", "b.yaml") == (2, [expected])
+
+
 def test_a_scheduler_that_does_not_answer_leaves_no_folder_behind(told, tmp_path):
     """Else the corrected config would be refused for the one that was never trained."""
     pytest.importorskip("distributed", reason="Dask is not installed")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from helpers import warm
 from helpers.experiments import contents
 
 from bnexp.files.run_folder import run_folder
@@ -23,17 +24,21 @@ variants:
 
 @pytest.fixture
 def train(tmp_path):
-    """Runs the command under a limit, and returns its exit code and the lines on stderr."""
+    """Runs the command, perhaps under a limit; returns its exit code and the lines on stderr."""
 
     def run(*words, limit=None):
         config = tmp_path / "small.yaml"
         if not config.exists():
             config.write_text(CONFIG)
-        command = [sys.executable, "-m", "bnexp", "train", "--config", config.name, "--out", "out"]
+        words = "train", "--config", config.name, "--out", "out", "--jobs", "1", *words
+        if limit is None:
+            process = warm.Command(*words, folder=tmp_path, draws=False)
+            _, said = process.communicate()
+            return process.returncode, said.splitlines()
         done = subprocess.run(
-            [*command, "--jobs", "1", *words],
+            [sys.executable, "-m", "bnexp", *words],
             cwd=tmp_path, capture_output=True, text=True, check=False,
-            preexec_fn=limit and (lambda: resource.setrlimit(limit[0], limit[1:] * 2)),
+            preexec_fn=lambda: resource.setrlimit(limit[0], limit[1:] * 2),
         )  # fmt: skip
         return done.returncode, done.stderr.splitlines()
 
