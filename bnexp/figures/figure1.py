@@ -21,6 +21,7 @@ from bnexp.figures.panels import (
 )
 
 PANEL_WIDTH = 2.1  # inches, at least, of a panel with its labels
+MOST_STACKED = 5  # panels that stand on each other in a narrow figure
 LONG = 16  # letters of a name that needs a wider panel, or a second line
 
 
@@ -70,8 +71,8 @@ def _know_accuracy(variants: Mapping[str, VariantResults]) -> bool:
 
 
 def _line_names(names: list[str], width: float) -> list[str]:
-    """The names of lines; in a figure of one column, long ones break into short lines."""
-    if width >= 2 * PANEL_WIDTH:
+    """The names of lines; in a narrow figure of few lines, long ones break into short lines."""
+    if width >= 2 * PANEL_WIDTH or len(names) > MOST_STACKED:
         return [name.replace(",", ", ") for name in names]
     return [textwrap.fill(name.replace(",", ", "), LONG, break_long_words=False) for name in names]
 
@@ -82,13 +83,17 @@ def _layout(names: list[str], width: float) -> tuple[Figure, Axes, list[Axes]]:
     The accuracy is as wide as two panels where the names at its lines are long. Its row is high
     enough for all of them.
     """
-    n, most = len(names), max(1, int(width // PANEL_WIDTH))
+    # In a column, many panels would make a figure that no page holds, so they stand in pairs there.
+    n = len(names)
+    most = max(2 if n > MOST_STACKED else 1, int(width // PANEL_WIDTH))
     span = 2 if most > 1 and max(map(len, names)) > LONG else 1
     down = -(-(n + span) // most)
     across = -(-(n + span) // down)
     lines = sum(name.count("\n") + 1 for name in names)
-    row = 2.3 if down == 1 else 2.0 if across > 1 else 1.5  # inches
-    heights = [max(row, 2.0, 0.13 * lines + 0.7)] + [row] * (down - 1)
+    row = 2.3 if down == 1 else 2.0 if width >= 2 * PANEL_WIDTH else 1.6  # inches
+    # In a column, titles of several lines leave the axes little of a row's height.
+    room = 0.2 * lines + 1.7 if span == 2 and width < 2 * PANEL_WIDTH else 0.13 * lines + 0.7
+    heights = [max(row, 2.0, room)] + [row] * (down - 1)
     figure = NotebookFigure((width, sum(heights)), layout="constrained")
     grid = figure.add_gridspec(down, across, height_ratios=heights)
     first = grid[0, :span]

@@ -79,6 +79,16 @@ def test_no_text_lies_on_another_or_leaves_the_figure(files, n):
     assert len({axes.get_ylim() for axes in figure.axes[1:]}) == 1
 
 
+@pytest.mark.parametrize("n", [3, 6, 8, 12])
+def test_in_a_column_many_variants_fit_a_page(files, n):
+    """Many panels stand in pairs there; eight variants take less than ten inches."""
+    figure = figures.draw(many(files, n), width=3.25).figure
+    assert overlaps(figure) == []
+    width, height = figure.get_size_inches()
+    assert width == 3.25
+    assert n > 8 or height < 10
+
+
 @pytest.mark.parametrize(
     ("source", "unit"), [("batch", "typical"), ("batch", "all"), ("probe", "2")]
 )
