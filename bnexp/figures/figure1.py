@@ -92,7 +92,7 @@ def _layout(names: list[str], width: float) -> tuple[Figure, Axes, list[Axes]]:
     lines = sum(name.count("\n") + 1 for name in names)
     row = 2.3 if down == 1 else 2.0 if width >= 2 * PANEL_WIDTH else 1.6  # inches
     # In a column, titles of several lines leave the axes little of a row's height.
-    room = 0.2 * lines + 1.7 if span == 2 and width < 2 * PANEL_WIDTH else 0.13 * lines + 0.7
+    room = 0.24 * lines + 1.45 if span == 2 and width < 2 * PANEL_WIDTH else 0.13 * lines + 0.7
     heights = [max(row, 2.0, room)] + [row] * (down - 1)
     figure = NotebookFigure((width, sum(heights)), layout="constrained")
     grid = figure.add_gridspec(down, across, height_ratios=heights)
