@@ -32,7 +32,7 @@ def spawn(
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=target, args=(theirs, *arguments), name=name)
-    with environment(threads), signals_held(), _without_main():
+    with environment(threads), signals_held(), without_main():
         process.start()
     theirs.close()
     return process, ours
@@ -67,7 +67,7 @@ def environment(threads: int) -> Iterator[None]:
 
 
 @contextmanager
-def _without_main() -> Iterator[None]:
+def without_main() -> Iterator[None]:
     """Hide the program that is running; a process started here does not import it.
 
     Spawned processes import the program's main module, to find functions there. Ours stand in

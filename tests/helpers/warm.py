@@ -17,7 +17,8 @@ import time
 from multiprocessing import forkserver, get_context
 from pathlib import Path
 
-from bnexp.training.processes import _without_main, environment, signals_held
+import bnexp
+from bnexp.training.processes import without_main, environment, signals_held
 
 TESTS = Path(__file__).parents[1]
 CONTEXT = get_context("forkserver")
@@ -25,9 +26,9 @@ CONTEXT.set_forkserver_preload(["helpers.preloaded"])
 
 
 def _ensure_server():
-    """Start the process that imports, with a path on which it finds the tests' helpers."""
+    """Start the process that imports: the bnexp of this process, and the tests' helpers."""
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS.parent), str(TESTS)])
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (Path(bnexp.__file__).parents[1], TESTS)))
     try:
         forkserver.ensure_running()
     finally:
@@ -42,7 +43,7 @@ def spawn(target, *arguments, threads, name):
     _ensure_server()
     ours, theirs = CONTEXT.Pipe()
     process = CONTEXT.Process(target=target, args=(theirs, *arguments), name=name)
-    with environment(threads), signals_held(), _without_main():
+    with environment(threads), signals_held(), without_main():
         process.start()
     theirs.close()
     return process, ours
@@ -134,7 +135,7 @@ class Command:
         self._process = CONTEXT.Process(
             target=_command, args=(*arguments, (out_end, out_end if merged else err_end))
         )
-        with _without_main():
+        with without_main():
             self._process.start()
         self.pid = self._process.pid
         out_end.close()
