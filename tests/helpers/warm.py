@@ -18,7 +18,7 @@ from multiprocessing import forkserver, get_context
 from pathlib import Path
 
 import bnexp
-from bnexp.training.processes import without_main, environment, signals_held
+from bnexp.training.processes import environment, signals_held, without_main
 
 TESTS = Path(__file__).parents[1]
 CONTEXT = get_context("forkserver")
