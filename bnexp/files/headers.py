@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from bnexp.errors import DamagedError
 from bnexp.files.atomic import RETRAIN, open_regular, read_up_to, reading
 
 
-def npy_header(rows: int, row_shape: Sequence[int]) -> bytes:
+@lru_cache(maxsize=256)  # the logs of many runs have the same few headers
+def npy_header(rows: int, row_shape: tuple[int, ...]) -> bytes:
     """The header of an .npy file of float32 rows.
 
     numpy pads it so that the number of rows can grow in place: its length does not depend on it.
@@ -44,7 +46,7 @@ def check_header(path: Path, found: bytes, header: bytes) -> None:
         raise DamagedError(f"{path}: damaged (its header is not the one written); {RETRAIN}")
 
 
-def check_npy_header(path: Path, row_shape: Sequence[int], *, whole: bool = False) -> int:
+def check_npy_header(path: Path, row_shape: tuple[int, ...], *, whole: bool = False) -> int:
     """Check the header of an array of such rows byte by byte; returns the number of rows in it.
 
     A single wrong bit could change the number format or the shape, and with it every value.

@@ -177,7 +177,7 @@ def prefix_extent(path: Path, skip: int, size: int) -> Extent:
     return Extent(size, crc32)
 
 
-def read_array(path: Path, row_shape: Sequence[int], promised: Extent) -> NDArray[np.float32]:
+def read_array(path: Path, row_shape: tuple[int, ...], promised: Extent) -> NDArray[np.float32]:
     """The promised rows (rows, *row_shape) of a log, memory-mapped, and checked.
 
     Raises:
