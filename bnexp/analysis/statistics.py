@@ -16,6 +16,7 @@ multiplies the smallest by m, the next by m - 1, and so on, each at least its pr
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import accumulate
 
 import numpy as np
@@ -74,6 +75,7 @@ def _t_interval(values: PerSeed, quantile: float) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
+@lru_cache(maxsize=4096)  # many measures have the same few numbers of seeds
 def _t_quantile(n: int, quantile: float) -> float:
     """Of Student's t with n - 1 degrees of freedom."""
     from scipy.special import stdtrit
