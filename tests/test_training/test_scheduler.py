@@ -19,7 +19,6 @@ from bnexp.config import DataConfig
 from bnexp.files.run_folder import run_folder
 from bnexp.files.status import read_status
 from bnexp.training import fork_server
-from bnexp.training.processes import environment
 from bnexp.training.scheduler import train_experiment
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
@@ -236,13 +235,3 @@ def test_code_in_the_working_directory_is_not_run_by_the_workers(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-
-
-def test_the_environment_of_a_worker_is_set_for_its_start_alone(monkeypatch):
-    """The number of threads reaches the process, and nothing is left behind."""
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    with environment(threads=3):
-        code = "import os; print(os.environ['OMP_NUM_THREADS'])"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    assert done.stdout.split() == [b"3"]
-    assert "OMP_NUM_THREADS" not in os.environ
