@@ -16,6 +16,7 @@ import threading
 import time
 from multiprocessing import forkserver, get_context
 from pathlib import Path
+from unittest.mock import patch
 
 import bnexp
 from bnexp.training.processes import environment, signals_held, without_main
@@ -27,15 +28,10 @@ CONTEXT.set_forkserver_preload(["helpers.preloaded"])
 
 def _ensure_server():
     """Start the process that imports: the bnexp of this process, and the tests' helpers."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (Path(bnexp.__file__).parents[1], TESTS)))
-    try:
+    path = os.pathsep.join(map(str, (Path(bnexp.__file__).parents[1], TESTS)))
+    # The second keeps the working directory from coming before the path.
+    with patch.dict(os.environ, {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}):
         forkserver.ensure_running()
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
 
 
 def spawn(target, *arguments, threads, name):
