@@ -103,9 +103,10 @@ def start(config: Path, out: Path, *words: str, cache: Path | None = None) -> su
         words: overrides and options.
         cache: where compiled kernels are kept; None: where they are kept anyway.
     """
-    command = [sys.executable, "-m", "bnexp", "train", "--config", str(config), "--out", str(out)]
+    # The bnexp that this script imports, and not one that lies in the working directory.
+    command = [sys.executable, "-P", "-m", "bnexp", "train"]
     return subprocess.Popen(
-        [*command, *words],
+        [*command, "--config", str(config), "--out", str(out), *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
