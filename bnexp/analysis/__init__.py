@@ -7,8 +7,7 @@ loading them.
 `drift` how far and how long they move, with the settle step. `statistics` has intervals over seeds,
 the test of a difference and that of equivalence (TOST). `measuring`, with `pairs` of variants, puts
 all of it together into `numbers`, which `summary` writes to summary.json, in the form of
-`numbers_json`, and reads again;
-`comparison` sets variants against those that `baselines` chooses. `tables` prints them, `paper` has
-the curves of the paper's Figure 1, and `listing` lists runs. Nothing here needs torch. Begin
-reading in `results`, then `drift`.
+`numbers_json`, and reads again; `comparison` sets variants against those that `baselines` chooses.
+`tables` prints them, `paper` has the curves of the paper's Figure 1, and `listing` lists runs.
+Nothing here needs torch. Begin reading in `results`, then `drift`.
 """

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from types import FrameType, ModuleType
 
+CONTEXT = multiprocessing.get_context("spawn")  # how `spawn` starts a process
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -29,9 +30,8 @@ def spawn(
     Returns:
         The process, and our end of the pipe.
     """
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=target, args=(theirs, *arguments), name=name)
+    ours, theirs = CONTEXT.Pipe()
+    process = CONTEXT.Process(target=target, args=(theirs, *arguments), name=name)
     with environment(threads), signals_held(), without_main():
         process.start()
     theirs.close()

@@ -1,4 +1,4 @@
-"""All that commands and workers import. Nothing is computed here, and no thread is started."""
+"""All that commands and workers import, and the compiled kernels. No thread is started here."""
 
 import importlib
 

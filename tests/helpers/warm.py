@@ -19,6 +19,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import bnexp
+from bnexp.training import processes
 from bnexp.training.processes import environment, signals_held, without_main
 
 TESTS = Path(__file__).parents[1]
@@ -37,12 +38,8 @@ def _ensure_server():
 def spawn(target, *arguments, threads, name):
     """As `bnexp.training.processes.spawn`, of a process that need not import anything."""
     _ensure_server()
-    ours, theirs = CONTEXT.Pipe()
-    process = CONTEXT.Process(target=target, args=(theirs, *arguments), name=name)
-    with environment(threads), signals_held(), without_main():
-        process.start()
-    theirs.close()
-    return process, ours
+    with patch.object(processes, "CONTEXT", CONTEXT):
+        return processes.spawn(target, *arguments, threads=threads, name=name)
 
 
 def _fork(target, *arguments, threads, name):
@@ -67,7 +64,6 @@ def _command(words, folder, environ, draws, streams):
     """The process of a command."""
     if not draws:
         sys.modules["bnexp.cli.train"]._show = lambda *_, **__: None
-
     os.setpgid(0, 0)
     for number, stream in enumerate(streams, 1):
         os.dup2(stream.fileno(), number)
@@ -99,18 +95,11 @@ def run_each(commands):
         commands: the words of each.
     """
     for words in commands:
-        pid = os.fork()
-        if pid == 0:
-            try:
-                _main(words)
-            except SystemExit as end:
-                sys.stdout.flush()
-                os._exit(int(end.code or 0))
-            finally:
-                os._exit(1)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if code != 0:
-            raise SystemExit(f"bnexp {' '.join(words)}: exit code {code}")
+        process = get_context("fork").Process(target=_main, args=(words,))
+        process.start()
+        process.join()
+        if process.exitcode != 0:
+            raise SystemExit(f"bnexp {' '.join(words)}: exit code {process.exitcode}")
 
 
 class Command:
@@ -149,7 +138,7 @@ class Command:
 
     def poll(self):
         """As `returncode`."""
-        return self._process.exitcode
+        return self.returncode
 
     def wait(self, timeout=None):
         """Wait for its end; its exit code."""

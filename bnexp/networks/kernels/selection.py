@@ -1,8 +1,9 @@
 """Percentiles of all units of a layer at once, by a sorting network over the examples.
 
 A compare-exchange works on two rows of an (examples, units) array, so that every unit is sorted on
-its own and no branch depends on a value. The array is as wide as the processor's registers can hold
-of two rows: each exchange loads both, and stores the smaller and the larger values.
+its own and no branch depends on a value. An exchange loads both rows into vector registers, and
+stores the smaller and the larger values. So the units are sorted in groups, each as wide as the
+registers allow.
 """
 
 from typing import Any, NamedTuple
