@@ -1,6 +1,6 @@
 """`python -m bnexp` is the command `bnexp`."""
 
-from bnexp.cli import main
+from bnexp.cli import program
 
 if __name__ == "__main__":
-    main()
+    program()

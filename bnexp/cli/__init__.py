@@ -7,6 +7,6 @@ and errors. The commands may import every room, and do so when they are called, 
 --help` loads neither torch nor matplotlib. Begin with `application`.
 """
 
-from bnexp.cli.application import main
+from bnexp.cli.application import main, program
 
-__all__ = ["main"]
+__all__ = ["main", "program"]

@@ -64,8 +64,20 @@ def _options(
         raise typer.Exit(ConfigError.exit_code)
 
 
+def program() -> None:
+    """The console script: `main`, after whose last word no signal changes the exit code."""
+    try:
+        main()
+    except KeyboardInterrupt:  # which came after everything was said
+        raise SystemExit(InterruptedRun.exit_code) from None
+    finally:
+        # While it ends, Python gives signals back to the system, which would kill the process.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
+
 def main() -> None:
-    """The console script.
+    """Run the command of `sys.argv`, and raise `SystemExit` with its exit code.
 
     An error of ours becomes its text on stderr and its exit code. A closed pipe is no error: in
     `bnexp verify | head -1`, the reader has seen enough.

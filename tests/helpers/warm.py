@@ -80,12 +80,12 @@ def _command(words, folder, environ, draws, streams):
 
 def _main(words):
     """`bnexp` with these words, in this process, from which the server of its workers is forked."""
-    from bnexp.cli.application import main
+    from bnexp.cli.application import program
     from bnexp.training import fork_server
 
     sys.argv = ["bnexp", *words]
     fork_server.spawn = _fork
-    main()
+    program()
 
 
 def run_each(commands):

@@ -21,6 +21,7 @@ from helpers.experiments import Listener, contents
 from bnexp import config
 from bnexp.analysis.results import read_experiment
 from bnexp.analysis.variants import read_variant
+from bnexp.cli import application
 from bnexp.errors import DamagedError, StorageError
 from bnexp.files import checkpoint
 from bnexp.files.experiment_folder import CONFIG as CONFIG_FILE
@@ -256,6 +257,47 @@ def test_a_signal_while_the_figures_are_drawn_is_exit_130(tmp_path, number):
     assert stopped.stderr.splitlines()[-1] == f"continue with: bnexp {' '.join(words)}"
     assert "Traceback" not in stopped.stderr
     assert read_status(run_folder(tmp_path / "out", "baseline", 0)).state == "done"
+
+
+SIGNAL_AFTER_THE_LAST_WORD = """
+import signal, sys
+from bnexp import cli
+number = int(sys.argv.pop())
+class Late:  # what Python destroys while it ends, after it has given signals back to the system
+    def __del__(self, raise_signal=signal.raise_signal):
+        raise_signal(number)
+late = Late()
+cli.program()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("word", "code"), [("quickstart", 0), ("nothing", 2)])
+def test_a_signal_after_the_last_word_does_not_change_the_exit_code(number, word, code):
+    """While the interpreter ends, the command is over: the signal finds nothing to stop."""
+    words = ["configs", word, str(int(number))]
+    ended = subprocess.run(
+        [sys.executable, "-c", SIGNAL_AFTER_THE_LAST_WORD, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == code, ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_signal_between_the_last_word_and_the_end_is_exit_130(monkeypatch):
+    """It is not the traceback that Python makes of it."""
+    monkeypatch.setattr(application, "main", lambda: signal.raise_signal(signal.SIGINT))
+    kept = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(SystemExit) as end:
+            application.program()
+    finally:
+        for each, handler in kept.items():
+            signal.signal(each, handler)
+    assert end.value.code == 130
 
 
 def children(pid):
