@@ -60,8 +60,23 @@ def _close_and_call(others, target, *arguments):
     target(*arguments)
 
 
-def _command(words, folder, environ, draws, streams):
+def _lose(number, how):
+    """Put something that cannot be written in the place of a standard stream."""
+    if how == "closed":
+        os.close(number)
+        return
+    if how == "full disk":
+        end = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reader, end = os.pipe()
+        os.close(reader)
+    os.dup2(end, number)
+    os.close(end)
+
+
+def _command(request, streams):
     """The process of a command."""
+    words, folder, environ, draws, lost = request
     if not draws:
         sys.modules["bnexp.cli.train"]._show = lambda *_, **__: None
     os.setpgid(0, 0)
@@ -69,9 +84,16 @@ def _command(words, folder, environ, draws, streams):
         os.dup2(stream.fileno(), number)
     for stream in streams:
         stream.close()
-    # Those that were inherited are of another kind of file.
-    sys.stdout = sys.__stdout__ = os.fdopen(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = sys.__stderr__ = os.fdopen(2, "w", 1, encoding="utf-8", closefd=False)
+    for number, how in lost.items():
+        _lose(number, how)
+    # Those that were inherited are of another kind of file. Python has none where one is closed.
+    sys.stdout, sys.stderr = (
+        None
+        if lost.get(number) == "closed"
+        else os.fdopen(number, "w", buffering, encoding="utf-8", closefd=False)
+        for number, buffering in ((1, -1), (2, 1))
+    )
+    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environ)
@@ -110,15 +132,17 @@ class Command:
         folder: the working directory.
         merged: whether stderr goes where stdout goes.
         draws: whether `train` ends with its tables and figures, as it does for users.
+        lost: of its standard streams, by number, those that cannot be written, and why: "closed",
+            "full disk" or "closed pipe".
     """
 
-    def __init__(self, *words, folder=".", merged=False, draws=True):
+    def __init__(self, *words, folder=".", merged=False, draws=True, lost=None):
         _ensure_server()
         out, out_end = CONTEXT.Pipe(duplex=False)
         err, err_end = CONTEXT.Pipe(duplex=False)
-        arguments = [str(word) for word in words], str(folder), dict(os.environ), draws
+        request = [str(word) for word in words], str(folder), dict(os.environ), draws, lost or {}
         self._process = CONTEXT.Process(
-            target=_command, args=(*arguments, (out_end, out_end if merged else err_end))
+            target=_command, args=(request, (out_end, out_end if merged else err_end))
         )
         with without_main():
             self._process.start()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import warm
 from helpers.experiments import go, small_settings
 
 from bnexp.config import Experiment, Variant
@@ -52,14 +53,20 @@ def shell(line, cwd, **environment):
 
 
 @pytest.mark.parametrize(
-    "stream",
-    ["2>&1 >out.txt | true", "2>/dev/full >out.txt", "2>&- >out.txt", "2>&- >&-"],
-    ids=["closed pipe", "full disk", "stderr closed", "both closed"],
+    "lost",
+    [{2: "closed pipe"}, {2: "full disk"}, {2: "closed"}, "2>&- >&-"],
+    ids=["closed pipe", "full disk", "stderr closed", "both closed, by a shell"],
 )
-def test_losing_the_streams_does_not_end_a_training(tmp_path, stream):
+def test_losing_the_streams_does_not_end_a_training(tmp_path, lost):
     """The run is done, and train.log holds what was said; no file has taken the stream's place."""
     (tmp_path / "tiny.yaml").write_text(CONFIG)
-    code, _, _ = shell(f"{BNEXP} train tiny.yaml --out out {stream}", tmp_path)
+    words = ("train", "tiny.yaml", "--out", "out")
+    if isinstance(lost, str):
+        code, _, _ = shell(f"{BNEXP} {' '.join(words)} {lost}", tmp_path)
+    else:
+        command = warm.Command(*words, folder=tmp_path, lost=lost)
+        command.communicate(60)
+        code = command.returncode
     assert code == 0
     assert read_status(tmp_path / "out" / "a" / "seed-0").state == "done"
     assert (tmp_path / "out" / "figures" / "fig1.png").stat().st_size > 1000
