@@ -2,13 +2,13 @@
 
 import itertools
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from torch import nn
 
-from bnexp.verify import bias, gamma, gradients, inference, normalization, seeds, suite
+from bnexp.verify import bias, gamma, gradients, inference, networks, normalization, seeds, suite
 from bnexp.verify.check import Verdict
 from bnexp.verify.networks import initial_network, linear_layers, minibatches
 
@@ -183,6 +183,17 @@ OF_NETWORKS = {
 }
 
 
+@pytest.fixture
+def fewer_steps(monkeypatch):
+    """Of trainings with 1,000 steps, the first 300: they are enough to show every mistake."""
+
+    def shorter(build, model, config=networks.SGD, seed=0):
+        return networks.train(build, model, replace(config, steps=min(config.steps, 300)), seed)
+
+    for module in (bias, gamma, inference):
+        monkeypatch.setattr(module, "train", shorter)
+
+
 @pytest.mark.xdist_group("verify")  # which has trained the networks already
 def test_all_checks_without_an_experiment_hold():
     """In order, each once, and ready for JSON."""
@@ -202,6 +213,7 @@ def test_a_check_fails_for_a_batch_norm_with_its_mistake(name):
     assert found.measured.startswith("broken: ")
 
 
+@pytest.mark.usefixtures("fewer_steps")
 @pytest.mark.parametrize("name", OF_NETWORKS)
 def test_a_check_fails_for_networks_with_its_mistake(name):
     """A number stands before each mistake: that very check must fail."""
@@ -260,6 +272,7 @@ def test_one_broken_implementation_among_several_is_enough_to_fail():
     assert normalization.moments(both).verdict is Verdict.FAILS
 
 
+@pytest.mark.usefixtures("fewer_steps")
 def test_the_plain_batch_norm_without_a_mistake_satisfies_every_check():
     """So the mistakes above are found, and not the stand-in that carries them."""
     right = batch_norm()
