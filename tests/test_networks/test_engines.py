@@ -24,7 +24,10 @@ from bnexp.networks.mlp import mlp
 from bnexp.recording.percentiles import Percentiles
 
 # The kernels for float64 are compiled once, where one process makes all of these tests.
-pytestmark = pytest.mark.xdist_group("float64")
+pytestmark = [
+    pytest.mark.xdist_group("float64"),
+    pytest.mark.usefixtures("float64_kernels"),
+]
 
 both = pytest.mark.parametrize("engine", ["kernels", "torch"])
 

@@ -24,16 +24,16 @@ def compile_kernels(dtype: str) -> None:
     Args:
         dtype: "float32" or "float64", as in `train.dtype`.
     """
-    for function, arguments in _calls(dtype):
+    for function, arguments in calls(dtype):
         function(*arguments)
 
 
 def is_compiled(dtype: str) -> bool:
     """Whether `compile_kernels` will find everything in the cache."""
-    return all(is_cached(function, *arguments) for function, arguments in _calls(dtype))
+    return all(is_cached(function, *arguments) for function, arguments in calls(dtype))
 
 
-def _calls(name: str) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
+def calls(name: str) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
     """Each entry with arguments of the types that the engine calls it with."""
     dtype, batch = np.dtype(name), 2
     layers, total = layers_of((1, 1, 1))
