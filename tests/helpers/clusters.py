@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+from helpers import warm
+
 LIMIT = 300  # seconds, for whatever is waited for
 
 # Nothing is downloaded, whatever is missing: the address refuses every connection.
@@ -23,7 +25,11 @@ def wait_for(condition, *processes):
 
 
 class DaskCluster:
-    """`dask scheduler` and some `dask worker`, with their logs in a folder."""
+    """`dask scheduler` and some `dask worker`, with their logs in a folder.
+
+    The first scheduler, and workers with another bnexp, are started as users start them. The others
+    are forked from a process that has imported what they need.
+    """
 
     def __init__(self, folder):
         self.folder, self.processes, self.workers = folder, [], []
@@ -31,14 +37,19 @@ class DaskCluster:
 
     def _start(self, *words, name, **environment):
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / f"{name}.log").open("w") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "dask", *words, "--no-dashboard"],
-                cwd=self.folder,
-                env={**os.environ, **OFFLINE, **environment},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        words, environ = (*words, "--no-dashboard"), {**os.environ, **OFFLINE, **environment}
+        (log := self.folder / f"{name}.log").touch()
+        if self.processes and "PYTHONPATH" not in environment:
+            process = warm.Process(warm.dask, words, self.folder, environ, log)
+        else:
+            with log.open("w") as file:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "dask", *words],
+                    cwd=self.folder,
+                    env=environ,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                )
         self.processes.append(process)
         return process
 

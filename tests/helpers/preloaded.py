@@ -1,6 +1,7 @@
 """All that commands and workers import, and the compiled kernels. No thread is started here."""
 
 import importlib
+from contextlib import suppress
 
 from bnexp.networks.engine import numba_available
 
@@ -17,6 +18,10 @@ for name in (
     "bnexp.training.scheduler",
 ):
     importlib.import_module(name)
+
+with suppress(ImportError):
+    import dask.__main__  # noqa: F401
+    import distributed.cli.dask_worker  # noqa: F401
 
 if numba_available():
     from bnexp.networks.kernels.warm_up import compile_kernels, is_compiled

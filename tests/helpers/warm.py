@@ -94,10 +94,15 @@ def _command(request, streams):
         for number, buffering in ((1, -1), (2, 1))
     )
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
+    _move(folder, environ)
+    _main(words)
+
+
+def _move(folder, environ):
+    """Into this working directory and environment."""
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environ)
-    _main(words)
 
 
 def _main(words):
@@ -108,6 +113,25 @@ def _main(words):
     sys.argv = ["bnexp", *words]
     fork_server.spawn = _fork
     program()
+
+
+def dask(words, folder, environ, log):
+    """`dask` with these words, in this process.
+
+    Args:
+        words: what follows `dask` on the command line.
+        folder: the working directory.
+        environ: the environment.
+        log: the file that takes what it says.
+    """
+    from dask.__main__ import main
+
+    with log.open("wb") as file:
+        for number in (1, 2):
+            os.dup2(file.fileno(), number)
+    _move(folder, environ)
+    sys.argv = ["dask", *words]
+    main()
 
 
 def run_each(commands):
@@ -124,36 +148,20 @@ def run_each(commands):
             raise SystemExit(f"bnexp {' '.join(words)}: exit code {process.exitcode}")
 
 
-class Command:
-    """`bnexp` with these words, at the head of a process group of its own; used as a `Popen`.
+class Process:
+    """A process that need not import anything; used as a `Popen`.
 
     Args:
-        words: what follows `bnexp` on the command line.
-        folder: the working directory.
-        merged: whether stderr goes where stdout goes.
-        draws: whether `train` ends with its tables and figures, as it does for users.
-        lost: of its standard streams, by number, those that cannot be written, and why: "closed",
-            "full disk" or "closed pipe".
+        target: what it calls.
+        arguments: with what.
     """
 
-    def __init__(self, *words, folder=".", merged=False, draws=True, lost=None):
+    def __init__(self, target, *arguments):
         _ensure_server()
-        out, out_end = CONTEXT.Pipe(duplex=False)
-        err, err_end = CONTEXT.Pipe(duplex=False)
-        request = [str(word) for word in words], str(folder), dict(os.environ), draws, lost or {}
-        self._process = CONTEXT.Process(
-            target=_command, args=(request, (out_end, out_end if merged else err_end))
-        )
+        self._process = CONTEXT.Process(target=target, args=arguments)
         with without_main():
             self._process.start()
         self.pid = self._process.pid
-        out_end.close()
-        err_end.close()
-        self.stdout, self.stderr = (
-            os.fdopen(os.dup(each.fileno()), encoding="utf-8") for each in (out, err)
-        )
-        out.close()
-        err.close()
 
     @property
     def returncode(self):
@@ -168,8 +176,43 @@ class Command:
         """Wait for its end; its exit code."""
         self._process.join(timeout)
         if self._process.exitcode is None:
-            raise subprocess.TimeoutExpired("bnexp", timeout)
+            raise subprocess.TimeoutExpired("a process", timeout)
         return self._process.exitcode
+
+    def send_signal(self, number):
+        """Send it a signal, if it is alive."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
+
+
+class Command(Process):
+    """`bnexp` with these words, at the head of a process group of its own; used as a `Popen`.
+
+    Args:
+        words: what follows `bnexp` on the command line.
+        folder: the working directory.
+        merged: whether stderr goes where stdout goes.
+        draws: whether `train` ends with its tables and figures, as it does for users.
+        lost: of its standard streams, by number, those that cannot be written, and why: "closed",
+            "full disk" or "closed pipe".
+    """
+
+    def __init__(self, *words, folder=".", merged=False, draws=True, lost=None):
+        out, out_end = CONTEXT.Pipe(duplex=False)
+        err, err_end = CONTEXT.Pipe(duplex=False)
+        request = [str(word) for word in words], str(folder), dict(os.environ), draws, lost or {}
+        super().__init__(_command, request, (out_end, out_end if merged else err_end))
+        out_end.close()
+        err_end.close()
+        self.stdout, self.stderr = (
+            os.fdopen(os.dup(each.fileno()), encoding="utf-8") for each in (out, err)
+        )
+        out.close()
+        err.close()
 
     def communicate(self, timeout=None):
         """What it wrote to stdout and stderr, when nobody is left who could write there."""
@@ -194,12 +237,3 @@ class Command:
                 raise subprocess.TimeoutExpired("bnexp", timeout)
         self.wait(timeout)
         return tuple(said)
-
-    def send_signal(self, number):
-        """Send it a signal, if it is alive."""
-        if self.poll() is None:
-            os.kill(self.pid, number)
-
-    def kill(self):
-        """End it at once."""
-        self.send_signal(signal.SIGKILL)
