@@ -1,13 +1,17 @@
 """What several test modules share: small experiments on digits."""
 
+import getpass
 import os
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 # One thread in each test process: several would only wait for each other on networks this small.
 for library in ("OMP", "OPENBLAS", "MKL"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 import pytest
+from filelock import FileLock
 from helpers.experiments import small_settings
 
 from bnexp.config import (
@@ -17,13 +21,21 @@ from bnexp.config import (
 
 
 def pytest_sessionstart(session):
-    """The kernels are compiled before the first test, since a command that compiles says so."""
+    """The kernels are compiled before the first test, since a command that compiles says so.
+
+    One process compiles them, and the others wait for it. The one that only hands out the tests
+    does neither.
+    """
+    hands_out = session.config.getoption("numprocesses", None)
+    if hands_out and not hasattr(session.config, "workerinput"):
+        return
     from bnexp.networks.engine import numba_available
 
-    if numba_available() and not hasattr(session.config, "workerinput"):
+    if numba_available():
         from bnexp.networks.kernels.warm_up import compile_kernels
 
-        compile_kernels("float32")
+        with FileLock(Path(tempfile.gettempdir(), f"bnexp-tests-{getpass.getuser()}.lock")):
+            compile_kernels("float32")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -77,7 +77,7 @@ def run(clone, *words):
     assert "Traceback" not in done.stderr
 
 
-FORKS = """
+RUN_EACH = """
 import json, os, sys
 import bnexp
 assert bnexp.__file__.startswith(os.getcwd()), bnexp.__file__
@@ -87,11 +87,15 @@ warm.run_each(json.loads(sys.argv[2]))
 """
 
 
+def run_each(clone, programs):
+    """Run commands and scripts in forks of a process that has imported the clone's bnexp."""
+    run(clone, "-P", "-c", RUN_EACH, ROOT / "tests", json.dumps(programs))
+
+
 def test_every_command_of_the_readme_runs_in_order_in_a_clone(clone):
     """Long trainings are shortened by an override; one worker does what takes a second anyway.
 
-    The first command is started as users start it. The others are forked from a process that has
-    imported the clone's bnexp once.
+    The first command is started as users start it, the others are forked.
     """
     shortened = []
     for words in commands():
@@ -104,17 +108,15 @@ def test_every_command_of_the_readme_runs_in_order_in_a_clone(clone):
     ran = {words[0] for words in shortened}
     assert {"train", "compare", "plot", "verify", "runs", "configs", "validate"} <= ran
     run(clone, "-m", "bnexp", *first)
-    run(clone, "-P", "-c", FORKS, ROOT / "tests", json.dumps(others))
+    run_each(clone, others)
 
 
 def test_every_example_of_the_readmes_runs(clone):
     """In the clone, which has the quickstart's results; one loads a model.pt strictly."""
-    run(clone, "-m", "bnexp", "train", "quickstart")
     examples = blocks("python") + blocks("python", RESULTS)
     assert len(examples) == 3
     assert any("strict=True" in script for script in examples)
-    for script in examples:
-        run(clone, "-c", script)
+    run_each(clone, [["train", "quickstart"], *examples])
 
 
 def test_the_readme_is_short_enough_to_be_read():

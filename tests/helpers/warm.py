@@ -134,18 +134,23 @@ def dask(words, folder, environ, log):
     main()
 
 
-def run_each(commands):
-    """Run commands one after the other, each in a fork of this process, up to one that fails.
+def run_each(programs):
+    """Run programs one after the other, each in a fork of this process, up to one that fails.
 
     Args:
-        commands: the words of each.
+        programs: each is the words of a bnexp command, or the text of a script.
     """
-    for words in commands:
-        process = get_context("fork").Process(target=_main, args=(words,))
+    for program in programs:
+        target = _main if isinstance(program, list) else _script
+        process = get_context("fork").Process(target=target, args=(program,))
         process.start()
         process.join()
         if process.exitcode != 0:
-            raise SystemExit(f"bnexp {' '.join(words)}: exit code {process.exitcode}")
+            raise SystemExit(f"{program}: exit code {process.exitcode}")
+
+
+def _script(text):
+    exec(compile(text, "<script>", "exec"), {"__name__": "__main__"})
 
 
 class Process:
