@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -100,3 +101,17 @@ def quick(monkeypatch):
     monkeypatch.setattr(datasets, "load", lambda _: digits)
     monkeypatch.setattr(os, "fsync", lambda _: None)
     monkeypatch.setattr(run, "BLOCK_SECONDS", 0.0)
+
+
+@pytest.fixture
+def bnexp(monkeypatch, capfd):
+    """Runs a command in this process; returns exit code, stdout and stderr."""
+    from bnexp.cli import main
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["bnexp", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return stop.value.code or 0, *capfd.readouterr()
+
+    return run

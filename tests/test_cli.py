@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from bnexp import cli
 from bnexp.analysis import measuring, summary
 from bnexp.analysis import results as reader
 from bnexp.errors import RunError, StorageError
@@ -40,19 +39,6 @@ variants:
   baseline: {}
   batchnorm: {model: {norm: batch, bias: false}}
 """
-
-
-@pytest.fixture
-def bnexp(monkeypatch, capfd):
-    """Runs a command in this process; returns exit code, stdout and stderr."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["bnexp", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        return stop.value.code or 0, *capfd.readouterr()
-
-    return run
 
 
 # What one of these tests has made serves all of them.

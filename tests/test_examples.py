@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import bnexp
+from bnexp import load
 from bnexp.errors import StorageError
 
 EXAMPLES = Path(__file__).parents[1] / "scripts" / "examples"
@@ -22,16 +22,16 @@ def test_every_example_is_run_here():
 
 
 @pytest.mark.parametrize("name", LENGTHS)
-def test_an_example_makes_an_experiment_of_two_variants(tmp_path, name):
+def test_an_example_makes_an_experiment_of_two_variants(tmp_path, bnexp, name):
     """It trains a CNN with and without batch norm, and `compare` finds both."""
     if name == "lightning_cnn" and importlib.util.find_spec("lightning") is None:
         pytest.skip("Lightning is not installed")
     out = tmp_path / "out"
     words = [EXAMPLES / f"{name}.py", "--out", out, "--seeds", "1", *LENGTHS[name]]
     subprocess.run([sys.executable, *words], check=True, capture_output=True)
-    command = [sys.executable, "-m", "bnexp", "compare", out, "--json"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    rows = json.loads(done.stdout)
+    code, printed, _ = bnexp("compare", out, "--json")
+    assert code == 0
+    rows = json.loads(printed)
     assert {row["label"] for row in rows} == {"plain", "batchnorm"}
     assert all(row["state"] == "done" for row in rows)
     assert all(0.1 < row["measures"]["test_accuracy"]["mean"] <= 1 for row in rows)
@@ -43,7 +43,7 @@ def test_the_readmes_loop_of_ones_own_runs(tmp_path, monkeypatch):
     (script,) = (b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "record(" in b)
     monkeypatch.chdir(tmp_path)
     exec(compile(script, "README.md", "exec"), {})
-    experiment = bnexp.load("results/my_model")
+    experiment = load("results/my_model")
     assert set(experiment.minibatch.layer_name.values) == {"1"}
     assert experiment.minibatch.sizes["step"] == 200
     with pytest.raises(StorageError, match=r"bnexp.record watched this network"):

@@ -1,5 +1,8 @@
 """Models of a user's own, the loops that train them, and what was recorded of them."""
 
+import os
+import signal
+
 import numpy as np
 import torch
 from torch import nn
@@ -60,6 +63,25 @@ def files(folder):
     """The bytes of the logs and of what describes them."""
     names = ("batch_percentiles.npy", "probe_percentiles.npy", "metrics.csv", "percentiles.json")
     return {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
+
+
+def record_and_die(folder, checkpoint, options):
+    """Train and record, save the state at steps 5 and 8 with a commit each, and die at step 10.
+
+    Args:
+        folder: of the experiment.
+        checkpoint: the path of the states, before `-5.pt` and `-8.pt`.
+        options: of the recording.
+    """
+    model = dense()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    with record(model, folder, probe=minibatch(99, 20)[0], **options) as recorder:
+        for end in (5, 8):
+            train(model, recorder, end, optimizer)
+            recorder.commit()
+            torch.save([model.state_dict(), optimizer.state_dict()], f"{checkpoint}-{end}.pt")
+        train(model, recorder, 10, optimizer)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def held(folder, ready, done):

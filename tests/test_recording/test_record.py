@@ -93,27 +93,24 @@ def test_a_plain_copy_of_a_run_gives_the_metrics_of_the_run(copied):
         )
 
 
-def test_compare_and_plot_put_a_run_and_its_copy_side_by_side(copied):
+def test_compare_and_plot_put_a_run_and_its_copy_side_by_side(copied, bnexp):
     """Both appear in one table, with equal accuracies, and the copy is drawn as the run is."""
     folder, run, _ = copied
-    command = [sys.executable, "-m", "bnexp"]
-    both = [str(folder / "run"), str(folder / "copy")]
-    done = subprocess.run(
-        [*command, "compare", *both, "--json"], check=True, capture_output=True, text=True
-    )
-    first, second = json.loads(done.stdout)
+    both = folder / "run", folder / "copy"
+    code, out, _ = bnexp("compare", *both, "--json")
+    assert code == 0
+    first, second = json.loads(out)
     assert (first["label"], second["label"]) == ("run/batchnorm", "copy/batchnorm")
     accuracy = run.metrics.test_accuracy[-1, 0]
     for row in (first, second):
         assert row["measures"]["test_accuracy"]["mean"] == pytest.approx(accuracy)
-    done = subprocess.run(
-        [*command, "plot", both[1], "--source", "batch", "--layer", "2"],
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    assert "norm2" in done.stderr
+    code, _, err = bnexp("plot", both[1], "--source", "batch", "--layer", "2")
+    assert code == 0
+    assert "norm2" in err
     assert (folder / "copy" / "figures" / "fig1_batch_layer2.png").is_file()
-    done = subprocess.run([*command, "runs", both[1]], check=True, capture_output=True, text=True)
-    assert "60/60" in done.stdout
+    code, out, _ = bnexp("runs", both[1])
+    assert code == 0
+    assert "60/60" in out
 
 
 def test_every_batch_norm_of_resnet18_gives_the_percentiles_of_numpy(tmp_path):
@@ -294,7 +291,7 @@ def test_layers_are_chosen_by_name_by_type_and_by_a_function(tmp_path):
         assert len(np.unique(log.layer)) == len(names)
 
 
-def test_variants_and_seeds_make_one_experiment(tmp_path):
+def test_variants_and_seeds_make_one_experiment(tmp_path, bnexp):
     """Each call writes a run of its own, and they are compared in pairs by seed."""
     for variant in ("plain", "wide"):
         for seed in (0, 1):
@@ -303,11 +300,9 @@ def test_variants_and_seeds_make_one_experiment(tmp_path):
             with models.record(model, tmp_path, **options) as recorder:
                 models.train(model, recorder, 3)
                 recorder.log(test_accuracy=0.5 + seed / 10 + (variant == "wide") / 5)
-    done = subprocess.run(
-        [sys.executable, "-m", "bnexp", "compare", str(tmp_path), "--json"],
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    plain, wide = json.loads(done.stdout)
+    code, out, _ = bnexp("compare", tmp_path, "--json")
+    assert code == 0
+    plain, wide = json.loads(out)
     assert (plain["seeds"], wide["settings"]) == ([0, 1], {"model.width": "wide"})
     assert wide["differences"]["test_accuracy"]["per_seed"] == pytest.approx([0.2, 0.2])
 

@@ -1,13 +1,11 @@
 """A recording that was cut short goes on, and its files are those of one that was not."""
 
-import subprocess
-import sys
-import textwrap
+import signal
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import models
+from helpers import models, warm
 
 from bnexp.errors import DamagedError
 from bnexp.files.status import read_status
@@ -80,32 +78,12 @@ def test_resume_begins_where_there_is_nothing_yet(tmp_path):
 
 
 @pytest.mark.parametrize(("resume", "step"), [(5, 5), (True, 8)])
-def test_a_killed_process_loses_nothing_that_was_committed(tmp_path, monkeypatch, resume, step):
+def test_a_killed_process_loses_nothing_that_was_committed(tmp_path, resume, step):
     """It goes on from an earlier checkpoint, or from the last commit, to the rows of one run."""
-    program = textwrap.dedent("""
-        import os, signal, sys, torch
-        from helpers import models
-        from tests_options import OPTIONS
-        folder, checkpoint = sys.argv[1:]
-        model = models.dense()
-        optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
-        probe = models.minibatch(99, 20)[0]
-        with models.record(model, folder, probe=probe, **OPTIONS) as recorder:
-            for end in (5, 8):
-                models.train(model, recorder, end, optimizer)
-                recorder.commit()
-                state = [model.state_dict(), optimizer.state_dict()]
-                torch.save(state, f"{checkpoint}-{end}.pt")
-            models.train(model, recorder, 10, optimizer)
-            os.kill(os.getpid(), signal.SIGKILL)
-    """)
-    (tmp_path / "tests_options.py").write_text(f"OPTIONS = {OPTIONS!r}\n")
-    tests = str(Path(__file__).parents[1])
-    paths = [tests, str(tmp_path), *filter(None, sys.path)]
-    monkeypatch.setenv("PYTHONPATH", ":".join(paths))
-    words = [sys.executable, "-c", program, tmp_path / "parts", tmp_path / "checkpoint"]
-    done = subprocess.run(words, check=False, capture_output=True, text=True)
-    assert done.returncode == -9, done.stderr
+    process = warm.Process(
+        models.record_and_die, tmp_path / "parts", tmp_path / "checkpoint", OPTIONS
+    )
+    assert process.wait() == -signal.SIGKILL
     status = read_status(tmp_path / "parts" / RUN)
     assert (status.state, status.step) == ("running", 8)
     assert len(models.read(tmp_path / "parts").minibatch.values) == 4

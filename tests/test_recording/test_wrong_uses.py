@@ -1,12 +1,11 @@
 """What bnexp.record says where it is used wrongly: one clear sentence each."""
 
-import multiprocessing
 import subprocess
 import sys
 
 import pytest
 import torch
-from helpers import disks, models
+from helpers import disks, models, warm
 from torch import nn
 
 import bnexp
@@ -234,10 +233,8 @@ def test_files_of_somebody_else_are_left_alone(tmp_path):
 
 def test_a_second_process_is_refused(tmp_path):
     """It is told who is at work, and may record another seed at the same time."""
-    context = multiprocessing.get_context("spawn")
-    ready, done = context.Event(), context.Event()
-    process = context.Process(target=models.held, args=(tmp_path, ready, done))
-    process.start()
+    ready, done = warm.CONTEXT.Event(), warm.CONTEXT.Event()
+    process = warm.Process(models.held, tmp_path, ready, done)
     try:
         assert ready.wait(60)
         text = rf"in use by process {process.pid} on .*give another folder, variant or seed"
@@ -248,7 +245,7 @@ def test_a_second_process_is_refused(tmp_path):
             models.train(model, recorder, 1)
     finally:
         done.set()
-        process.join()
+        process.wait()
 
 
 def test_a_full_disk_ends_the_recording_and_keeps_what_was_committed(tmp_path, monkeypatch):
@@ -276,18 +273,15 @@ def test_a_full_disk_ends_the_recording_and_keeps_what_was_committed(tmp_path, m
     assert len(models.read(tmp_path).minibatch.values) == 6
 
 
-def test_a_recorded_model_is_not_taken_for_bnexps_own_by_its_settings(tmp_path):
+def test_a_recorded_model_is_not_taken_for_bnexps_own_by_its_settings(tmp_path, bnexp):
     """Settings are the user's, whatever their keys; verify says that it cannot judge the model."""
     model = models.dense()
     with models.record(model, tmp_path, settings={"model.hidden": (6,)}) as recorder:
         models.train(model, recorder, 3)
     assert models.read(tmp_path).is_recorded
-    done = subprocess.run(
-        [sys.executable, "-m", "bnexp", "verify", str(tmp_path)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "was recorded of a model of your own" in done.stderr
+    code, _, err = bnexp("verify", tmp_path)
+    assert code == 2
+    assert "was recorded of a model of your own" in err
 
 
 def test_the_callback_says_that_lightning_is_missing():
