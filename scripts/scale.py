@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnexp.analysis.tables import markdown
+from bnexp.files.locks import LOCK
 
 if TYPE_CHECKING:
     from bnexp.training.jobs import Tally
@@ -114,11 +115,8 @@ def trained(config: Path, out: Path, jobs: int) -> dict[str, Any]:
     statuses = sorted(out.glob("*/seed-*/status.json"))
     contents = [json.loads(path.read_text()) for path in statuses]
     steps = sum(each["seconds_per_step"] * each["step"] for each in contents)
-    # A run's first file is that which describes its logs, and its last one says that it is done.
-    own = sum(
-        path.stat().st_mtime - path.with_name("percentiles.json").stat().st_mtime
-        for path in statuses
-    )
+    # A run's first file is its lock, and its last one says that it is done.
+    own = sum(path.stat().st_mtime - path.with_name(LOCK).stat().st_mtime for path in statuses)
     ended = max(path.stat().st_mtime for path in statuses) - started
     training = [rss for at, rss, _ in samples if 0.1 * ended < at < ended]
     return {

@@ -81,7 +81,10 @@ def typical_unit(values: Values) -> tuple[int, int]:
     with np.errstate(invalid="ignore", over="ignore"):
         finite = np.where(np.isfinite(values), values, np.nan)
         alive = ~np.isnan(finite).all(axis=(1, 3), keepdims=True)
-        median = np.nanmedian(np.where(alive, finite, 0), axis=(1, 3), keepdims=True)
+        shown = np.where(alive, finite, 0)
+        # Both give the same where nothing is NaN, and the plain one is much faster.
+        middle_of = np.nanmedian if np.isnan(shown).any() else np.median
+        median = middle_of(shown, axis=(1, 3), keepdims=True)
         squares = np.square(values.astype(np.float64) - median).mean(axis=(0, 2))
     distance = np.where(np.isfinite(squares), squares, np.inf)
     seed, unit = np.unravel_index(np.argmin(distance), distance.shape)

@@ -43,9 +43,10 @@ PerUnit = NDArray[np.float64]  # (S, U)
 
 @dataclass(frozen=True)
 class UnitMeasures:
-    """The drift of each unit of some seeds, each array (S, U); NaN where there is no such number.
+    """The drift of each unit of some seeds, as (S, U); NaN where there is no such number.
 
     Attributes:
+        end: the final values E_q (S, Q, U).
         settle: the settle step, by tolerance.
         surrogate: the settle step of a unit that stands still and jitters as much, by tolerance.
         jitter: in final spreads; the root mean square over the percentiles.
@@ -56,6 +57,7 @@ class UnitMeasures:
         late_shift: the excess shift after the first fifth of the run.
     """
 
+    end: NDArray[np.float64]
     settle: dict[float, PerUnit]
     surrogate: dict[float, PerUnit]
     jitter: PerUnit
@@ -112,6 +114,7 @@ def unit_measures(
         median = smooth[:, :, middle(percentiles)]
         first_fifth = steps[-1] // 5
         return UnitMeasures(
+            end,
             {
                 t: np.where(hidden <= t, _settle(steps, smooth, scale, t), np.nan)
                 for t in TOLERANCES

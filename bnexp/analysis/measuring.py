@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bnexp.analysis import pairs, paper
 from bnexp.analysis.distributions import normal_quantiles, typical_unit, units_of_layer
-from bnexp.analysis.drift import UnitMeasures, unit_measures, window_steps, windowed
+from bnexp.analysis.drift import UnitMeasures, unit_measures, window_steps
 from bnexp.analysis.numbers import (
     PRIMARY,
     End,
@@ -99,7 +99,7 @@ def _numbers(results: VariantResults, units: UnitMeasures | None) -> VariantNumb
         results.parameters,
         results.seconds_per_step,
         measures,
-        _end(results.probe),
+        _end(results.probe, units),
         _gradient_shift(results),
         _statistics_curve(results),
     )
@@ -126,7 +126,7 @@ def _drift(metrics: Metrics, units: UnitMeasures | None) -> dict[str, PerSeed]:
     arrays |= {
         each.name: getattr(units, each.name)
         for each in fields(units)
-        if each.name not in {"settle", "surrogate"}
+        if each.name not in {"end", "settle", "surrogate"}
     }
     stuck = metrics.test_accuracy[-1] < LEARNED  # not so where no accuracy was logged
     return {
@@ -189,19 +189,17 @@ def _bias(metrics: Metrics) -> dict[str, PerSeed]:
     return {} if np.isnan(norm).all() else {"bias_norm": norm}
 
 
-def _end(log: PercentileLog | None) -> End | None:
-    if log is None or not len(log.steps):
+def _end(log: PercentileLog | None, measures: UnitMeasures | None) -> End | None:
+    if log is None or measures is None:
         return None
     layer, units = last_layer(log)
-    values = log.values[..., units]
-    end = windowed(log.steps, values)[-1]
-    seed, unit = typical_unit(values)
+    seed, unit = typical_unit(log.values[..., units])
     return End(
         layer,
         log.population,
         log.percentiles,
-        tuple(map(float, np.median(end, axis=(0, 2)))),
-        tuple(map(float, end[seed, :, unit])),
+        tuple(map(float, np.median(measures.end, axis=(0, 2)))),
+        tuple(map(float, measures.end[seed, :, unit])),
         log.seeds[seed],
         int(log.unit[units][unit]),
     )

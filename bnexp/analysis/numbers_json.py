@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import is_dataclass
 from typing import Any
 
 from bnexp.analysis.numbers import (
@@ -26,12 +26,12 @@ def jsonable(value: object) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    return asdict(value) if hasattr(value, "__dataclass_fields__") else value.tolist()
+    return vars(value) if is_dataclass(value) else value.tolist()
 
 
 def to_json(numbers: ExperimentNumbers) -> dict[str, Any]:
     """The content of summary.json, but for the environment."""
-    return {"note": NOTE, **jsonable(asdict(numbers))}
+    return {"note": NOTE, **jsonable(numbers)}
 
 
 def from_json(content: Mapping[str, Any]) -> ExperimentNumbers:
