@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bnexp.analysis.formatting import cell
 from bnexp.analysis.results import check_run
 from bnexp.analysis.runs import Run, read_run, read_settled
@@ -95,7 +92,7 @@ def list_runs(folder: Path, wanted: Wanted | None = None) -> Iterator[ListedRun]
     config = functools.cache(_config)
     for path in sorted(filter(is_begun, folder.glob("**/seed-*")), key=_order):
         try:
-            run, metrics = _read(path, config(path.parents[1]))
+            run, last = _read(path, config(path.parents[1]))
         except BnexpError as error:
             listed = _damaged(path, error)
         else:
@@ -104,7 +101,7 @@ def list_runs(folder: Path, wanted: Wanted | None = None) -> Iterator[ListedRun]
             keys |= {key: True for key in keys if key in settings}
             if not _fits(settings, wanted.settings):
                 continue
-            listed = _listed(run, metrics)
+            listed = _listed(run, last)
         if wanted.state in {None, listed.state.partition(":")[0].partition("?")[0]}:
             yield listed
     if known and (missing := [key for key, found in keys.items() if not found]):
@@ -143,21 +140,21 @@ def _config(folder: Path) -> Experiment | None:
     return None
 
 
-def _read(folder: Path, config: Experiment | None) -> tuple[Run, NDArray[np.float64]]:
-    """A run and its metrics, which fit each other although it may be at work.
+def _read(folder: Path, config: Experiment | None) -> tuple[Run, list[float] | None]:
+    """A run and its last metrics, which fit each other although it may be at work.
 
     Raises:
         DamagedError: the run is damaged, or is not the config's.
     """
 
-    def read() -> tuple[Run, NDArray[np.float64]]:
+    def read() -> tuple[Run, list[float] | None]:
         run = read_run(folder)
-        return run, run.table(METRICS, METRICS_COLUMNS)
+        return run, run.last_row(METRICS, METRICS_COLUMNS)
 
-    run, metrics = read_settled([folder], read)
+    run, last = read_settled([folder], read)
     if config is not None:
         check_run(run, config)
-    return run, metrics
+    return run, last
 
 
 def _order(path: Path) -> tuple[str, int, str]:
@@ -171,9 +168,9 @@ def _damaged(folder: Path, error: BnexpError) -> ListedRun:
     return ListedRun(*where, number, f"damaged: {error}")
 
 
-def _listed(run: Run, metrics: NDArray[np.float64]) -> ListedRun:
+def _listed(run: Run, last: list[float] | None) -> ListedRun:
     folder, status = run.path, run.status
-    accuracy = f"{metrics[-1, 2]:.4f}" if len(metrics) and metrics[-1, 2] >= 0 else None
+    accuracy = f"{last[2]:.4f}" if last and last[2] >= 0 else None
     return ListedRun(
         str(folder.parent.parent),
         folder.parent.name,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bnexp.errors import DamagedError, StorageError
 from bnexp.files.atomic import ANEW, Extent
 from bnexp.files.axes import PERCENTILES, Axes, read_axes
-from bnexp.files.logs import read_array, read_table
+from bnexp.files.logs import read_array, read_last_row, read_table
 from bnexp.files.status import STATUS, Status, read_status
 
 READ_TRIES = 3  # of a run that is changed while it is read
@@ -43,6 +43,10 @@ class Run:
     def table(self, name: str, columns: Sequence[str]) -> NDArray[np.float64]:
         """One of its tables (rows, columns), checked."""
         return read_table(self.path / name, columns, self.promised(name))
+
+    def last_row(self, name: str, columns: Sequence[str]) -> list[float] | None:
+        """The last row of one of its tables, which is checked; None where it has none."""
+        return read_last_row(self.path / name, columns, self.promised(name))
 
     def promised(self, name: str) -> Extent:
         """What identifies a file's content.

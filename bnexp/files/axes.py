@@ -9,7 +9,6 @@ from bnexp.config import Settings, probe_examples, recorded_layers
 from bnexp.errors import DamagedError
 from bnexp.files.atomic import ANEW, Extent
 from bnexp.files.sealed import read_sealed, write_sealed
-from bnexp.files.status import frozen
 
 PERCENTILES = "percentiles.json"
 TRAINING_MODE = "training: batch normalization uses the statistics of these examples"
@@ -124,4 +123,6 @@ def read_axes(folder: Path, promised: Extent | None = None) -> Axes:
 def _log_axes(content: dict[str, Any] | None) -> LogAxes | None:
     if content is None:
         return None
-    return LogAxes(**{key: frozen(value) for key, value in content.items()})
+    # JSON has lists where the axes are tuples. They are flat.
+    made: dict[str, Any] = {k: tuple(x) if isinstance(x, list) else x for k, x in content.items()}
+    return LogAxes(**made)

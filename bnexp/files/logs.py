@@ -11,8 +11,9 @@ A log is a header and then rows. The writer keeps the length and the CRC-32 of a
 4. After a crash, `resume` continues behind the extent that the checkpoint counts on. Rows behind it
    are written again. They are the same rows, since a run is a function of its settings and seed.
 
-`read_array` and `read_table` are the only ways in which anything reads a log. They check the header
-byte by byte, and the rows by their CRC-32, so that no damage can pass as another result.
+`read_array`, `read_table` and `read_last_row` are the only ways in which anything reads a log. They
+check the header byte by byte, and the rows by their CRC-32, so that no damage can pass as another
+result.
 """
 
 import os
@@ -203,11 +204,29 @@ def read_table(path: Path, columns: Sequence[str], promised: Extent) -> NDArray[
         DamagedError: the file is missing, or holds anything else than what was written.
         StorageError: it cannot be read.
     """
+    rows = [_numbers(line) for line in _lines(path, columns, promised)]
+    return np.array(rows, np.float64).reshape(len(rows), len(columns))
+
+
+def read_last_row(path: Path, columns: Sequence[str], promised: Extent) -> list[float] | None:
+    """The last row that `read_table` would give, after the same checks; None where there is none.
+
+    Raises:
+        DamagedError: the file is missing, or holds anything else than what was written.
+        StorageError: it cannot be read.
+    """
+    lines = _lines(path, columns, promised)
+    return _numbers(lines[-1]) if lines else None
+
+
+def _lines(path: Path, columns: Sequence[str], promised: Extent) -> list[str]:
     header = csv_header(columns)
     with reading(path, RETRAIN), open_regular(path) as file:
         check_header(path, read_up_to(file, len(header)), header)
         content = read_up_to(file, promised.bytes)
     check_extent(path, extent(content), promised)
-    lines = content.decode().splitlines()
-    rows = [[float(cell or "nan") for cell in line.split(",")] for line in lines]
-    return np.array(rows, np.float64).reshape(len(rows), len(columns))
+    return content.decode().splitlines()
+
+
+def _numbers(line: str) -> list[float]:
+    return [float(cell or "nan") for cell in line.split(",")]

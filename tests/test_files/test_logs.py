@@ -185,6 +185,8 @@ def test_a_table_is_read_back_exactly(tmp_path):
     assert file.path.read_text() == "step,loss,x\n0,,0.1\n500,0.3333333333333333,1e-300\n"
     found = logs.read_table(file.path, ("step", "loss", "x"), file.extent())
     np.testing.assert_array_equal(found, rows)
+    assert logs.read_last_row(file.path, ("step", "loss", "x"), file.extent()) == list(rows[-1])
+    assert logs.read_last_row(file.path, ("step", "loss", "x"), extent(b"")) is None
 
 
 def test_a_fifo_in_a_logs_place_is_refused_and_does_not_hang(tmp_path):
