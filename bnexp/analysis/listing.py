@@ -77,17 +77,15 @@ def wanted_of(state: str | None, filters: Sequence[str]) -> Wanted:
     return Wanted(state, {key: value for key, _, value in pairs})
 
 
-def list_runs(folder: Path, wanted: Wanted | None = None) -> Iterator[ListedRun]:
+def list_runs(folder: Path, wanted: Wanted) -> Iterator[ListedRun]:
     """The runs under a folder, in order; a damaged one is a line that says what is wrong.
 
     Raises:
         ConfigError: no run has a setting that is asked for.
         StorageError: there is no such folder, or it cannot be read.
     """
-    wanted = wanted or Wanted()
     if not folder.is_dir():
         raise StorageError(f"{folder}: no such folder; `bnexp train` makes one, as results/NAME")
-    keys = dict.fromkeys(wanted.settings, False)
     known: dict[str, None] = {}
     config = functools.cache(_config)
     for path in sorted(filter(is_begun, folder.glob("**/seed-*")), key=_order):
@@ -98,13 +96,12 @@ def list_runs(folder: Path, wanted: Wanted | None = None) -> Iterator[ListedRun]
         else:
             settings = run.status.settings
             known |= dict.fromkeys(settings)
-            keys |= {key: True for key in keys if key in settings}
-            if not _fits(settings, wanted.settings):
+            if not all(_is(settings.get(key), text) for key, text in wanted.settings.items()):
                 continue
             listed = _listed(run, last)
         if wanted.state in {None, listed.state.partition(":")[0].partition("?")[0]}:
             yield listed
-    if known and (missing := [key for key, found in keys.items() if not found]):
+    if known and (missing := [key for key in wanted.settings if key not in known]):
         hint = suggestion(missing[0], known) or ""
         raise ConfigError(f"runs {missing[0]}: no run there has such a setting{hint}")
     for path in sorted(folder.glob("**/config.yaml")):
@@ -117,10 +114,6 @@ def count(runs: Sequence[ListedRun]) -> str:
     counts = Counter(run.state.partition(":")[0] for run in runs)
     told = ", ".join(f"{number:,} {state}" for state, number in counts.most_common())
     return f"{len(runs):,} run{'s' * (len(runs) != 1)}: {told}"
-
-
-def _fits(settings: Mapping[str, Value], wanted: Mapping[str, str]) -> bool:
-    return all(_is(settings.get(key), text) for key, text in wanted.items())
 
 
 def _is(value: Value, text: str) -> bool:

@@ -221,12 +221,6 @@ def _statistics_curve(results: VariantResults) -> StatisticsCurve | None:
     found = results.running_statistics
     if found is None or not len(found.steps):
         return None
-    columns = (
-        found.mean_gap,
-        found.variance_gap,
-        found.running_accuracy,
-        found.population_accuracy,
-        found.minibatch_accuracy,
-    )
-    means = (tuple(map(float, column.mean(axis=1))) for column in columns)
+    measured = (getattr(found, each.name) for each in fields(StatisticsCurve)[1:])
+    means = (tuple(map(float, column.mean(axis=1))) for column in measured)
     return StatisticsCurve(tuple(map(int, found.steps)), *means)

@@ -6,16 +6,17 @@ compared without their logs. NaN stands for what was not reached or not recorded
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
-from bnexp.analysis.paper import PaperDistance
 from bnexp.analysis.statistics import OverSeeds, PerSeed
 from bnexp.config import Value
 
 NOTE = "'End' is the end of the run. A net that still moves would settle later in a longer one."
 PRIMARY = "test_accuracy"
 Measures = Mapping[str, PerSeed]
+Panel = Literal["b", "c"]  # of the paper's figure: without BN, and with BN
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,24 @@ class End:
     typical_unit: tuple[float, ...]
     typical_seed: int
     typical_index: int
+
+
+@dataclass(frozen=True)
+class PaperDistance:
+    """How far a finished variant is from the paper's curves.
+
+    Attributes:
+        panel: of the paper's figure.
+        accuracy: the largest distance of the mean over seeds, interpolated, from step 7,000 on.
+        at_step: where it is.
+        end_percentiles: distances of percentiles 15, 50 and 85 of the typical unit at the end from
+            the paper's last points; None unless all three are recorded.
+    """
+
+    panel: Panel
+    accuracy: float
+    at_step: int
+    end_percentiles: tuple[float, ...] | None
 
 
 @dataclass(frozen=True)

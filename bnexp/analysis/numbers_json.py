@@ -12,10 +12,10 @@ from bnexp.analysis.numbers import (
     ExperimentNumbers,
     GradientShiftNumbers,
     Pair,
+    PaperDistance,
     StatisticsCurve,
     VariantNumbers,
 )
-from bnexp.analysis.paper import PaperDistance
 from bnexp.analysis.statistics import OverSeeds
 from bnexp.files.status import frozen
 

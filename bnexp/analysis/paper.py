@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bnexp.analysis.numbers import End, Panel, PaperDistance
 from bnexp.analysis.records import Metrics
 from bnexp.config.schema import Value
 
-Panel = Literal["b", "c"]
 # What section 4.1 of the paper states of both networks.
 STATED: Mapping[str, Value] = {
     "data.name": "mnist",
@@ -57,38 +57,8 @@ def paper_panel(settings: Mapping[str, Value]) -> Panel | None:
     return "c" if settings["model.gamma"] and settings["model.beta"] else None
 
 
-@dataclass(frozen=True)
-class PaperDistance:
-    """How far a finished variant is from the paper's curves.
-
-    Attributes:
-        panel: of the paper's figure.
-        accuracy: the largest distance of the mean over seeds, interpolated, from step 7,000 on.
-        at_step: where it is.
-        end_percentiles: distances of percentiles 15, 50 and 85 of the typical unit at the end from
-            the paper's last points; None unless all three are recorded.
-    """
-
-    panel: Panel
-    accuracy: float
-    at_step: int
-    end_percentiles: tuple[float, ...] | None
-
-
-class EndOfTypicalUnit(Protocol):
-    """What is needed of `numbers.End`."""
-
-    @property
-    def percentiles(self) -> tuple[float, ...]:
-        """(Q,), in [0, 100]."""
-
-    @property
-    def typical_unit(self) -> tuple[float, ...]:
-        """(Q,): its final percentiles."""
-
-
 def distance(
-    settings: Mapping[str, Value], metrics: Metrics, end: EndOfTypicalUnit | None
+    settings: Mapping[str, Value], metrics: Metrics, end: End | None
 ) -> PaperDistance | None:
     """How far a finished variant is from the paper's curves; None if it is not that network."""
     panel = paper_panel(settings)

@@ -14,7 +14,7 @@ Several tests at once find differences by chance. Holm's correction (1979) sorts
 multiplies the smallest by m, the next by m - 1, and so on, each at least its predecessor.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
@@ -200,16 +200,10 @@ def steps_to(
         Two arrays (S,): the first evaluation at or above the threshold, and the first from which
         all are. NaN where there is none.
     """
-    return (
-        np.array([*map(float, _first(steps, accuracy >= threshold))]),
-        np.array([*map(float, _first(steps, _from_here_on(accuracy >= threshold)))]),
+    reached = accuracy >= threshold
+    stays = np.logical_and.accumulate(reached[::-1], axis=0)[::-1]
+    first, last = (
+        np.where(there.any(axis=0), steps[np.argmax(there, axis=0)], np.nan)
+        for there in (reached, stays)
     )
-
-
-def _from_here_on(reached: NDArray[np.bool]) -> NDArray[np.bool]:
-    return np.logical_and.accumulate(reached[::-1], axis=0)[::-1]
-
-
-def _first(steps: NDArray[np.int64], there: NDArray[np.bool]) -> Iterator[float]:
-    for column in there.T:
-        yield float(steps[np.argmax(column)]) if column.any() else float("nan")
+    return first, last

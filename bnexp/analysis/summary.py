@@ -72,27 +72,13 @@ def _identity(results: ExperimentResults) -> str:
     return f"{zlib.crc32(json.dumps(about, default=dict).encode()):08x}"
 
 
-def read_summary(folder: Path) -> ExperimentNumbers:
-    """Read the numbers from summary.json.
+def read_summary(folder: Path) -> tuple[ExperimentNumbers, dict[str, Any]]:
+    """Read summary.json: the numbers, and what computed them.
 
     Raises:
         DamagedError: it is missing, or not what bnexp wrote.
         StorageError: it cannot be read.
     """
-    return _read(folder)[0]
-
-
-def read_environment(folder: Path) -> dict[str, Any]:
-    """Read from summary.json what computed its numbers: versions, commit, processor, command.
-
-    Raises:
-        DamagedError: it is missing, or not what bnexp wrote.
-        StorageError: it cannot be read.
-    """
-    return _read(folder)[1]
-
-
-def _read(folder: Path) -> tuple[ExperimentNumbers, dict[str, Any]]:
     path = folder / SUMMARY
     content = read_sealed(path, None, TRAIN_AGAIN, MOST_BYTES)
     try:
@@ -105,6 +91,16 @@ def _read(folder: Path) -> tuple[ExperimentNumbers, dict[str, Any]]:
     if (folder / CONFIG).exists():
         _check_settings(path, numbers, read_config(folder))
     return numbers, environment
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """Read from summary.json what computed its numbers: versions, commit, processor, command.
+
+    Raises:
+        DamagedError: it is missing, or not what bnexp wrote.
+        StorageError: it cannot be read.
+    """
+    return read_summary(folder)[1]
 
 
 def _check_settings(path: Path, numbers: ExperimentNumbers, experiment: Experiment) -> None:
@@ -141,6 +137,6 @@ def read_numbers(folder: Path) -> tuple[ExperimentNumbers, ExperimentResults | N
     """
     check_folder(folder)
     if (folder / SUMMARY).is_file() and not any(runs_of(folder)):
-        return read_summary(folder), None
+        return read_summary(folder)[0], None
     results = read_experiment(folder)
     return measure(results), results

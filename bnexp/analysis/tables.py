@@ -14,10 +14,10 @@ from bnexp.analysis.numbers import (
     PRIMARY,
     ExperimentNumbers,
     Pair,
+    PaperDistance,
     VariantNumbers,
     differing,
 )
-from bnexp.analysis.paper import PaperDistance
 
 Row = Mapping[str, object]
 Form = Literal["text", "markdown", "json", "csv"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bnexp.analysis.distributions import typical_unit, units_of_layer
 from bnexp.analysis.records import GradientShift, Metrics, PercentileLog, RunningStatistics
 from bnexp.analysis.runs import Run, read_run, read_settled
 from bnexp.analysis.stacking import StackedRows
@@ -27,6 +28,8 @@ from bnexp.files.run_folder import (
     STATISTICS_COLUMNS,
 )
 from bnexp.files.status import Status
+
+ROWS_JUDGED = 1000  # of a log of minibatches, to find the typical unit where there is no probe
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,26 @@ class VariantResults:
         """The median over the runs."""
         known = [s for run in self.runs if (s := run.status.seconds_per_step) is not None]
         return float(np.median(known)) if known else None
+
+    def typical_unit(
+        self, log: PercentileLog, layer: int, seeds: slice = slice(None)
+    ) -> tuple[int, int]:
+        """The typical unit of a layer, as the probe tells it where there is one.
+
+        The movement of minibatches is mostly noise, so theirs is the probe's too.
+
+        Args:
+            log: in which it is to be shown.
+            layer: one that the log holds.
+            seeds: the positions of those that are asked about.
+
+        Returns:
+            Its positions among these seeds, and in the layer.
+        """
+        judged = self.probe if self.probe is not None and len(self.probe.steps) else log
+        every = -(-len(judged.steps) // ROWS_JUDGED) if judged is log else 1
+        values = judged.values[::every, ..., units_of_layer(judged.layer, layer)]
+        return typical_unit(values[:, seeds])
 
     def check(self) -> None:
         """Check every log that the runs promise, so that damage is known before anything is shown.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bnexp.cli.terminal import say, told, width
+from bnexp.cli.terminal import ExperimentsArgument, say, told, width
 from bnexp.errors import ConfigError, printable
 
 if TYPE_CHECKING:
@@ -14,12 +14,7 @@ if TYPE_CHECKING:
 
 
 def compare(
-    experiments: Annotated[
-        list[Path],
-        typer.Argument(
-            help="The folders of the experiments, such as results/fig1.", metavar="EXPERIMENT"
-        ),
-    ],
+    experiments: ExperimentsArgument,
     baseline: Annotated[
         str | None,
         typer.Option(

@@ -5,16 +5,11 @@ from typing import Annotated
 
 import typer
 
-from bnexp.cli.terminal import told
+from bnexp.cli.terminal import ExperimentsArgument, told
 
 
 def report(
-    experiments: Annotated[
-        list[Path],
-        typer.Argument(
-            help="The folders of the experiments, such as results/fig1.", metavar="EXPERIMENT"
-        ),
-    ],
+    experiments: ExperimentsArgument,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -22,6 +22,13 @@ ExperimentArgument = Annotated[
     typer.Argument(help="The experiment's folder, such as results/fig1.", metavar="EXPERIMENT"),
 ]
 
+ExperimentsArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        help="The folders of the experiments, such as results/fig1.", metavar="EXPERIMENT"
+    ),
+]
+
 LINE_SECONDS = 10.0  # between two lines where there is no terminal
 
 

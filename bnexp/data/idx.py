@@ -10,11 +10,9 @@ import hashlib
 import math
 import os.path
 import zlib
-from collections.abc import Sequence
 from http.client import HTTPException
-from io import BytesIO
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
-from typing import Protocol
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -40,13 +38,6 @@ FILES = tuple(MNIST_MD5)  # the names are the same in every set
 # Seconds for one connection or one read. A host with eight addresses is given up after 40 s.
 TIMEOUT = 5.0
 MOST_BYTES = 100_000_000  # of a file: the largest has 47 million, unpacked
-
-
-class Readable(Protocol):
-    """Something that gives its next bytes, at most so many."""
-
-    def read(self, size: int, /) -> bytes:
-        """The next bytes."""
 
 
 def load(name: str, root: str | Path) -> list[Bytes]:
@@ -95,7 +86,7 @@ def _read(name: str, path: Path) -> Bytes:
             content = _bounded(file)
         if path.suffix == ".gz":
             if name != "mnist":
-                _checked(content, dict(_torchvision(name).resources)[path.name])
+                _checked(content, _torchvision(name)[1][path.name])
             with gzip.open(BytesIO(content)) as unpacked:
                 content = _bounded(unpacked)
         if name == "mnist":
@@ -107,7 +98,7 @@ def _read(name: str, path: Path) -> Bytes:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
-def _bounded(file: Readable) -> bytes:
+def _bounded(file: BufferedIOBase) -> bytes:
     """All bytes of a file, which may be no more than the largest of these data sets has.
 
     Ten megabytes of a gzip file can unpack to ten gigabytes.
@@ -137,19 +128,8 @@ def _parse(content: bytes, dimensions: int) -> Bytes:
     return array
 
 
-class Source(Protocol):
-    """What is used of a data set's class in torchvision, which has no types itself.
-
-    Attributes:
-        mirrors: the addresses to download from, each ending in a slash.
-        resources: the name of each packed file, and its md5.
-    """
-
-    mirrors: Sequence[str]
-    resources: Sequence[tuple[str, str]]
-
-
-def _torchvision(name: str) -> Source:
+def _torchvision(name: str) -> tuple[list[str], dict[str, str]]:
+    """The addresses that hold a data set, each ending in a slash, and each packed file's md5."""
     try:
         from torchvision import datasets
     # These are what a torchvision that was built for another torch raises; AttributeError comes
@@ -159,8 +139,8 @@ def _torchvision(name: str) -> Source:
             f"torchvision does not fit the installed torch ({' '.join(str(error).split())}).\n"
             "Install both from one index: pip install --force-reinstall torch torchvision"
         ) from error
-    source: Source = getattr(datasets, CLASSES[name])
-    return source
+    source = getattr(datasets, CLASSES[name])
+    return source.mirrors, dict(source.resources)
 
 
 def _download(name: str, folder: Path) -> None:
@@ -168,14 +148,14 @@ def _download(name: str, folder: Path) -> None:
 
     A file is written only after its md5 was found right, so a broken download leaves nothing.
     """
-    source = _torchvision(name)
+    mirrors, md5s = _torchvision(name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
             # Ask again: another process may have downloaded everything while it held the lock.
             packed = [f"{file}.gz" for file in _missing(name, folder)]
             for file in tqdm(packed, f"download {name}", disable=None):
-                write_whole(folder / file, _fetch(source, file))
+                write_whole(folder / file, _fetch(mirrors, md5s[file], file))
     except OSError as error:
         kind = DataError if isinstance(error, ConnectionError) else StorageError
         raise kind(
@@ -185,19 +165,19 @@ def _download(name: str, folder: Path) -> None:
         ) from error
 
 
-def _fetch(source: Source, file: str) -> bytes:
+def _fetch(mirrors: list[str], md5: str, file: str) -> bytes:
     """Download one file from the first mirror that has the right one.
 
     Raises:
         ConnectionError: none of them has.
     """
     failures = []
-    for mirror in source.mirrors:
+    for mirror in mirrors:
         # Some of torchvision's mirrors speak plain http. What is trusted is the md5.
         request = Request(mirror + file, headers={"User-Agent": "bnexp"})
         try:
             with urlopen(request, timeout=TIMEOUT) as response:
-                return _checked(_bounded(response), dict(source.resources)[file])
+                return _checked(_bounded(response), md5)
         except (OSError, HTTPException, ValueError) as error:
             failures.append(f"{mirror}: {error}")
     raise ConnectionError("; ".join(failures))

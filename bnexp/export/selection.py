@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bnexp.analysis.distributions import typical_unit, units_of_layer
+from bnexp.analysis.distributions import units_of_layer
 from bnexp.analysis.records import PercentileLog
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.runs import Run
@@ -14,7 +14,6 @@ from bnexp.analysis.variants import VariantResults
 from bnexp.errors import ConfigError
 
 SOURCES = ("probe", "batch")
-ROWS_JUDGED = 1000  # of a log of minibatches, to find the typical unit where there is no probe
 
 BLOCK_NUMBERS = 1 << 18  # of a log, read at a time: with what is made of them, a few dozen MiB
 
@@ -118,11 +117,7 @@ def _of_layer(run: VariantResults, log: PercentileLog, layer: int, unit: str) ->
     if unit == "all":
         return columns
     if unit == "typical":
-        # The probe's, also of minibatches: the movement of minibatches is mostly noise.
-        judged = run.probe if run.probe and len(run.probe.steps) else log
-        every = -(-len(judged.steps) // ROWS_JUDGED) if judged is log else 1
-        values = judged.values[::every, ..., units_of_layer(judged.layer, layer)]
-        return columns[[typical_unit(values)[1]]]
+        return columns[[run.typical_unit(log, layer)[1]]]
     if not unit.isdecimal() or int(unit) >= len(columns):
         raise ConfigError(
             f"--unit {unit}: no such unit in layer {layer} of {run.name}; give all, typical, or "

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bnexp.analysis.distributions import noise_floor, spread, typical_unit, units_of_layer
+from bnexp.analysis.distributions import noise_floor, spread, units_of_layer
 from bnexp.analysis.records import PercentileLog
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.stacking import Rows
 from bnexp.analysis.variants import VariantResults
 from bnexp.errors import ConfigError, StorageError
 from bnexp.figures.drawing import BINS
-
-ROWS_JUDGED = 1000  # of a log of minibatches, to find the typical unit where there is no probe
 
 
 @dataclass(frozen=True)
@@ -119,12 +117,8 @@ def unit_position(
     """
     columns, seeds = _columns(log, selection.layer), _seeds(log, selection.seed)
     if selection.unit == "typical":
-        # The probe's, also for minibatch curves: the movement of minibatches is mostly noise.
-        judged = variant.probe if variant.probe and len(variant.probe.steps) else log
-        every = -(-len(judged.steps) // ROWS_JUDGED) if judged is log else 1
-        values = judged.values[::every, ..., _columns(judged, selection.layer)][:, seeds]
-        seed, column = typical_unit(values)
-        return seeds.start + seed, columns.start + column
+        seed, place = variant.typical_unit(log, int(log.layer[columns.start]), seeds)
+        return seeds.start + seed, columns.start + place
     size, unit = columns.stop - columns.start, str(selection.unit)
     if not unit.isdecimal() or int(unit) >= size:
         raise ConfigError(f"--unit {unit}: no such unit; give typical, all, or 0 to {size - 1}")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bnexp.analysis import paper
 from bnexp.analysis.distributions import middle
+from bnexp.analysis.numbers import Panel
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.variants import VariantResults
 from bnexp.figures import drawing
@@ -128,7 +129,7 @@ def draw_curves(axes: Axes, curves: Curves, colour: str) -> list[EndLabel]:
 
 
 def _paper_curve(
-    axes: Axes, panel: paper.Panel, steps: NDArray[np.floating], values: NDArray[np.floating]
+    axes: Axes, panel: Panel, steps: NDArray[np.floating], values: NDArray[np.floating]
 ) -> None:
     label, marks = PAPER[panel]
     axes.plot(steps, values, marks, label=label, color=GREY, lw=0.5, ms=2.5, mew=0.6, mfc="none")

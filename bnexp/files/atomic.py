@@ -131,6 +131,21 @@ def read_up_to(file: BinaryIO, size: int) -> bytes:
     return b"".join(parts)
 
 
+def read_extent(path: Path, skip: int, size: int) -> Extent:
+    """The extent of the first `size` bytes behind a header of `skip` bytes; of fewer at its end.
+
+    Raises:
+        DamagedError: the file is missing.
+        StorageError: it cannot be read.
+    """
+    crc32, left = 0, size
+    with reading(path, RETRAIN), open_regular(path) as file:
+        file.seek(skip)
+        while left and (chunk := file.read(min(left, _CHUNK))):
+            crc32, left = zlib.crc32(chunk, crc32), left - len(chunk)
+    return Extent(size - left, crc32)
+
+
 def check_content(path: Path, skip: int, promised: Extent) -> None:
     """Check that the bytes after the first `skip` are those that were promised.
 
@@ -138,12 +153,7 @@ def check_content(path: Path, skip: int, promised: Extent) -> None:
         DamagedError: they are not there, or are others.
         StorageError: they cannot be read.
     """
-    crc32, left = 0, promised.bytes
-    with reading(path, RETRAIN), open_regular(path) as file:
-        file.seek(skip)
-        while left and (chunk := file.read(min(left, _CHUNK))):
-            crc32, left = zlib.crc32(chunk, crc32), left - len(chunk)
-    check_extent(path, Extent(promised.bytes - left, crc32), promised)
+    check_extent(path, read_extent(path, skip, promised.bytes), promised)
 
 
 def check_extent(path: Path, found: Extent, promised: Extent) -> None:

@@ -19,7 +19,6 @@ from bnexp.files.run_folder import (
     PROBE,
     RUN_FILES,
     binding_settings,
-    run_folder,
 )
 from bnexp.files.status import STATUS, read_status
 
@@ -147,19 +146,3 @@ def remove_run(folder: Path) -> None:
     for name in (STATUS, *RUN_FILES):
         for each in (folder / name, folder / f"{name}.tmp"):
             each.unlink(missing_ok=True)
-
-
-__all__ = [
-    "CONFIG",
-    "FIGURES",
-    "SUMMARY",
-    "TRAIN_LOG",
-    "is_begun",
-    "is_first_edition",
-    "read_config",
-    "refuse_first_edition",
-    "remove_run",
-    "run_folder",
-    "runs_of",
-    "write_config",
-]

@@ -35,13 +35,12 @@ from bnexp.files.atomic import (
     extent,
     open_new,
     open_regular,
+    read_extent,
     read_up_to,
     reading,
     write_all,
 )
 from bnexp.files.headers import check_header, check_npy_header, csv_header, npy_header
-
-_CHUNK = 1 << 22  # bytes read at a time
 
 
 class AppendedFile:
@@ -168,14 +167,9 @@ def prefix_extent(path: Path, skip: int, size: int) -> Extent:
         DamagedError: the file is missing, or shorter.
         StorageError: it cannot be read.
     """
-    crc32, left = 0, size
-    with reading(path, RETRAIN), open_regular(path) as file:
-        file.seek(skip)
-        while left and (chunk := file.read(min(left, _CHUNK))):
-            crc32, left = zlib.crc32(chunk, crc32), left - len(chunk)
-    if left:
-        raise DamagedError(f"{path}: damaged ({left} bytes short); {RETRAIN}")
-    return Extent(size, crc32)
+    found = read_extent(path, skip, size)
+    check_extent(path, found, Extent(size, found.crc32))
+    return found
 
 
 def read_array(path: Path, row_shape: tuple[int, ...], promised: Extent) -> NDArray[np.float32]:

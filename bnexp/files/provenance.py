@@ -20,7 +20,7 @@ def provenance() -> dict[str, Any]:
         "versions": {
             "bnexp": __version__,
             "python": platform.python_version(),
-            **{name: _version(name) for name in PACKAGES},
+            **{name: version_of(name) for name in PACKAGES},
         },
         "git_commit": _git_commit(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -34,7 +34,7 @@ def command() -> str:
     return shlex.join([*_program(), *sys.argv[1:]])
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
     """The version that is installed; `None` where it is not: Numba may be missing."""
     try:
         return metadata.version(package)

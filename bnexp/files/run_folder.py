@@ -10,6 +10,7 @@ metrics is the final network's.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from bnexp.config import Settings, Value, flatten
 from bnexp.errors import DamagedError
@@ -27,23 +28,42 @@ CHECKPOINT, PREVIOUS, MODEL = "checkpoint.pt", "checkpoint.previous.pt", "model.
 LOGS = (MINIBATCH, PROBE, NORM_PARAMETERS, METRICS, GRADIENT_SHIFT, RUNNING_STATISTICS)
 RUN_FILES = (*LOGS, PERCENTILES, STATUS, CHECKPOINT, PREVIOUS, MODEL)
 
-METRICS_COLUMNS = (
-    "step",
-    "train_loss",
-    "test_accuracy",
-    "test_loss",
-    "bias_norm",
-    "bias_gradient_norm",
-)
-SHIFT_COLUMNS = ("step", "layer", "distance", "relative_distance", "cosine")
-STATISTICS_COLUMNS = (
-    "step",
-    "mean_gap",
-    "variance_gap",
-    "running_accuracy",
-    "population_accuracy",
-    "minibatch_accuracy",
-)
+
+class MetricsRow(NamedTuple):
+    """One evaluation, a line of `metrics.csv`; NaN where a number does not exist."""
+
+    step: int
+    train_loss: float  # mean over the steps since the row before; NaN in row 0
+    test_accuracy: float  # share of the test set, in evaluation mode
+    test_loss: float  # mean cross-entropy of the test set, in evaluation mode
+    bias_norm: float  # Euclidean, of all hidden biases together; NaN without them
+    bias_gradient_norm: float  # the same of their gradient on this step's minibatch
+
+
+class GradientShiftRow(NamedTuple):
+    """The shift of a layer's gradient at one step: a line of `gradient_shift.csv`."""
+
+    step: int
+    layer: int  # counted from 1; the output layer is the last
+    distance: float
+    relative_distance: float  # NaN where G is zero
+    cosine: float  # NaN where G or G' is zero
+
+
+class RunningStatisticsRow(NamedTuple):
+    """A line of `running_statistics.csv`: a network at one step; gaps are over all its units."""
+
+    step: int
+    mean_gap: float  # root mean square of (running mean - E[x]) / sqrt(Var[x])
+    variance_gap: float  # root mean square of (running variance - Var[x]) / Var[x]
+    running_accuracy: float  # on the test set, by the running statistics
+    population_accuracy: float  # by the population statistics
+    minibatch_accuracy: float  # by those of each minibatch of the test set, as in training
+
+
+METRICS_COLUMNS = MetricsRow._fields
+SHIFT_COLUMNS = GradientShiftRow._fields
+STATISTICS_COLUMNS = RunningStatisticsRow._fields
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from types import UnionType
+from typing import Any, Literal, get_args, get_type_hints
 
 from bnexp.config import Value
 from bnexp.errors import DamagedError
@@ -148,21 +149,11 @@ def _status(content: dict[str, Any]) -> Status:
     return status
 
 
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "state": str,
-    "step": int,
-    "steps": int,
-    "variant": str,
-    "seed": int,
-    "history": list,
-    "heartbeat": str,
-    "seconds_per_step": (float, int, type(None)),
-    "parameters": (int, type(None)),
-    "error": (str, type(None)),
-    "host": str,
-    "pid": int,
-    "made_with": dict,
-}
+_TYPES: dict[str, Any] = {
+    name: hint
+    for name, hint in get_type_hints(Status).items()
+    if isinstance(hint, type | UnionType)
+} | {"history": list, "made_with": dict}
 
 
 def frozen(value: Value) -> Value:

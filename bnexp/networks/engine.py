@@ -18,7 +18,7 @@ an engine computes depends on how the steps are cut into calls of `advance`.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,45 +26,10 @@ from numpy.typing import NDArray
 from bnexp.config import KERNEL_NORMS, RecordConfig, Settings, recorded_layers
 from bnexp.data.streams import batch_order
 from bnexp.errors import ConfigError
-from bnexp.networks.gradient_shift import GradientShiftRow
+from bnexp.files.run_folder import GradientShiftRow, MetricsRow
 
 EngineName = Literal["kernels", "torch"]
 State = dict[str, NDArray[Any]]
-
-
-class DatasetArrays(Protocol):
-    """What an engine needs of a data set."""
-
-    @property
-    def train_x(self) -> NDArray[np.float32]:
-        """(n, features)."""
-
-    @property
-    def train_y(self) -> NDArray[np.int64]:
-        """(n,), in 0 .. classes - 1."""
-
-    @property
-    def test_x(self) -> NDArray[np.float32]:
-        """(m, features)."""
-
-    @property
-    def test_y(self) -> NDArray[np.int64]:
-        """(m,)."""
-
-    @property
-    def classes(self) -> int:
-        """The number of classes."""
-
-
-class MetricsRow(NamedTuple):
-    """One evaluation; NaN where a number does not exist."""
-
-    step: int
-    train_loss: float  # mean over the steps since the row before; NaN in row 0
-    test_accuracy: float  # share of the test set, in evaluation mode
-    test_loss: float  # mean cross-entropy of the test set, in evaluation mode
-    bias_norm: float  # Euclidean, of all hidden biases together; NaN without them
-    bias_gradient_norm: float  # the same of their gradient on this step's minibatch
 
 
 @dataclass

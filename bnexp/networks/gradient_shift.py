@@ -13,20 +13,12 @@ them leaves the running statistics alone.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-class GradientShiftRow(NamedTuple):
-    """The shift of one layer at one step."""
-
-    step: int
-    layer: int  # counted from 1; the output layer is the last
-    distance: float
-    relative_distance: float  # NaN where G is zero
-    cosine: float  # NaN where G or G' is zero
+from bnexp.files.run_folder import GradientShiftRow
 
 
 def gradient_shift(

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnexp.config import Settings, probe_examples, recorded_layers
+from bnexp.data.datasets import Dataset
+from bnexp.files.run_folder import GradientShiftRow, MetricsRow
 from bnexp.networks.engine import (
-    DatasetArrays,
     EngineName,
-    MetricsRow,
     Minibatches,
     Rows,
     State,
@@ -21,7 +21,7 @@ from bnexp.networks.engine import (
     joined,
     until_event,
 )
-from bnexp.networks.gradient_shift import GradientShiftRow, gradient_shift
+from bnexp.networks.gradient_shift import gradient_shift
 from bnexp.networks.kernels import step as kernels
 from bnexp.networks.kernels.compiler import description
 from bnexp.networks.kernels.examples import examples_of, most_entries
@@ -55,7 +55,7 @@ class KernelsEngine:
 
     name: EngineName = "kernels"
 
-    def __init__(self, settings: Settings, dataset: DatasetArrays, seed: int) -> None:
+    def __init__(self, settings: Settings, dataset: Dataset, seed: int) -> None:
         model, train, record = settings.model, settings.train, settings.record
         self.settings, self.seed, self.step = settings, seed, 0
         self.description = description()

@@ -16,7 +16,6 @@ depend on the order in which the library of a processor adds up its products.
 
 import copy
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,22 +23,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bnexp.config import Settings
-from bnexp.networks.engine import DatasetArrays, Minibatches, State
+from bnexp.data.datasets import Dataset
+from bnexp.files.run_folder import RunningStatisticsRow
+from bnexp.networks.engine import Minibatches, State
 from bnexp.networks.mlp import mlp
 
 MINIBATCHES = 100  # over which the population statistics are estimated
 ROWS_AT_ONCE = 4096  # of the test set, in evaluation mode
-
-
-class RunningStatisticsRow(NamedTuple):
-    """The running statistics of one network at one step; gaps are over all normalized units."""
-
-    step: int
-    mean_gap: float  # root mean square of (running mean - E[x]) / sqrt(Var[x])
-    variance_gap: float  # root mean square of (running variance - Var[x]) / Var[x]
-    running_accuracy: float  # on the test set, by the running statistics
-    population_accuracy: float  # by the population statistics
-    minibatch_accuracy: float  # by those of each minibatch of the test set, as in training
 
 
 @torch.no_grad()
@@ -105,7 +95,7 @@ class RunningStatistics:
             first epoch.
     """
 
-    def __init__(self, settings: Settings, dataset: DatasetArrays, seeds: Sequence[int]) -> None:
+    def __init__(self, settings: Settings, dataset: Dataset, seeds: Sequence[int]) -> None:
         self._settings = settings
         self._sizes = dataset.train_x.shape[1], dataset.classes
         self._train_x = torch.as_tensor(dataset.train_x)

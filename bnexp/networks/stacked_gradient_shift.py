@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bnexp.networks.gradient_shift import GradientShiftRow, gradient_shift
+from bnexp.files.run_folder import GradientShiftRow
+from bnexp.networks.gradient_shift import gradient_shift
 from bnexp.networks.stacked import StackedMLP, cross_entropy, host
 
 

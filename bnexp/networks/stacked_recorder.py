@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bnexp.config import Settings, probe_examples
-from bnexp.networks.engine import MetricsRow, Rows, empty_rows
-from bnexp.networks.gradient_shift import GradientShiftRow
+from bnexp.files.run_folder import GradientShiftRow, MetricsRow
+from bnexp.networks.engine import Rows, empty_rows
 from bnexp.recording.percentiles import Percentiles
 
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bnexp.config import Settings, probe_examples, recorded_layers
+from bnexp.data.datasets import Dataset
+from bnexp.files.run_folder import MetricsRow
 from bnexp.networks.engine import (
-    DatasetArrays,
     EngineName,
-    MetricsRow,
     Minibatches,
     Rows,
     State,
@@ -47,7 +47,7 @@ class TorchEngine:
     name: EngineName = "torch"
 
     def __init__(
-        self, settings: Settings, dataset: DatasetArrays, seeds: Sequence[int], device: str
+        self, settings: Settings, dataset: Dataset, seeds: Sequence[int], device: str
     ) -> None:
         model, train = settings.model, settings.train
         self.settings, self.seeds, self.step = settings, tuple(seeds), 0

@@ -27,48 +27,14 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import recv_handle, send_handle
-from typing import Protocol, cast
+from typing import cast
 
 from bnexp.config import Settings
 from bnexp.training.processes import hear_signals, signals_held, spawn
 from bnexp.training.worker import load, work
 
 
-class Process(Protocol):
-    """A worker's process, as its command sees it."""
-
-    @property
-    def sentinel(self) -> "int | Connection":
-        """Can be waited for: is ready when there is news of the process."""
-
-    @property
-    def exitcode(self) -> int | None:
-        """Below 0: ended by this signal. None: it is alive, or nobody can say how it ended."""
-
-    def is_alive(self) -> bool:
-        """Whether it has not ended."""
-
-    def kill(self) -> None:
-        """End it at once."""
-
-    def join(self) -> None:
-        """Wait for its end."""
-
-
-class Source(Protocol):
-    """Where workers come from."""
-
-    def lives(self) -> bool:
-        """Whether it can make more workers."""
-
-    def start(self) -> tuple[Process, Connection]:
-        """A new worker, and our end of its pipe."""
-
-    def close(self) -> None:
-        """Make no more workers. Those that are at work stay."""
-
-
-def source(settings: Sequence[Settings]) -> Source:
+def source(settings: Sequence[Settings]) -> "ForkServer | Spawner":
     """Where the workers of runs with these settings come from, on this system."""
     threads = max(each.train.threads for each in settings)
     return ForkServer(settings, threads) if can_fork() else Spawner(threads)
@@ -95,7 +61,7 @@ class Spawner:
         """It always does."""
         return True
 
-    def start(self) -> tuple[Process, Connection]:
+    def start(self) -> tuple[BaseProcess, Connection]:
         """A new worker, and our end of its pipe."""
         return spawn(spawned_worker, threads=self.threads, name="bnexp worker")
 
@@ -202,6 +168,10 @@ class ForkedProcess:
             wait([self.pidfd])
             os.close(self.pidfd)
             self.pidfd = None
+
+
+Process = BaseProcess | ForkedProcess
+Source = ForkServer | Spawner
 
 
 def serve(connection: Connection, settings: Sequence[Settings]) -> None:

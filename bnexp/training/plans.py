@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bnexp.config import Experiment
-from bnexp.errors import BnexpError, ConfigError
+from bnexp.errors import ConfigError, StorageError
 from bnexp.files.atomic import extent, read_whole
 from bnexp.files.axes import axes_of, read_axes
 from bnexp.files.run_folder import MODEL, RunPlan, binding_settings, run_folder
@@ -49,8 +49,6 @@ def is_done(plan: RunPlan) -> bool:
         if read_axes(plan.folder) != axes_of(plan.settings):
             return False
         found = extent(read_whole(plan.folder / MODEL, "", _MAX_MODEL))
-    except BnexpError as error:
-        if isinstance(error, ConfigError):
-            raise
+    except StorageError:
         return False
     return found == status.files.get(MODEL)

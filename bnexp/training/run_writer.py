@@ -23,10 +23,9 @@ from bnexp.files import checkpoint
 from bnexp.files.atomic import Extent
 from bnexp.files.axes import PERCENTILES, axes_of, write_axes
 from bnexp.files.headers import csv_row
-from bnexp.files.run_folder import MODEL, RunLogs, RunPlan, binding_settings
+from bnexp.files.run_folder import MODEL, RunLogs, RunningStatisticsRow, RunPlan, binding_settings
 from bnexp.files.status import STATUS, State, Status, changes, write_status
 from bnexp.networks.engine import Engine, Rows
-from bnexp.networks.running_statistics import RunningStatisticsRow
 
 HEARTBEAT_SECONDS = 1.0
 

@@ -14,11 +14,11 @@ from bnexp.analysis.numbers import (
     PRIMARY,
     ExperimentNumbers,
     Measures,
+    PaperDistance,
     VariantNumbers,
     differing,
     paired,
 )
-from bnexp.analysis.paper import PaperDistance
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.statistics import over_seeds
 from bnexp.verify import claims_of_percentiles as percentiles

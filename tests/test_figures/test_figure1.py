@@ -109,6 +109,23 @@ def test_a_panel_draws_the_typical_unit_of_its_variant(files):
         assert f"unit {unit}, seed {seed}" in [text.get_text() for text in axes.texts]
 
 
+def test_the_typical_unit_is_one_of_the_layer_that_is_drawn(files):
+    """Where minibatches recorded fewer layers than the probe, the probe judges that layer."""
+    run = files.variants["batchnorm"]
+    seed, unit = typical_unit(run.probe.values[..., : HIDDEN[0]])
+    whole, first = run.minibatch, slice(0, HIDDEN[0])
+    values = np.repeat(run.probe.values[::25, ..., first], 2, axis=0)
+    log = replace(
+        whole,
+        values=values,
+        steps=whole.steps[: len(values)],
+        layer=run.probe.layer[first],
+        unit=run.probe.unit[first],
+    )
+    curves = curves_module.read_curves(other(run, minibatch=log), Selection("batch"))
+    assert np.array_equal(curves.lines, values[:, seed, :, unit])
+
+
 def test_a_given_unit_of_a_given_layer_is_drawn_of_the_first_seed(files):
     """Units count from 0 in their layer, layers from 1."""
     figure = figures.draw(files, Selection(layer=2, unit=1)).figure

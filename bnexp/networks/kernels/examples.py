@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bnexp.networks.engine import DatasetArrays
+from bnexp.data.datasets import Dataset
 from bnexp.networks.kernels.layout import Array, Examples
 from bnexp.networks.kernels.sparse import count_nonzero, keep_nonzero
 
@@ -11,7 +11,7 @@ from bnexp.networks.kernels.sparse import count_nonzero, keep_nonzero
 SPARSE = 0.3
 
 
-def examples_of(dataset: DatasetArrays) -> tuple[Examples, Examples]:
+def examples_of(dataset: Dataset) -> tuple[Examples, Examples]:
     """The training and the test set; sparse if less than `SPARSE` of the training set is nonzero.
 
     Both forms give the same bits: a term that the sparse products leave out is a product with 0.

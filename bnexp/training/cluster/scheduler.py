@@ -9,6 +9,7 @@ words, as on one machine. The states of a worker:
 """
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,11 +119,13 @@ class DaskScheduler:
             self._bury(self.workers.pop(address))
         for address in [address for address in there if address not in self.workers]:
             self.workers[address] = each = _Worker(address, there[address])
-            future = self.connection.submit(address, session.check, self.session)
-            self._set_to_work(each, future, self.prepare)
+            self._set_to_work(each, self.prepare, session.check, self.session)
 
-    def _set_to_work(self, each: _Worker, future: Future[Any], job: Job) -> None:
-        """Take note that a worker is at a job."""
+    def _set_to_work(
+        self, each: _Worker, job: Job, function: Callable[..., Any], *arguments: object
+    ) -> None:
+        """Let a worker call a function, and take note that it is at a job."""
+        future = self.connection.submit(each.address, function, *arguments)
         each.jobs[future], self.at[future] = job, each
 
     def _bury(self, each: _Worker) -> None:
@@ -148,9 +151,7 @@ class DaskScheduler:
             if each.state == "checked" and each.host not in compiling and not self.jobs.signals:
                 each.state = "preparing"
                 compiling |= {each.host} - ready
-                task = self.prepare.task
-                future = self.connection.submit(each.address, worker.do, task, self.session)
-                self._set_to_work(each, future, self.prepare)
+                self._set_to_work(each, self.prepare, worker.do, self.prepare.task, self.session)
 
     def _give_jobs(self) -> None:
         """The next jobs to the workers that have a thread free, the idlest first."""
@@ -160,10 +161,7 @@ class DaskScheduler:
                 if (job := self.jobs.take()) is None:
                     return
                 sent = tuple(pack(plan.folder) for plan in job.task.plans) if self.gather else ()
-                future = self.connection.submit(
-                    each.address, worker.do, job.task, self.session, sent
-                )
-                self._set_to_work(each, future, job)
+                self._set_to_work(each, job, worker.do, job.task, self.session, sent)
 
     def _listen(self) -> None:
         """Hear what the workers tell, and which jobs have ended."""

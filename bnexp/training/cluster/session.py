@@ -14,7 +14,6 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 from distributed import Worker, WorkerPlugin, get_worker
@@ -25,6 +24,7 @@ from bnexp.data import idx
 from bnexp.errors import BnexpError, ConfigError, StorageError
 from bnexp.files.atomic import read_whole, write_whole
 from bnexp.files.locks import storage_errors
+from bnexp.files.provenance import version_of
 
 SHARED = ".bnexp.cluster"  # in the experiment's folder; holds the session's name meanwhile
 DECISIVE = ("torch", "numpy", "numba", "llvmlite")  # the libraries that the bits depend on
@@ -68,13 +68,8 @@ class Ended:
 
 def versions() -> Versions:
     """What decides the bits of a run: bnexp's code, and the libraries that it computes with."""
-    found: Versions = {"bnexp": f"{bnexp.__version__} (sources {_sources():08x})"}
-    for name in DECISIVE:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+    own = f"{bnexp.__version__} (sources {_sources():08x})"
+    return {"bnexp": own, **{name: version_of(name) for name in DECISIVE}}
 
 
 @cache
