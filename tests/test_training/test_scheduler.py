@@ -157,13 +157,15 @@ def test_a_second_command_on_the_same_experiment_is_refused(whole, tmp_path):
     """Exit 4, with the first one's pid."""
     (config, _), out = whole, tmp_path / "out"
     first = start(config, out, "--jobs", "1", "train.steps=1000000")
-    assert stress.begun(first, out)
-    second = start(config, out)
-    output, _ = second.communicate()
-    assert second.returncode == 4
+    try:
+        assert stress.begun(first, out)
+        second = start(config, out, "train.steps=1000000")
+        output, _ = second.communicate()
+    finally:
+        first.kill()
+        first.communicate()
+    assert second.returncode == 4, output
     assert f"in use by process {first.pid} on " in output
-    first.kill()
-    first.communicate()
 
 
 def test_a_diverged_variant_fails_and_the_others_go_on(small_experiment, tmp_path):
