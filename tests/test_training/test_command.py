@@ -43,6 +43,15 @@ variants:
 """
 
 
+# `bnexp`, in a process that hears Ctrl-C. One that a shell starts in the background does not.
+IN_A_TERMINAL = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from bnexp.cli import program
+program()
+"""
+
+
 class Command:
     """`bnexp train` in a folder of its own, at the head of a process group of its own.
 
@@ -56,7 +65,7 @@ class Command:
         train = "train", "--config", "small.yaml", "--out", "out", *words
         if real:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bnexp", *train],
+                [sys.executable, "-c", IN_A_TERMINAL, *train],
                 cwd=folder,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -235,7 +244,7 @@ import signal, sys
 from bnexp import cli
 from bnexp.figures import fitting
 number = int(sys.argv.pop())
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal
 fitting.save_figures = lambda *_: signal.raise_signal(number)
 cli.main()
 """
