@@ -134,7 +134,8 @@ def test_every_picture_has_a_text_for_those_who_cannot_see_it():
 
 def test_every_file_that_the_readmes_name_is_there():
     """Links, and paths of the repository in backquotes, in all texts that users read."""
-    for page in (ROOT / "README.md", ROOT / "results" / "README.md", ROOT / "CONTRIBUTING.md"):
+    pages = ("README.md", "results/README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+    for page in (*map(ROOT.joinpath, pages), *ROOT.glob("results/published/*/README.md")):
         text = page.read_text()
         links = re.findall(r"\]\(([^)#:]+)\)", text)
         for link in links:
