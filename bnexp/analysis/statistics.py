@@ -202,8 +202,8 @@ def steps_to(
     """
     reached = accuracy >= threshold
     stays = np.logical_and.accumulate(reached[::-1], axis=0)[::-1]
-    first, last = (
+    first, first_that_stays = (
         np.where(there.any(axis=0), steps[np.argmax(there, axis=0)], np.nan)
         for there in (reached, stays)
     )
-    return first, last
+    return first, first_that_stays

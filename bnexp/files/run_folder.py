@@ -41,7 +41,7 @@ class MetricsRow(NamedTuple):
 
 
 class GradientShiftRow(NamedTuple):
-    """The shift of a layer's gradient at one step: a line of `gradient_shift.csv`."""
+    """A line of `gradient_shift.csv`: of a layer at one step; see `networks/gradient_shift.py`."""
 
     step: int
     layer: int  # counted from 1; the output layer is the last
@@ -51,7 +51,10 @@ class GradientShiftRow(NamedTuple):
 
 
 class RunningStatisticsRow(NamedTuple):
-    """A line of `running_statistics.csv`: a network at one step; gaps are over all its units."""
+    """A line of `running_statistics.csv`; gaps are over all normalized units of the network.
+
+    E[x] and Var[x] are the population statistics of `networks/running_statistics.py`.
+    """
 
     step: int
     mean_gap: float  # root mean square of (running mean - E[x]) / sqrt(Var[x])

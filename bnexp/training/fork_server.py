@@ -34,7 +34,7 @@ from bnexp.training.processes import hear_signals, signals_held, spawn
 from bnexp.training.worker import load, work
 
 
-def source(settings: Sequence[Settings]) -> "ForkServer | Spawner":
+def source(settings: Sequence[Settings]) -> "Source":
     """Where the workers of runs with these settings come from, on this system."""
     threads = max(each.train.threads for each in settings)
     return ForkServer(settings, threads) if can_fork() else Spawner(threads)
@@ -135,7 +135,8 @@ class ForkedProcess:
 
     Attributes:
         pidfd: stands for the process; None: the server has told of none yet, or it was joined.
-        exitcode: None: it is alive, or the server has ended before it could say.
+        exitcode: below 0: ended by this signal; None: it is alive, or the server has ended before
+            it could say.
     """
 
     def __init__(self, server: ForkServer) -> None:

@@ -9,7 +9,6 @@ from html.parser import HTMLParser
 
 import pytest
 
-from bnexp import cli
 from bnexp.analysis import summary
 from bnexp.errors import StorageError
 from bnexp.files.sealed import write_sealed
@@ -141,14 +140,11 @@ def test_a_file_that_bnexp_did_not_write_stays(experiment, tmp_path):
     write_report([experiment], out)
 
 
-def test_a_damaged_variant_is_named_and_the_others_are_shown(experiment, tmp_path, monkeypatch):
+def test_a_damaged_variant_is_named_and_the_others_are_shown(experiment, tmp_path, bnexp):
     """The page is written, the problem is said, and the exit code is 4."""
     shutil.copytree(experiment, tmp_path / "tiny")
     (tmp_path / "tiny" / "plain" / "seed-0" / "probe_percentiles.npy").write_bytes(b"damaged")
-    monkeypatch.setattr("sys.argv", ["bnexp", "report", str(tmp_path / "tiny")])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert stop.value.code == 4
+    assert bnexp("report", tmp_path / "tiny")[0] == 4
     text = Elements((tmp_path / "tiny" / "report.html").read_text()).text
     assert "plain cannot be read" in text
     assert "normalized" in text

@@ -21,7 +21,7 @@ SMALL = {
     "train": {"steps": 10, "checkpoint_every": 6},
     "record": {"probe_size": 20, "probe_every": 4, "evaluate_every": 3},
 }
-CASES = 60  # scripts/damage.py counts many more
+CASES = 120  # scripts/damage.py counts many more
 
 
 def damaged(content, rng):
