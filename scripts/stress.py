@@ -177,19 +177,29 @@ def fork_servers(process: subprocess.Popen[str]) -> list[int]:
     return children(process.pid, "spawn_main")
 
 
+def open_files(pid: int) -> list[Path]:
+    """What a process has open; one that it closes meanwhile is left out."""
+    found: list[Path] = []
+    with suppress(OSError):
+        for each in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                found.append(each.readlink())
+    return found
+
+
 def workers(out: Path) -> list[int]:
     """The processes that are at a run."""
     found = []
     for folder in run_folders(out):
         try:
             status = json.loads((folder / "status.json").read_text())
-            # A kill leaves its status, and the system may give its number to another program. Only
-            # a process that has a file of this run open is the run's.
-            links = [each.readlink() for each in Path(f"/proc/{status['pid']}/fd").iterdir()]
         except (OSError, ValueError):
             continue
-        at_work = any(folder.resolve() in link.parents for link in links)
-        if at_work and status["state"] == "running":
+        # A kill leaves its status, and the system may give its number to another program. Only a
+        # process that has a file of this run open is the run's.
+        if status["state"] == "running" and any(
+            folder.resolve() in path.parents for path in open_files(status["pid"])
+        ):
             found.append(int(status["pid"]))
     return found
 

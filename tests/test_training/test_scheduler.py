@@ -2,10 +2,12 @@
 
 import contextlib
 import itertools
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -73,6 +75,28 @@ def test_a_run_that_was_hit_ends_bitwise_equal(whole, tmp_path, how):
         assert process.returncode in {-signal.SIGKILL, 130}, output
         finish(config, out, "--jobs", "1")
     assert stress.contents(out) == expected
+
+
+def test_a_worker_is_found_while_it_opens_and_closes_other_files(tmp_path):
+    """Such as a log, when it appends to it."""
+    (tmp_path / "baseline/seed-0").mkdir(parents=True)
+    status = tmp_path / "baseline/seed-0/status.json"
+    status.write_text(json.dumps({"pid": os.getpid(), "state": "running"}))
+    ended = threading.Event()
+
+    def at_work():
+        while not ended.is_set():
+            with open(os.devnull), open(os.devnull):
+                pass
+
+    with status.open():
+        (thread := threading.Thread(target=at_work)).start()
+        try:
+            found = [stress.workers(tmp_path) for _ in range(300)]
+        finally:
+            ended.set()
+            thread.join()
+    assert found == [[os.getpid()]] * 300
 
 
 def test_without_the_fork_server_runs_go_on_and_a_lost_one_is_tried_again(whole, tmp_path):
