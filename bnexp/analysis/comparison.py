@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ class ComparedVariant:
         settings: those in which the variants differ.
         numbers: the variant.
         baseline: the label of the variant that it is compared with; None for a baseline itself.
-        differences: by measure; None where `notes` say why.
+        differences: by measure; none for a baseline itself, or where `notes` say why.
         percentile_gap: the largest difference from the baseline's probe percentiles, where the two
             should be equal.
         notes: what a reader of the row must know.
@@ -78,7 +78,7 @@ class ComparedVariant:
     settings: Mapping[str, Value]
     numbers: VariantNumbers
     baseline: str | None = None
-    differences: Mapping[str, Difference] | None = None
+    differences: Mapping[str, Difference] = field(default_factory=dict)
     percentile_gap: float | None = None
     notes: tuple[str, ...] = ()
 
@@ -128,9 +128,7 @@ def compare(
         if row is other:
             compared.append(replace(row, notes=notes))
             continue
-        differences = None
-        if row.numbers.state == other.numbers.state == "done":
-            differences = _differences(row.numbers, other.numbers, margin)
+        differences = _differences(row.numbers, other.numbers, margin)
         gap = gaps.get(frozenset((label, base)))
         compared.append(replace(row, baseline=base, differences=differences, percentile_gap=gap,
                                 notes=notes))  # fmt: skip
@@ -144,12 +142,11 @@ def to_json(comparison: Comparison) -> list[dict[str, Any]]:
         content = asdict(row)
         numbers = content.pop("numbers")
         del numbers["settings"]
-        if row.differences is not None:
-            content["differences"] = {
-                name: {**asdict(each.over), "p": each.p, "p_holm": each.corrected,
-                       "verdict": each.verdict}
-                for name, each in row.differences.items()
-            }  # fmt: skip
+        content["differences"] = {
+            name: {**asdict(each.over), "p": each.p, "p_holm": each.corrected,
+                   "verdict": each.verdict}
+            for name, each in row.differences.items()
+        } or None  # fmt: skip
         rows.append({**content, **numbers})
     return list(jsonable(rows))
 
@@ -186,13 +183,11 @@ def _notes(row: ComparedVariant, base: ComparedVariant) -> Iterator[str]:
         yield "not the baseline's seeds: only those in common are paired"
 
 
-def _differences(
-    row: VariantNumbers, base: VariantNumbers, margin: float
-) -> dict[str, Difference] | None:
-    """Each measure less the baseline's; None where they have no seed in common."""
-    if not {*row.seeds} & {*base.seeds}:
-        return None
+def _differences(row: VariantNumbers, base: VariantNumbers, margin: float) -> dict[str, Difference]:
+    """Each measure less the baseline's, if both are done and have a seed in common."""
     found = dict[str, Difference]()
+    if not row.state == base.state == "done" or not {*row.seeds} & {*base.seeds}:
+        return found
     mine, theirs = paired(row, base)
     for name in [name for name in mine if name in theirs]:
         gaps = mine[name] - theirs[name]
@@ -203,19 +198,11 @@ def _differences(
 
 def _corrected(rows: Sequence[ComparedVariant]) -> Iterator[ComparedVariant]:
     """The rows with Holm's correction over all exploratory tests of all of them."""
-    tested = [
-        (row.label, name)
-        for row in rows
-        for name in EXPLORATORY
-        if row.differences is not None and name in row.differences
-    ]
-    by_label = {row.label: row.differences or {} for row in rows}
+    tested = [(row.label, name) for row in rows for name in EXPLORATORY if name in row.differences]
+    by_label = {row.label: row.differences for row in rows}
     p_values = holm([by_label[label][name].p for label, name in tested])
     corrected = dict(zip(tested, p_values, strict=True))
     for row in rows:
-        if row.differences is None:
-            yield row
-            continue
         judged = dict(row.differences)
         for name, each in row.differences.items():
             if (p := corrected.get((row.label, name))) is not None:

@@ -43,7 +43,7 @@ def comparison_frame(comparison: Comparison) -> pd.DataFrame:
     for row in comparison.rows:
         for name, over in row.numbers.measures.items():
             cells = [row.label, row.baseline, name, over.mean, over.low, over.high]
-            gap = (row.differences or {}).get(name)
+            gap = row.differences.get(name)
             if gap is None:
                 cells += [float("nan")] * 5 + [""]
             else:

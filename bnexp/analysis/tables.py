@@ -92,13 +92,11 @@ def comparison(compared: Comparison, form: Form = "text", width: int | None = No
     variants = [_variant_cells(row.label, row.settings, row.numbers) for row in rows]
     differences = []
     for name in MEASURES:
-        among = [row for row in compared.rows if row.differences and name in row.differences]
+        among = [row for row in compared.rows if name in row.differences]
         if cut:
             among.sort(key=lambda row: _distance(row, name), reverse=True)
             among = among[: MOST if name == PRIMARY else FEW]
-        differences += [
-            _difference_cells(row, name, row.differences[name]) for row in among if row.differences
-        ]
+        differences += [_difference_cells(row, name, row.differences[name]) for row in among]
     parts = [markdown(variants) if form == "markdown" else aligned(variants, width)]
     if differences:
         lay = markdown(differences) if form == "markdown" else aligned(differences, width)
@@ -121,7 +119,7 @@ def comparison(compared: Comparison, form: Form = "text", width: int | None = No
 
 def _distance(row: ComparedVariant, name: str) -> float:
     """How far a measure is from the baseline's; what is not known is no distance at all."""
-    difference = (row.differences or {}).get(name)
+    difference = row.differences.get(name)
     return -1.0 if difference is None or isnan(difference.over.mean) else abs(difference.over.mean)
 
 
@@ -228,7 +226,7 @@ def _csv(rows: Sequence[ComparedVariant]) -> str:
     for row in rows:
         about = [row.label, row.numbers.state, *map(cell, row.settings.values())]
         for name, over in row.numbers.measures.items():
-            gap = (row.differences or {}).get(name)
+            gap = row.differences.get(name)
             cells = [over.mean, over.low, over.high]
             judged = (
                 (gap.over.mean, gap.over.low, gap.over.high, gap.p, gap.corrected) if gap else ()

@@ -63,25 +63,19 @@ def explorer(results: ExperimentResults, budget: int = BYTES) -> Explorer | None
         results: the logs.
         budget: bytes of packed numbers.
     """
-    shown = {name: each for name, each in results.variants.items() if _log(each) is not None}
-    seeds = [set(each.seeds) for each in shown.values()]
+    shown = [(each, log) for each in results.variants.values() if (log := _log(each)) is not None]
+    seeds = [set(each.seeds) for each, _ in shown]
     common = sorted(set.intersection(*seeds)) if seeds else []
     if not common:
         return None
-    seed, last_only = common[0], False
-    if _rows_for(shown.values(), budget, last_only=False) < LEAST_ROWS:
-        last_only = True
-        while len(shown) > 1 and _rows_for(shown.values(), budget, last_only=True) < LEAST_ROWS:
-            shown.popitem()
-    rows = _rows_for(shown.values(), budget, last_only=last_only)
-    packed, errors = [], []
-    for name, each in shown.items():
-        content, error = _packed(each, seed, rows, last_only=last_only)
-        packed.append({"name": name, **content})
-        errors.append(error)
-    first = _log(next(iter(shown.values())))
-    if first is None:
-        return None
+    last_only = _rows_for(shown, budget, last_only=False) < LEAST_ROWS
+    while len(shown) > 1 and _rows_for(shown, budget, last_only=last_only) < LEAST_ROWS:
+        shown.pop()
+    seed, rows = common[0], _rows_for(shown, budget, last_only=last_only)
+    packed, errors = zip(
+        *(_packed(each, log, seed, rows, last_only=last_only) for each, log in shown), strict=True
+    )
+    first = shown[0][1]
     total = len(first.steps)
     kept = len(spaced_rows(total, rows))
     ends = outermost(first.percentiles)
@@ -108,25 +102,22 @@ def _columns(log: PercentileLog, *, last_only: bool) -> slice:
     return units_of_layer(log.layer, int(log.layer[-1])) if last_only else slice(0, len(log.unit))
 
 
-def _rows_for(variants: Any, budget: int, *, last_only: bool) -> int:  # noqa: ANN401
-    """How many rows of every variant fit into so many bytes."""
+def _rows_for(
+    shown: Sequence[tuple[VariantResults, PercentileLog]], budget: int, *, last_only: bool
+) -> int:
+    """How many rows of every variant's log fit into so many bytes."""
     numbers = 0
-    for each in variants:
-        log = _log(each)
-        if log is not None:
-            columns = _columns(log, last_only=last_only)
-            parameters = 0 if each.norm_parameters is None else 2
-            numbers += (columns.stop - columns.start) * (len(log.percentiles) + parameters)
+    for each, log in shown:
+        columns = _columns(log, last_only=last_only)
+        parameters = 0 if each.norm_parameters is None else 2
+        numbers += (columns.stop - columns.start) * (len(log.percentiles) + parameters)
     return max(2, min(ROWS, budget // (2 * max(numbers, 1))))
 
 
 def _packed(
-    variant: VariantResults, seed: int, wanted: int, *, last_only: bool
+    variant: VariantResults, log: PercentileLog, seed: int, wanted: int, *, last_only: bool
 ) -> tuple[dict[str, Any], tuple[float, float]]:
     """A variant for the script; the mean square and the largest error of its straight lines."""
-    log = _log(variant)
-    if log is None:
-        raise ValueError(f"{variant.name}: nothing was recorded")
     at, columns = log.seeds.index(seed), _columns(log, last_only=last_only)
     values = np.asarray(log.values[:, at, :, columns], np.float64)  # (rows, Q, U)
     rows = spaced_rows(len(log.steps), wanted)
@@ -136,6 +127,7 @@ def _packed(
     layers = log.layer[columns]
     last = units_of_layer(layers, int(layers[-1]))
     content: dict[str, Any] = {
+        "name": variant.name,
         "steps": log.steps[rows].tolist(),
         "layers": _layers(layers, log.names),
         "typical": int(typical_unit(values[:, None, :, last])[1]),

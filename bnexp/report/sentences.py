@@ -74,7 +74,7 @@ def headline(numbers: ExperimentNumbers, compared: Comparison) -> Words:
 
 
 def _accuracy(row: ComparedVariant) -> Difference | None:
-    return None if row.differences is None else row.differences.get(PRIMARY)
+    return row.differences.get(PRIMARY)
 
 
 def _kind(row: ComparedVariant) -> str:

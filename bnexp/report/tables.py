@@ -52,7 +52,7 @@ def differences(compared: Comparison) -> Table:
     rows: list[list[str | Number]] = []
     for name, (heading, form) in MEASURES.items():
         for row in compared.rows:
-            found = None if row.differences is None else row.differences.get(name)
+            found = row.differences.get(name)
             if found is None:
                 continue
             over = found.over

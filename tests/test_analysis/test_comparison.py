@@ -41,7 +41,7 @@ def with_seeds(run, seeds):
 def test_differences_are_those_of_a_paired_t_test(files):
     """Interval and p-value of every measure, against scipy."""
     base, norm = rows_of(files)
-    assert base.differences is None
+    assert base.differences == {}
     for name, found in norm.differences.items():
         mine, theirs = (np.array(row.numbers.measures[name].per_seed) for row in (norm, base))
         gaps = mine - theirs
@@ -108,7 +108,7 @@ def test_without_a_common_seed_there_is_no_difference(files):
         "batchnorm": with_seeds(files.variants["batchnorm"], (1, 3)),
     }
     row = rows_of(replace(files, variants=runs))[1]
-    assert row.differences is None
+    assert row.differences == {}
     assert row.notes == ("not the baseline's seeds: only those in common are paired",)
 
 
@@ -118,7 +118,7 @@ def test_unfinished_and_missing_runs_are_named_and_not_compared(files):
     rows = rows_of(replace(files, variants={"baseline": unfinished}))
     assert rows[0].notes == ("running (step 12,000)",)
     assert rows[1].numbers.state == "not started"
-    assert rows[1].differences is None
+    assert rows[1].differences == {}
     assert rows[1].notes == (
         "not started (step 0)",
         "the baseline is not finished: running (step 12,000)",
@@ -141,7 +141,7 @@ def test_experiments_of_other_data_say_so(files):
     assert [row.label for row in rows] == [
         "fig1/baseline", "fig1/batchnorm", "digits/baseline", "digits/batchnorm",
     ]  # fmt: skip
-    assert rows[1].differences is None
+    assert rows[1].differences == {}
     assert rows[3].notes == ("data.name is not the baseline's: read the differences with care",)
 
 

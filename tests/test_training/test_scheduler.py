@@ -86,7 +86,7 @@ def test_a_worker_is_found_while_it_opens_and_closes_other_files(tmp_path):
 
     def at_work():
         while not ended.is_set():
-            with open(os.devnull), open(os.devnull):
+            with Path(os.devnull).open(), Path(os.devnull).open():
                 pass
 
     with status.open():
