@@ -5,15 +5,12 @@ the recording, so a run continues at the last commit, or at any step before it. 
 that step is cut off and recorded again.
 """
 
-import os
 import shlex
-import socket
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +30,8 @@ from bnexp.files.run_folder import (
     PROBE,
     RunLogs,
 )
-from bnexp.files.status import STATUS, State, Status, read_status, write_status
+from bnexp.files.status import STATUS, State, read_status
+from bnexp.files.status_writer import StatusWriter
 
 ELSEWHERE = "give another folder, variant or seed"
 
@@ -60,18 +58,8 @@ class RecordedRun:
         self.folder, self.axes = folder, Axes(None, None)
         self._total, self._logs = total, RunLogs(folder, self.axes)
         self._axes_extent = Extent(0, 0)
-        self._began: tuple[float, int] = time.monotonic(), 0
-        self._status = Status(
-            state="running",
-            step=0,
-            steps=total or 0,
-            variant=variant,
-            seed=seed,
-            settings=dict(settings),
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            made_with={**provenance(), "command": _command()},
-        )
+        made_with = {**provenance(), "command": _command()}
+        self._status = StatusWriter(folder, total or 0, variant, seed, settings, made_with)
 
     @property
     def exists(self) -> bool:
@@ -81,7 +69,7 @@ class RecordedRun:
     @property
     def is_open(self) -> bool:
         """Whether rows can be appended."""
-        return bool(self._status.files)
+        return bool(self._status.content.files)
 
     def begin(self, axes: Axes, computes: Mapping[str, Value], parameters: int) -> None:
         """Open the files anew."""
@@ -90,10 +78,9 @@ class RecordedRun:
             self._axes_extent = write_axes(self.folder, axes)
             self.axes, self._logs = axes, RunLogs(self.folder, axes)
             self._logs.start()
-            self._began = time.monotonic(), 0
-            self._status = replace(self._status, parameters=parameters)
-            self._note(computes, 0)
-            self._write("running")
+            self._status.begin(0)
+            self._status.note(0, {"engine": "record", **computes})
+            self._write("running", 0, self._files(), parameters=parameters)
 
     def resume(
         self,
@@ -115,7 +102,7 @@ class RecordedRun:
         with storage_errors(self.folder):
             status = read_status(self.folder)
             axes = read_axes(self.folder, status.files.get(PERCENTILES))
-            mine = self._status
+            mine = self._status.content
             if (status.settings, status.variant) != (mine.settings, mine.variant):
                 raise ConfigError(
                     f"{self.folder}: holds a run with other settings; to keep it, {ELSEWHERE}"
@@ -132,13 +119,11 @@ class RecordedRun:
             self._axes_extent = write_axes(self.folder, axes)  # the same bytes
             self._logs.check(status.files)
             extents = self._extents_at(step, status.files)
-            self._status = replace(
-                mine, step=step, history=status.history, parameters=status.parameters
-            )
-            self._began = time.monotonic(), step
+            self._status.begin(step)
+            self._status.change(history=status.history, parameters=status.parameters)
+            self._status.note(step, {"engine": "record", **computes})
             # First the promise is taken back to this step, then the logs.
-            self._note(computes, step, extents)
-            self._write("running")
+            self._write("running", step, {**extents, PERCENTILES: self._axes_extent})
             self._logs.resume(extents)
         return step
 
@@ -164,7 +149,7 @@ class RecordedRun:
 
     def metrics_so_far(self) -> tuple[int, bool]:
         """The step of the last row of metrics, or -1; and whether anything but losses is there."""
-        extent = self._status.files[METRICS]
+        extent = self._status.content.files[METRICS]
         table = read_table(self.folder / METRICS, METRICS_COLUMNS, extent)
         last = int(table[-1, 0]) if len(table) else -1
         return last, bool(np.isfinite(table[:, 2:4]).any())
@@ -193,43 +178,28 @@ class RecordedRun:
         """Put everything appended on the disk, and promise it to readers."""
         with storage_errors(self.folder):
             self._logs.commit()
-            self._status = replace(self._status, step=step, files=self._files(), error=error)
-            self._write(state)
+            self._write(state, step, self._files(), error=error)
 
     def fail(self, error: BaseException) -> None:
         """Say why the recording ended, if the disk still takes it; what was committed stays."""
         with suppress(OSError, StorageError):
-            if not self._status.files:
-                return
-            self._status = replace(self._status, error=_one_line(error))
-            self._write("failed")
+            if self.is_open:
+                self._status.write("failed", error=_one_line(error))
 
     def close(self) -> None:
         """Close the files."""
         self._logs.close()
 
-    def _note(
-        self, computes: Mapping[str, Value], step: int, files: Mapping[str, Extent] | None = None
+    def _files(self) -> dict[str, Extent]:
+        """What readers may rely on."""
+        return {**self._logs.extents(), PERCENTILES: self._axes_extent}
+
+    def _write(
+        self, state: State, step: int, files: Mapping[str, Extent], **attributes: Any
     ) -> None:
-        """Add to the history what computes the steps from here on, if it is something else."""
-        made_with = {key: x for key, x in self._status.made_with.items() if key != "command"}
-        entry = {"engine": "record", **computes, **made_with}
-        history = [*self._status.history]
-        if not history or {**history[-1], "from_step": 0} != {**entry, "from_step": 0}:
-            history.append({"from_step": step, **entry})
-        self._status = replace(self._status, history=tuple(history), files=self._files(files))
-
-    def _files(self, logs: Mapping[str, Extent] | None = None) -> dict[str, Extent]:
-        """What readers may rely on; `None` stands for the rows so far."""
-        return {**(self._logs.extents() if logs is None else logs), PERCENTILES: self._axes_extent}
-
-    def _write(self, state: State) -> None:
-        began, first = self._began
-        made = self._status.step - first
-        seconds = (time.monotonic() - began) / made if made else None
-        steps = max(self._total or 0, self._status.step)
-        self._status = replace(self._status, state=state, steps=steps, seconds_per_step=seconds)
-        write_status(self.folder, self._status)
+        """Write the status; a run may take more steps than was said."""
+        steps = max(self._total or 0, step)
+        self._status.write(state, step=step, steps=steps, files=files, **attributes)
 
 
 def _one_line(error: BaseException) -> str:

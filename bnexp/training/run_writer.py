@@ -7,12 +7,10 @@ checkpoints is whole and fits the logs.
 """
 
 import json
-import os
-import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from numpy.typing import NDArray
@@ -24,7 +22,8 @@ from bnexp.files.atomic import Extent
 from bnexp.files.axes import PERCENTILES, axes_of, write_axes
 from bnexp.files.headers import csv_row
 from bnexp.files.run_folder import MODEL, RunLogs, RunningStatisticsRow, RunPlan, binding_settings
-from bnexp.files.status import STATUS, State, Status, changes, write_status
+from bnexp.files.status import STATUS, changes
+from bnexp.files.status_writer import StatusWriter
 from bnexp.networks.engine import Engine, Rows
 
 HEARTBEAT_SECONDS = 1.0
@@ -42,21 +41,11 @@ class RunWriter:
         self.plan, axes = plan, axes_of(plan.settings)
         self.axes, self.logs = axes, RunLogs(plan.folder, axes)
         self.last_loss = self.last_accuracy = float("nan")
-        self._history: list[dict[str, Value]] = []
-        self._began: tuple[float, int] | None = None
         self._axes_extent = Extent(0, 0)
-        self._beat = 0.0
-        self._status = Status(
-            state="running",
-            step=0,
-            steps=plan.settings.train.steps,
-            variant=plan.variant,
-            seed=plan.seed,
-            settings=binding_settings(plan.settings),
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            made_with=made_with,
-        )
+        self._status = StatusWriter(
+            plan.folder, plan.settings.train.steps, plan.variant, plan.seed,
+            binding_settings(plan.settings), made_with,
+        )  # fmt: skip
 
     def newest_checkpoint(self, say: Callable[[str], None]) -> Mapping[str, Any] | None:
         """The newest checkpoint that is whole and that the run can continue from, or None.
@@ -99,35 +88,23 @@ class RunWriter:
         Returns:
             What computes the steps from here on, if it is something else than before; else "".
         """
-        made = 0
         if state is None:
             (self.plan.folder / STATUS).unlink(missing_ok=True)
         self._axes_extent = write_axes(self.plan.folder, self.axes)
+        before = () if state is None else tuple(json.loads(state["history"]))
+        self._status.change(history=before)
+        self._status.note(engine.step, {"engine": engine.name, "arithmetic": engine.description})
         if state is None:
             self.logs.start()
         else:
-            self._history = json.loads(state["history"])
-            made = len(self._history)
             # First the promise is taken back to the checkpoint, then the logs.
             files = {**_extents(state), PERCENTILES: self._axes_extent}
-            self._status = replace(self._status, step=state["step"], files=files)
-            self._note_engine(engine)
-            self._write("running")
+            self._status.write("running", step=state["step"], files=files)
             self.logs.resume(_extents(state))
-        self._note_engine(engine)
-        self._status = replace(self._status, step=engine.step, files=self._files())
-        self._began = time.monotonic(), engine.step
-        self._write("running")
-        return next(reversed(changes(self._history[-2:])), "") if len(self._history) > made else ""
-
-    def _note_engine(self, engine: Engine) -> None:
-        """Add to the history what computes the steps from here on, if it is something else."""
-        made_with = {key: x for key, x in self._status.made_with.items() if key != "command"}
-        computes = {"engine": engine.name, "arithmetic": engine.description, **made_with}
-        last = self._history[-1] if self._history else {}
-        if {**last, "from_step": 0} != {**computes, "from_step": 0}:
-            self._history.append({"from_step": engine.step, **computes})
-        self._status = replace(self._status, history=tuple(self._history))
+        self._status.begin(engine.step)
+        self._status.write("running", step=engine.step, files=self._files())
+        history = self._status.content.history
+        return next(reversed(changes(history[-2:])), "") if len(history) > len(before) else ""
 
     def _files(self) -> dict[str, Extent]:
         """What readers may rely on, before the network is there."""
@@ -168,25 +145,23 @@ class RunWriter:
             "step": engine.step,
             "engine": engine.name,
             "settings": settings_text(self.plan),
-            "history": json.dumps(self._history),
+            "history": json.dumps(self._status.content.history),
             "extents": {name: asdict(each) for name, each in extents.items()},
             "arrays": checkpoint.tensors(state),
         }
         checkpoint.save(self.plan.folder, content)
-        self._status = replace(self._status, step=engine.step, files=self._files())
-        self._write("running")
+        self._status.write("running", step=engine.step, files=self._files())
 
     def beat(self, step: int) -> bool:
         """Write a heartbeat, if it is time for one; says whether it was."""
-        if time.monotonic() < self._beat:
+        if time.monotonic() < self._status.written + HEARTBEAT_SECONDS:
             return False
-        self._status = replace(self._status, step=step)
-        self._write("running")
+        self._status.write("running", step=step)
         return True
 
     def interrupt(self) -> None:
         """Say that the run was stopped after its last checkpoint."""
-        self._write("interrupted")
+        self._status.write("interrupted")
 
     def finish(self, rows: Rows, state_dict: Mapping[str, NDArray[Any]]) -> None:
         """Write the final network, its rows, and that the run is done.
@@ -197,8 +172,7 @@ class RunWriter:
         self.append(rows)
         self.logs.commit()
         model = checkpoint.save_tensors(self.plan.folder / MODEL, checkpoint.tensors(state_dict))
-        self._status = replace(self._status, files={**self._files(), MODEL: model})
-        self._write("done")
+        self._status.write("done", files={**self._files(), MODEL: model})
 
     def fail(self, error: Exception) -> None:
         """Say why the run failed; what was recorded until then can be read, and is worth a look.
@@ -208,28 +182,18 @@ class RunWriter:
         with suppress(OSError):
             if isinstance(error, RunError):
                 self.logs.commit()
-                self._status = replace(self._status, files=self._files())
-            if self._status.files:  # else the files of before are untouched
-                self._status = replace(self._status, error=str(error) or type(error).__name__)
-                self._write("failed")
+                self._status.change(files=self._files())
+            if self._status.content.files:  # else the files of before are untouched
+                self._status.write("failed", error=str(error) or type(error).__name__)
 
     def count_parameters(self, state_dict: Mapping[str, NDArray[Any]]) -> None:
         """Note how many parameters the network has."""
         count = sum(x.size for key, x in state_dict.items() if key.endswith((".weight", ".bias")))
-        self._status = replace(self._status, parameters=count)
+        self._status.change(parameters=count)
 
     def close(self) -> None:
         """Close the files."""
         self.logs.close()
-
-    def _write(self, state: State) -> None:
-        seconds = None
-        if self._began is not None and self._status.step > self._began[1]:
-            began, first = self._began
-            seconds = (time.monotonic() - began) / (self._status.step - first)
-        self._status = replace(self._status, state=state, seconds_per_step=seconds)
-        write_status(self.plan.folder, self._status)
-        self._beat = time.monotonic() + HEARTBEAT_SECONDS
 
 
 def settings_text(plan: RunPlan) -> str:

@@ -1,0 +1,86 @@
+"""`status.json` while a process is at the run."""
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bnexp.config import Value
+from bnexp.files.status import State, Status, write_status
+
+
+class StatusWriter:
+    """Writes the status of a run that this process makes.
+
+    Args:
+        folder: the run's; must be locked.
+        steps: updates to make in all; 0 if nobody knows.
+        variant: its name.
+        seed: the run's.
+        settings: what its results are bound to, by dotted key.
+        made_with: versions, commit and command.
+
+    Attributes:
+        content: what was written last, with what was changed since.
+        written: when that was, by the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        steps: int,
+        variant: str,
+        seed: int,
+        settings: Mapping[str, Value],
+        made_with: Mapping[str, Value],
+    ) -> None:
+        self.content = Status(
+            state="running",
+            step=0,
+            steps=steps,
+            variant=variant,
+            seed=seed,
+            settings=settings,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            made_with=made_with,
+        )
+        self.written = 0.0
+        self._folder = folder
+        self._began: tuple[float, int] | None = None
+
+    def begin(self, step: int) -> None:
+        """The steps are timed from here on, where so many are made."""
+        self._began = time.monotonic(), step
+
+    def change(self, **attributes: Any) -> None:
+        """Change what the next write says.
+
+        Args:
+            attributes: of `Status`.
+        """
+        self.content = replace(self.content, **attributes)
+
+    def note(self, step: int, computes: Mapping[str, Value]) -> None:
+        """Add to the history what computes the steps from here on, if it is something else."""
+        made_with = {key: x for key, x in self.content.made_with.items() if key != "command"}
+        entry, history = {**computes, **made_with}, self.content.history
+        if not history or {**history[-1], "from_step": 0} != {**entry, "from_step": 0}:
+            self.change(history=(*history, {"from_step": step, **entry}))
+
+    def write(self, state: State, **attributes: Any) -> None:
+        """Change the status, and put it on the disk.
+
+        Args:
+            state: of the run.
+            attributes: others of `Status`.
+        """
+        self.change(state=state, **attributes)
+        if self._began is not None and self.content.step > self._began[1]:
+            began, first = self._began
+            self.change(seconds_per_step=(time.monotonic() - began) / (self.content.step - first))
+        write_status(self._folder, self.content)
+        self.written = time.monotonic()
