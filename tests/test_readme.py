@@ -24,10 +24,6 @@ SHORT = {
 }
 
 
-# One clone serves all of these tests, in whichever process they run.
-pytestmark = pytest.mark.xdist_group("readme")
-
-
 def blocks(language, text=README):
     """The README's examples in a language, in order."""
     found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
@@ -44,10 +40,10 @@ def commands():
                     yield words[1:]
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory):
+@pytest.fixture
+def clone(tmp_path):
     """A clone: what is committed is all that there is, and the README's own config beside it."""
-    folder = tmp_path_factory.mktemp("readme") / "clone"
+    folder = tmp_path / "clone"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
     share_kernels(folder)
     (config,) = blocks("yaml")
@@ -87,15 +83,11 @@ warm.run_each(json.loads(sys.argv[2]))
 """
 
 
-def run_each(clone, programs):
-    """Run commands and scripts in forks of a process that has imported the clone's bnexp."""
-    run(clone, "-P", "-c", RUN_EACH, ROOT / "tests", json.dumps(programs))
-
-
-def test_every_command_of_the_readme_runs_in_order_in_a_clone(clone):
+def test_every_command_and_example_of_the_readmes_runs_in_order_in_a_clone(clone):
     """Long trainings are shortened by an override; one worker does what takes a second anyway.
 
-    The first command is started as users start it, the others are forked.
+    The first command is started as users start it. The others, and the examples, are forks of a
+    process that has imported the clone's bnexp.
     """
     shortened = []
     for words in commands():
@@ -107,16 +99,11 @@ def test_every_command_of_the_readme_runs_in_order_in_a_clone(clone):
     first, *others = shortened
     ran = {words[0] for words in shortened}
     assert {"train", "compare", "plot", "verify", "runs", "configs", "validate"} <= ran
-    run(clone, "-m", "bnexp", *first)
-    run_each(clone, others)
-
-
-def test_every_example_of_the_readmes_runs(clone):
-    """In the clone, which has the quickstart's results; one loads a model.pt strictly."""
     examples = blocks("python") + blocks("python", RESULTS)
     assert len(examples) == 3
     assert any("strict=True" in script for script in examples)
-    run_each(clone, [["train", "quickstart"], *examples])
+    run(clone, "-m", "bnexp", *first)
+    run(clone, "-P", "-c", RUN_EACH, ROOT / "tests", json.dumps([*others, *examples]))
 
 
 def test_the_readme_is_short_enough_to_be_read():
