@@ -12,7 +12,7 @@ them leaves the running statistics alone.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,21 +22,18 @@ from bnexp.files.run_folder import GradientShiftRow
 
 
 def gradient_shift(
-    step: int,
-    before: Sequence[NDArray[Any]],
-    after: Callable[[int], NDArray[Any]],
+    step: int, before: Sequence[NDArray[Any]], after: Sequence[NDArray[Any]]
 ) -> list[GradientShiftRow]:
     """The rows of layers 2 and up.
 
     Args:
         step: of the update.
-        before: G of each layer, from layer 1 on, each shaped as the layer's weights.
-        after: gives G' of a layer, which is shaped as its G.
+        before: G of each of these layers, shaped as its weights.
+        after: G' of each.
     """
     rows = []
-    for layer in range(2, len(before) + 1):
-        old = before[layer - 1].astype(np.float64).ravel()
-        new = after(layer).astype(np.float64).ravel()
+    for layer, gradients in enumerate(zip(before, after, strict=True), 2):
+        old, new = (gradient.astype(np.float64).ravel() for gradient in gradients)
         distance = float(np.linalg.norm(old - new))
         norm, other = float(np.linalg.norm(old)), float(np.linalg.norm(new))
         relative = distance / norm if norm > 0 else math.nan

@@ -205,22 +205,17 @@ class KernelsEngine:
         self, step: int, order: NDArray[np.int64], before: NDArray[Any]
     ) -> list[GradientShiftRow]:
         """The shift of this step's update, which has just been made; changes nothing."""
-        vector, places = self._parameters.vector, self._layers[:, WEIGHT]
-        updated = vector.copy()
-        depth = len(places)
-        gradients = [self._packing.weights(self._parameters.gradient, n) for n in range(depth)]
-        gradients = [gradient.copy() for gradient in gradients]
-
-        def after(layer: int) -> NDArray[Any]:
-            """The gradient of a layer's weights when only the layers before it are updated."""
-            here = places[layer - 1]
+        vector, gradient = self._parameters.vector, self._parameters.gradient
+        updated, depth = vector.copy(), len(self._layers)
+        old = [self._packing.weights(gradient, n).copy() for n in range(1, depth)]
+        new = []
+        for n in range(1, depth):  # where only the layers before this one are updated
+            here = self._layers[n, WEIGHT]
             vector[:here], vector[here:] = updated[:here], before[here:]
             self._run(order, step, self._empty_rows_of_batch(0), np.zeros(2), change=False)
-            return self._packing.weights(self._parameters.gradient, layer - 1)
-
-        rows = gradient_shift(step, gradients, after)
+            new.append(self._packing.weights(gradient, n).copy())
         vector[:] = updated
-        return rows
+        return gradient_shift(step, old, new)
 
     def finish(self) -> list[Rows]:
         """The row of the network as it is now."""

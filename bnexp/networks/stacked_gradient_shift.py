@@ -1,11 +1,6 @@
 """The update of a stack of runs, with the gradient shift that it causes in each."""
 
-from collections.abc import Mapping
-from functools import partial
-from typing import Any
-
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bnexp.files.run_folder import GradientShiftRow
@@ -29,29 +24,23 @@ def update_and_shift(
         The rows of each run; see `gradient_shift`.
     """
     parameters, weights = [*network.named_parameters()], network.weights
-    before = [host(weight.grad) for weight in weights if weight.grad is not None]
+    before = [host(weight.grad) for weight in weights[1:] if weight.grad is not None]
     old = {name: p.detach().clone() for name, p in parameters}
     optimizer.step()
     new = {name: p.detach().clone() for name, p in parameters}
-    after = {}
-    for layer in range(2, len(weights) + 1):
+    after = []
+    for place in range(1, len(weights)):
         with torch.no_grad():
             for name, p in parameters:
-                updated = int(name.split(".")[1]) + 1 < layer
+                updated = int(name.split(".")[1]) < place
                 p.copy_((new if updated else old)[name])
         logits, _ = network(x)
         loss = cross_entropy(logits, y).mean(1).sum()
-        after[layer] = host(torch.autograd.grad(loss, weights[layer - 1])[0])
+        after.append(host(torch.autograd.grad(loss, weights[place])[0]))
     with torch.no_grad():
         for name, p in parameters:
             p.copy_(new[name])
     return [
-        gradient_shift(step, [g[run] for g in before], partial(_of_run, after, run))
+        gradient_shift(step, [g[run] for g in before], [g[run] for g in after])
         for run in range(len(x))
     ]
-
-
-def _of_run(gradients: Mapping[int, NDArray[Any]], run: int, layer: int) -> NDArray[Any]:
-    """The gradient of a layer of one run."""
-    gradient: NDArray[Any] = gradients[layer][run]
-    return gradient
