@@ -6,33 +6,28 @@ folder first, and a line that cannot be shown or kept is dropped.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Generic, TypeVar
 
 from bnexp.errors import BnexpError, StorageError
 from bnexp.files.atomic import open_regular, write_all
 from bnexp.files.experiment_folder import TRAIN_LOG
 from bnexp.files.provenance import command
 from bnexp.files.status import now
+from bnexp.training.jobs import Listener, Tally
 
-T = TypeVar("T")  # what is told of the progress
 
-
-class Kept(Generic[T]):
+class Kept:
     """A listener whose lines are kept, whether or not they can be shown.
 
     Args:
         folder: the experiment's.
-        say: shows a line.
-        update: shows the progress.
+        listener: shows the lines and the progress.
     """
 
-    def __init__(
-        self, folder: Path, say: Callable[[str], None], update: Callable[[T], None]
-    ) -> None:
-        self._path, self._say, self._update = folder / TRAIN_LOG, say, update
+    def __init__(self, folder: Path, listener: Listener) -> None:
+        self._path, self._listener = folder / TRAIN_LOG, listener
 
     def keep(self, *texts: str) -> None:
         """Write lines into the log alone, each with the time."""
@@ -47,20 +42,18 @@ class Kept(Generic[T]):
         """Keep a line, and show it where that can be done."""
         self.keep(text)
         with suppress(OSError, ValueError):  # a closed stream raises ValueError
-            self._say(text)
+            self._listener.say(text)
 
-    def update(self, tally: T) -> None:
+    def update(self, tally: Tally) -> None:
         """Show how far all runs are, where that can be done."""
         with suppress(OSError, ValueError):
-            self._update(tally)
+            self._listener.update(tally)
 
 
 @contextmanager
-def kept(
-    folder: Path, say: Callable[[str], None], update: Callable[[T], None]
-) -> Iterator[Kept[T]]:
+def kept(folder: Path, listener: Listener) -> Iterator[Kept]:
     """Keep what is said in the experiment's folder, with the command and how it ended."""
-    keeper = Kept(folder, say, update)
+    keeper = Kept(folder, listener)
     keeper.keep(f"begins: {command()}")
     try:
         yield keeper

@@ -69,7 +69,7 @@ def train_experiment(
             check_machine(plans_of(experiment, folder))
         elif cluster is not None and is_new:
             _connection(cluster).close()  # a scheduler that does not answer leaves no folder behind
-        with locked(folder), kept(folder, listener.say, listener.update) as keeper:
+        with locked(folder), kept(folder, listener) as keeper:
             check_growth(experiment, folder)
             plans = plans_of(experiment, folder if cluster is None else folder.absolute())
             left = [plan for plan in plans if not is_done(plan)]
