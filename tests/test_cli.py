@@ -254,13 +254,28 @@ def test_plot_draws_another_figure_that_suits_the_experiment_at_a_columns_width(
     assert "beta + z gamma" in err
     with Image.open(f"{out}.png") as image:
         assert image.size[0] <= 3.25 * 220
-        assert image.info["Source"].endswith("--figure norm_parameters")
+        source = image.info["Source"]
+    assert source.endswith("bnexp plot results/tiny --figure norm_parameters --width=3.25")
     code, _, err = bnexp("plot", folder, "--figure", "grid")
     assert (code, err.partition(";")[0]) == (
         2, "bnexp: --figure grid: does not fit this experiment"
     )  # fmt: skip
     code, _, err = bnexp("plot", folder, "--figure", "norm_parameters", "--unit", "all")
     assert (code, err[:30]) == (2, "bnexp: --figure norm_parameters"[:30])
+
+
+def test_a_figure_names_the_command_that_draws_it(trained, bnexp, tmp_path):
+    """With the options that say what is drawn, and not with those that say where it goes."""
+    folder, _ = trained
+    words = ("--source", "batch", "--layer", "1", "--unit", "all", "--seed", "0")
+    out = tmp_path / "x.png"
+    assert bnexp("plot", folder, *words, "--out", out)[0] == 0
+    with Image.open(out) as image:
+        command = image.info["Source"].partition(", bnexp plot results/tiny ")[2]
+    assert command == "--source=batch --layer=1 --seed=0 --unit=all"
+    again = tmp_path / "again.png"
+    assert bnexp("plot", folder, *command.split(), "--out", again)[0] == 0
+    assert again.read_bytes() == out.read_bytes()
 
 
 def test_compare_draws_a_heat_map_of_a_measure(trained, bnexp):

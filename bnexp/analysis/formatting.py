@@ -20,10 +20,10 @@ def cell(value: object) -> str:
 def number(value: float | None, form: str) -> str:
     """The value in this form; `-` for None and NaN.
 
-    One digit and the exponent where the form would make a value that is not 0 look like it.
+    One digit where the form would make a value that is not 0 look like it.
     """
     if value is None or isnan(value):
         return "-"
     text = f"{value:{form}}"
     looks_zero = value and not text.strip("+-0.")
-    return f"{value:{'+' if '+' in form else ''}.0e}" if looks_zero else text
+    return f"{value:{'+' if '+' in form else ''}.1g}" if looks_zero else text

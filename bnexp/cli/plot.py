@@ -114,11 +114,15 @@ def plot(
         else:
             numbers = measuring.measure(found)
             picture, name = fitting.fitting_figure(found, numbers, figure, width), figure
+        chosen = {"--source": source, "--layer": layer, "--seed": seed}
+        chosen |= {"--unit": None if unit == "typical" else unit}
+        chosen |= {"--width": None if width == drawing.PAGE else f"{width:g}"}
+        options = [f"{key}={value}" for key, value in chosen.items() if value is not None]
         written = drawing.save(
             picture,
             _stem(experiment, out, name),
             (formats or "png").split(","),
-            source=fitting.source_of(found, figure),
+            source=fitting.source_of(found, figure, options),
             burn_caption=caption,
         )
         for path in written:

@@ -34,6 +34,7 @@ FRAMES, HELD = 110, 25  # pictures of training, and how often the last one is re
 PER_SECOND = 12
 SIZE, DPI = (9.6, 5.4), 100  # inches: 960 by 540 pixels
 MOST = 3  # variants that have room beside each other
+TAILS = 0.45  # of the range of the percentiles: room for what lies beyond the outermost
 FORMATS = ("gif", "mp4")
 
 
@@ -107,14 +108,14 @@ def _layout(
         step_axis(lines)
         lines.set_xlabel("step", fontsize=12)
         lines.tick_params(labelsize=11)
-        beside.set_xticks([])
+        beside.set_xticks([0], [" "], fontsize=11)  # so that the label stands as low as "step"
         beside.spines["bottom"].set_visible(False)
-        beside.tick_params(left=False)
+        beside.tick_params(left=False, bottom=False)
         beside.set_xlabel("distribution", fontsize=12)
     row[0].set_ylabel("pre-activation", fontsize=12)
     known = np.concatenate([each.curves.lines.ravel() for each in panels])
     low, high = np.percentile(known[np.isfinite(known)], [0, 100])
-    room = 0.28 * max(high - low, 1e-6)
+    room = TAILS * max(high - low, 1e-6)
     row[0].set_ylim(low - room, high + room)
     return figure, panels
 
@@ -168,6 +169,11 @@ def _distribution(panel: _Panel, values: NDArray[np.float32]) -> Iterator[Artist
     ):
         corners = [(0, end), (height, end), (0, end + sign * 2 * share / height)]
         yield panel.beside.add_patch(Polygon(corners, color=panel.colour, alpha=0.2, lw=0))
+    for i, (q, value) in enumerate(zip(panel.curves.percentiles, values, strict=True)):
+        yield panel.beside.text(
+            0.05, value, f"P{q:g}", va="bottom" if i else "top", fontsize=10,
+            transform=panel.beside.get_yaxis_transform(),
+        )  # fmt: skip
 
 
 def _caption(panels: list[_Panel]) -> str:

@@ -139,29 +139,39 @@ def step_axis(axes: Axes) -> None:
 
 def title(axes: Axes, text: str, below: str = "") -> None:
     """A title as wide as the axes, and a line below it in grey."""
-    letters = int(axes.get_window_extent().width * 72 / axes.figure.dpi / 4.6)
+    letters = max(int(axes.get_window_extent().width * 72 / axes.figure.dpi / 4.6), 12)
     text = re.sub(r",(?=\S)", ", ", text)  # where a variant's name may break
-    axes.set_title(textwrap.fill(text, max(letters, 12)), pad=13 if below else 5)
+    # The next best place is behind an equals sign, in a word that is too long.
+    words = (x if len(x) <= letters else x.replace("=", "=\0 ") for x in text.split())
+    lines = re.sub("\0 ?", "", textwrap.fill(" ".join(words), letters))
+    axes.set_title(lines, pad=13 if below else 5)
     if below:
         axes.text(0, 1.02, below, color=GREY, transform=axes.transAxes)
 
 
-def end_labels(axes: Axes, labels: Sequence[EndLabel]) -> None:
+def end_labels(axes: Axes, labels: Sequence[EndLabel], top: float = 1.0) -> None:
     """Name lines at the right of axes whose limits are settled.
 
     A name stands at the height of its line's end, close to it. Where names would lie on each other
     they move apart, and a thin line leads from the end to the name.
+
+    Args:
+        axes: whose lines they are.
+        labels: of the lines.
+        top: the highest place of a name, as a share of the height of the axes.
     """
     axes.get_ylim()  # autoscaling is put off until someone asks
     on_axes = axes.transScale + axes.transLimits
     heights = np.nan_to_num([on_axes.transform((0, end))[1] for end, _, _ in labels])
     heights = np.clip(heights, 0, 1)
     points = 10 * max(name.count("\n") + 1 for _, name, _ in labels)
-    placed = spread(heights, points / (axes.get_window_extent().height * 72 / axes.figure.dpi))
+    height = axes.get_window_extent().height * 72 / axes.figure.dpi
+    placed = spread(heights, points / height, top)
     moved = np.abs(placed - heights) > 1e-3
     away = ScaledTranslation((10 if moved.any() else 3) / 72, 0, axes.figure.dpi_scale_trans)
     for (_, name, colour), end, y, led in zip(labels, heights, placed, moved, strict=True):
-        leader = {"arrowstyle": "-", "color": colour, "lw": 0.5, "shrinkA": 1, "shrinkB": 1}
+        leader = {"arrowstyle": "-", "color": colour, "lw": 0.5, "shrinkA": 2, "shrinkB": 1}
+        leader["patchA"] = None  # else a steep one would end above or below its name
         axes.annotate(
             name,
             (1, end),
@@ -174,8 +184,8 @@ def end_labels(axes: Axes, labels: Sequence[EndLabel]) -> None:
         )
 
 
-def spread(heights: Line, gap: float) -> Line:
-    """Heights moved apart to at least `gap`, in their order, and below 1.
+def spread(heights: Line, gap: float, top: float = 1.0) -> Line:
+    """Heights moved apart to at least `gap`, in their order, and below `top`.
 
     Each group of heights that are too close is spread around its mean.
     """
@@ -188,7 +198,7 @@ def spread(heights: Line, gap: float) -> Line:
             groups[-1] += last
     placed = [_bottom(group, gap) + gap * i for group in groups for i in range(len(group))]
     ladder = gap * np.arange(len(heights))
-    kept = np.minimum(np.array(placed) - ladder, 1 - ladder[-1]) + ladder
+    kept = np.minimum(np.array(placed) - ladder, top - ladder[-1]) + ladder
     result = np.empty(len(heights))
     result[order] = kept
     return result

@@ -11,7 +11,16 @@ from bnexp.analysis import paper
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.variants import VariantResults
 from bnexp.figures.curves import Selection, knows_noise, percentile_log, variants_with_rows
-from bnexp.figures.drawing import PAGE, NotebookFigure, Picture, letter, step_axis, style, title
+from bnexp.figures.drawing import (
+    PAGE,
+    NotebookFigure,
+    Picture,
+    end_labels,
+    letter,
+    step_axis,
+    style,
+    title,
+)
 from bnexp.figures.panels import (
     accuracy_panel,
     looks_of,
@@ -48,13 +57,18 @@ def draw(
         lines = dict(zip(names, named.values(), strict=True))
         seeds = max(len(each.metrics.seeds) for each in named.values())
         if _know_accuracy(variants):
-            accuracy_panel(accuracy, lines, styles)
+            ends = [(accuracy, accuracy_panel(accuracy, lines, styles))]
             title(accuracy, "(a) test accuracy", f"seeds: {seeds}; mean and range")
         else:  # a model of the user's own, whose test accuracy was not logged
-            loss_panel(accuracy, lines, styles)
+            ends = [(accuracy, loss_panel(accuracy, lines, styles))]
             title(accuracy, "(a) training loss", f"seeds: {seeds}; mean")
         titled = {f"({letter(i + 1)}) {name}": named[name] for i, name in enumerate(named)}
-        percentile_panels(panels, titled, styles, selection)
+        ends += percentile_panels(panels, titled, styles, selection)
+        narrow = width < 2 * PANEL_WIDTH
+        if narrow:  # titles take much of the height, and the names need to know what is left
+            figure.draw_without_rendering()
+        for axes, labels in ends:  # the limits that panels share are settled now
+            end_labels(axes, labels, top=0.95 if narrow and axes is accuracy else 1.0)
     return Picture(figure, _caption(variants, selection))
 
 

@@ -1,5 +1,6 @@
 """Which figures fit an experiment, and writing them."""
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -85,13 +86,16 @@ def fitting_figure(
     """One of the figures that fit an experiment, at most so many inches wide.
 
     Raises:
-        ConfigError: no such figure fits.
+        ConfigError: no such figure fits, or it takes a page's width.
     """
     found = _fitting(files, numbers, width)
     if name not in found:
         raise ConfigError(
             f"--figure {name}: does not fit this experiment; there is {', '.join(found)}"
         )
+    if name == "gamma" and width != PAGE:
+        raise ConfigError(f"--figure gamma: always takes a page's width, {PAGE} inches; "
+                          "leave out --width")  # fmt: skip
     return found[name]()
 
 
@@ -113,15 +117,25 @@ def saved_figures(files: ExperimentResults, numbers: ExperimentNumbers) -> list[
     return paths if all(path.is_file() for path in paths) else None
 
 
-def source_of(files: ExperimentResults, figure: str = "fig1") -> str:
+def plot_command(experiment: str, figure: str, options: Sequence[str] = ()) -> str:
+    """The command that draws a figure again, for results that lie where `train` puts them."""
+    named = [] if figure == "fig1" else ["--figure", figure]
+    return shlex.join(["bnexp", "plot", f"results/{experiment}", *named, *options])
+
+
+def source_of(files: ExperimentResults, figure: str, options: Sequence[str] = ()) -> str:
     """What figures say of where their numbers come from: the experiment, the commit, the command.
 
     The command is the one that draws from these files again. That which trained them is in each
     run's status.json; it may name another folder or number of jobs, and the figure is the same.
+
+    Args:
+        files: the experiment.
+        figure: its name.
+        options: those of the command that say what is drawn.
     """
     made_with = next(
         (run.status.made_with for variant in files.variants.values() for run in variant.runs), {}
     )
     commit = f", commit {made_with['git_commit']}" if made_with.get("git_commit") else ""
-    option = "" if figure == "fig1" else f" --figure {figure}"
-    return f"experiment {files.name}{commit}, bnexp plot results/{files.name}{option}"
+    return f"experiment {files.name}{commit}, {plot_command(files.name, figure, options)}"

@@ -8,7 +8,16 @@ from bnexp.analysis.measuring import last_layer
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.variants import VariantResults
 from bnexp.figures.curves import Selection, variants_with_rows
-from bnexp.figures.drawing import GREY, PAGE, Picture, letter, step_axis, style, title
+from bnexp.figures.drawing import (
+    GREY,
+    PAGE,
+    Picture,
+    end_labels,
+    letter,
+    step_axis,
+    style,
+    title,
+)
 from bnexp.figures.panels import accuracy_panel, looks_of, percentile_panels
 
 
@@ -43,27 +52,33 @@ def draw_gamma(files: ExperimentResults) -> Picture:
             letters = [f"({letter(4 * place + i)})" for i in range(4)]
             variants = {kind: begun[name] for kind, name in names.items()}
             looks = [styles[name] for name in names.values()]
-            accuracy_panel(axes[0], variants, looks)
-            title(axes[0], f"{letters[0]} {activation}")
+            # Where two lines are one, the dashes of the one without gamma stay visible on top.
+            above = dict(reversed(variants.items()))
+            ends = [(axes[0], accuracy_panel(axes[0], above, looks[::-1]))]
+            seeds = max(len(each.metrics.seeds) for each in variants.values())
+            title(axes[0], f"{letters[0]} {activation}", f"seeds: {seeds}; mean and range")
             axes[2].sharey(axes[1])
             titled = {
                 f"{letters[1 + i]} {activation}, {kind}": each
                 for i, (kind, each) in enumerate(variants.items())
             }
             panels = axes[1 : 1 + len(variants)]
-            percentile_panels(panels, titled, looks, Selection())
+            ends += percentile_panels(panels, titled, looks, Selection())
+            for each, labels in ends:
+                end_labels(each, labels)
             axes[1].set_ylabel("pre-activation")
             learned = np.concatenate([learned_gammas(each) for each in variants.values()])
             below = 100 * np.sum(learned < 0) / max(len(learned), 1)
             title(axes[3], f"{letters[3]} learned gammas", f"{below:.1f} % below 0")
             axes[3].hist(learned, bins=40, color=looks[-1]["color"], alpha=0.6)
             axes[3].axvline(1, color=GREY, lw=0.8, ls=":")
+            axes[3].margins(x=0.08)
             axes[3].set_ylabel("units")
         for each in grid[:, 1:3].flat:
             step_axis(each)
         for each in grid[:-1, :3].flat:
             each.set_xlabel("")
-        grid[-1, 3].set_xlabel("gamma")
+        grid[-1, 3].set_xlabel("gamma\n(dotted: start)")
     return Picture(
         figure,
         "Accuracy: mean over seeds; band: lowest to highest seed; the axis spans the last "

@@ -35,7 +35,7 @@ def panel_name(name: str, variant: VariantResults) -> str:
 
 def accuracy_panel(
     axes: Axes, variants: Mapping[str, VariantResults], styles: Sequence[Look]
-) -> None:
+) -> list[EndLabel]:
     """Test accuracy of variants by name: mean over seeds, and a band from lowest to highest.
 
     The axis spans the last third of training, so that a small difference at the end is seen. Over
@@ -45,8 +45,11 @@ def accuracy_panel(
         axes: to draw in.
         variants: by the names that the ends of their lines get.
         styles: of the variants, in their order.
+
+    Returns:
+        The labels of the lines.
     """
-    labels, late = [], []
+    labels, late = list[EndLabel](), []
     for (name, variant), look in zip(variants.items(), styles, strict=True):
         steps, accuracy = variant.metrics.steps, variant.metrics.test_accuracy
         axes.plot(steps, accuracy.mean(axis=1), **look)
@@ -68,10 +71,12 @@ def accuracy_panel(
         axes.set_ylim(shown.min() - room, min(shown.max() + room, 1.0 + 1e-4))
     axes.set_ylabel("test accuracy")
     drawing.step_axis(axes)
-    drawing.end_labels(axes, labels)
+    return labels
 
 
-def loss_panel(axes: Axes, variants: Mapping[str, VariantResults], styles: Sequence[Look]) -> None:
+def loss_panel(
+    axes: Axes, variants: Mapping[str, VariantResults], styles: Sequence[Look]
+) -> list[EndLabel]:
     """Training loss of variants by name, where no test accuracy was logged: mean over seeds."""
     labels = []
     for (name, variant), look in zip(variants.items(), styles, strict=True):
@@ -80,7 +85,7 @@ def loss_panel(axes: Axes, variants: Mapping[str, VariantResults], styles: Seque
         labels.append((float(loss[-1]), name, look["color"]))
     axes.set_ylabel("training loss")
     drawing.step_axis(axes)
-    drawing.end_labels(axes, labels)
+    return labels
 
 
 def percentile_panels(
@@ -88,19 +93,18 @@ def percentile_panels(
     variants: Mapping[str, VariantResults],
     styles: Sequence[Look],
     selection: Selection,
-) -> None:
-    """The percentiles of each variant in a panel titled with its key."""
+) -> list[tuple[Axes, list[EndLabel]]]:
+    """The percentiles of each variant in a panel titled with its key; the labels of its lines."""
     ends = []
     for axes, (name, variant), look in zip(panels, variants.items(), styles, strict=True):
         curves = read_curves(variant, selection)
-        ends.append(draw_curves(axes, curves, look["color"]))
+        ends.append((axes, draw_curves(axes, curves, look["color"])))
         drawing.title(axes, name, curves.unit)
         panel = paper.paper_panel(variant.settings)
         if panel and selection.layer in {None, len(variant.settings["model.hidden"])}:
             net = paper.paper_net(panel)
             _paper_curve(axes, panel, net.steps, net.values)
-    for axes, labels in zip(panels, ends, strict=True):  # the limits they share are settled now
-        drawing.end_labels(axes, labels)
+    return ends
 
 
 def draw_curves(axes: Axes, curves: Curves, colour: str) -> list[EndLabel]:

@@ -27,6 +27,7 @@ const MARGIN = { left: 38, right: 6, top: 8, bottom: 22 };
 const SHARE_OF_DISTRIBUTION = 0.26; // of a panel's width
 const PLAY_SECONDS = 15; // for the whole of training
 const COLOURS = 8; // --series-0 to --series-7
+const TAILS = 0.45; // of the range of the percentiles: room for what lies beyond the outermost
 const FEW = 7; // percentiles that are drawn as lines of full strength, and named
 const THINNEST = 1 / 400; // of a distribution's length: percentiles that are nearer share a box
 
@@ -392,7 +393,7 @@ class Explorer {
     }
     if (!(low < high))
       return [Number.isFinite(low) ? low - 1 : -1, Number.isFinite(low) ? low + 1 : 1];
-    const room = 0.2 * (high - low);
+    const room = TAILS * (high - low);
     return [low - room, high + room];
   }
 

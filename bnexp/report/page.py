@@ -19,7 +19,7 @@ from bnexp.analysis.numbers import NOTE, ExperimentNumbers, differing
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.tables import method
 from bnexp.errors import StorageError
-from bnexp.figures.fitting import fitting_figures
+from bnexp.figures.fitting import fitting_figures, plot_command
 from bnexp.files.atomic import read_whole, write_whole
 from bnexp.files.experiment_folder import CONFIG
 from bnexp.report import sentences, tables
@@ -172,10 +172,8 @@ def _drawings(
         return []
     drawn = []
     for name, picture in fitting_figures(results, numbers).items():
-        option = "" if name == "fig1" else f" --figure {name}"
-        command = f"bnexp plot results/{results.name}{option}"
         svg = Markup(inline_svg(picture, f"{name}-{place}"))  # noqa: S704  (matplotlib has escaped its texts)
-        drawn.append(Drawing(name, svg, picture.caption, command))
+        drawn.append(Drawing(name, svg, picture.caption, plot_command(results.name, name)))
     return drawn
 
 

@@ -16,7 +16,7 @@ from bnexp.analysis.records import RunningStatistics
 from bnexp.config import flatten
 from bnexp.errors import ConfigError, StorageError
 from bnexp.figures.bias import draw_bias
-from bnexp.figures.fitting import comparison_kind, fitting_figures
+from bnexp.figures.fitting import comparison_kind, fitting_figure, fitting_figures
 from bnexp.figures.gamma import draw_gamma, learned_gammas
 from bnexp.figures.heatmap import draw_heatmap
 
@@ -175,6 +175,13 @@ def test_the_gamma_figure_has_a_row_an_activation_and_the_learned_gammas(gamma):
     assert overlaps(figure) == []
     assert learned_gammas(gamma.variants["tanh_True"]).size == 0
     assert learned_gammas(gamma.variants["relu_False"]).size == 0
+
+
+def test_the_gamma_figure_is_refused_at_another_width_than_a_pages(gamma):
+    """What `--width` asks for is not left out without a word."""
+    with pytest.raises(ConfigError, match=r"--figure gamma: always takes a page's width, 6.75"):
+        fitting_figure(gamma, measure(gamma), "gamma", 3.25)
+    assert fitting_figure(gamma, measure(gamma), "gamma", 6.75).figure.get_figwidth() == 6.75
 
 
 def test_the_accuracy_axis_of_the_gamma_figure_shows_small_effects(gamma):

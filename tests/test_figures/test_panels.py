@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from helpers.pictures import overlaps
 from helpers.synthetic import experiment_of, fig1, other
-from matplotlib.text import Annotation
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation, Text
 
 from bnexp.analysis.measuring import measure
 from bnexp.analysis.records import GradientShift
@@ -58,6 +59,36 @@ def test_lines_are_named_by_their_variants_however_long_the_names_are(files):
         found = [text.replace("\n", " ") for text in names_at_ends(figure.axes[0])]
         assert found == [name.replace(",", ", ") for name in names]
         assert overlaps(figure) == []
+
+
+def test_in_a_column_names_stand_a_line_apart_and_titles_break_between_words(files):
+    """A name of the panel of accuracies takes nine points; a title breaks behind "," or "="."""
+    names = [f"activation=leaky_relu,gamma={i}" for i in range(10)]
+    run = files.variants["batchnorm"]
+    many = experiment_of({name: other(run, name=name) for name in names})
+    figure = figure1.draw(many, width=3.25).figure
+    figure.draw_without_rendering()
+    first, *panels = figure.axes
+    places = [text.xyann[1] for text in first.texts if isinstance(text, Annotation)]
+    points = first.get_window_extent().height * 72 / figure.dpi
+    assert np.diff(sorted(places)).min() * points > 9
+    for i, axes in enumerate(panels):
+        title = axes.get_title(loc="left").replace("=\n", "=").replace("\n", " ")
+        assert title == f"({drawing.letter(i + 1)}) activation=leaky_relu, gamma={i}"
+
+
+def test_a_line_leads_to_the_middle_of_its_name_however_steep_it_is():
+    """Not to the name above: the padded box around a text does not cut it off."""
+    with drawing.style():
+        figure = Figure((3, 2))
+        axes = figure.subplots()
+        drawing.end_labels(axes, [(0.5, f"name {i}", "black") for i in range(8)])
+    figure.draw_without_rendering()
+    for text in axes.texts:
+        x, y = text.arrow_patch.get_path().vertices[0]
+        box = Text.get_window_extent(text)
+        assert abs(y - (box.y0 + box.y1) / 2) < 3 * figure.dpi / 72
+        assert abs(x - box.x0) < 3 * figure.dpi / 72
 
 
 def test_each_label_points_to_where_its_line_ends(files):

@@ -4,7 +4,7 @@ import re
 
 from matplotlib.figure import Figure
 
-from bnexp.figures.drawing import Picture
+from bnexp.figures.drawing import GREY, Picture, looks, style
 from bnexp.report.svg import inline_svg
 
 
@@ -19,3 +19,17 @@ def test_coordinates_are_rounded_and_numbers_that_are_read_are_not():
     shown = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
     assert {"0.955", "0.965", "0.9636"} <= set(shown)
     assert not re.search(r"<[^>]*\d\.\d{3}[^>]*>", svg)
+
+
+def test_the_colours_of_the_figures_are_those_of_the_page():
+    """Each variant's, grey and black: in the dark they are others, and none is left as it was."""
+    with style():
+        figure = Figure((3, 2))
+        axes = figure.subplots()
+        for i, look in enumerate(looks(8)):
+            axes.plot([0, 1], [i, i], **look)
+        axes.set_title("grey", color=GREY)
+    svg = inline_svg(Picture(figure, ""), "fig")
+    found = set(re.findall(r"(?:stroke|fill): ([^;\"]+)", svg)) - {"none"}
+    series = {f"var(--series-{i})" for i in range(8) if i != 6}  # that one is black
+    assert found == {*series, "currentColor", "var(--muted)"}
