@@ -118,3 +118,10 @@ def test_analysis_does_not_load_torch_or_matplotlib(module):
     """Results can be read where neither is installed."""
     code = f"import sys, {module}; sys.exit(any(m in sys.modules for m in ('torch', 'matplotlib')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_no_module_of_tests_has_the_name_of_a_folder_beside_it():
+    """pytest would collect the folder alone, and leave the module's tests out without a word."""
+    modules = list(Path(__file__).parent.rglob("test_*.py"))
+    assert len(modules) > 60
+    assert [each for each in modules if each.with_suffix("").is_dir()] == []

@@ -28,7 +28,7 @@ from bnexp.files.run_folder import (
 from bnexp.files.status import STATUS
 from bnexp.training import jobs, plans, scheduler
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CONFIG = """name: tiny
 seeds: [0, 1, 2]
 data: {name: digits}
