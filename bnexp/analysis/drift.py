@@ -88,7 +88,7 @@ def windowed(steps: NDArray[np.int64], values: Values) -> NDArray[np.float64]:
 
 def _interval(steps: NDArray[np.int64]) -> int:
     """Between two rows."""
-    return int(steps[1] - steps[0]) if len(steps) > 1 else 1
+    return max(int(steps[1] - steps[0]), 1) if len(steps) > 1 else 1
 
 
 def unit_measures(

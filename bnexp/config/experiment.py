@@ -9,7 +9,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,11 @@ def _drafts(reader: Reader, top: Mapping[str, Any]) -> dict[str, Mapping[str, Va
     drafts: dict[str, Mapping[str, Value]]
     if kind == "variants":
         drafts = {name: schema.flat(sections) for name, sections in top[kind].items()}
+        for name, changes in drafts.items():  # the axes of a grid are of other sections
+            if any(key.startswith(schema.SHARED) for key in changes):
+                place = f"variants.{name}.{schema.SHARED}"
+                told = "all variants record alike; set it at the top"
+                reader.report(place, told, reader.names[place])
         if asked:
             drafts = _crossed(reader, drafts, _combinations(reader, top["grid"]))
     else:
@@ -155,15 +160,11 @@ def identical_variants(experiment: Experiment) -> list[tuple[str, str]]:
     return pairs
 
 
-def _check_names(reader: Reader, drafts: Mapping[str, Mapping[str, Value]], kind: str) -> None:
-    """Report names that cannot be folders beside each other, and variants that record otherwise."""
+def _check_names(reader: Reader, drafts: Iterable[str], kind: str) -> None:
+    """Report names that cannot be folders beside each other."""
     seen: dict[str, str] = {}
-    for name, changes in drafts.items():
+    for name in drafts:
         path = f"variants.{name}"
-        if any(key.startswith(schema.SHARED) for key in changes):
-            place = f"{path}.{schema.SHARED}"
-            told = "all variants record alike; set it at the top"
-            reader.report(place, told, reader.names[place])
         # Some file systems do not tell upper case from lower case.
         twin = seen.setdefault(name.lower(), name)
         problem = violation(NAME_RULES, name)

@@ -18,7 +18,7 @@ an engine computes depends on how the steps are cut into calls of `advance`.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,16 @@ EngineName = Literal["kernels", "torch"]
 State = dict[str, NDArray[Any]]
 
 
+class Failure(NamedTuple):
+    """Why a run cannot go on: nothing of this step or a later one was recorded."""
+
+    step: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.reason} at step {self.step}"
+
+
 @dataclass
 class Rows:
     """What a block of steps recorded of one run."""
@@ -41,9 +51,7 @@ class Rows:
     norm_parameters: NDArray[np.float32]  # (rows of the probe, 2, the same units); 0 without norm
     metrics: list[MetricsRow] = field(default_factory=list)
     gradient_shift: list[GradientShiftRow] = field(default_factory=list)
-    # Why the run cannot go on, such as "the loss is not finite at step 123". What was recorded at
-    # the steps before is there; nothing of that step or later is.
-    failure: str | None = None
+    failure: Failure | None = None
 
 
 class Engine(Protocol):
@@ -120,7 +128,7 @@ class Minibatches:
         return self._order[position : position + end - step]
 
 
-def empty_rows(settings: Settings, failure: str | None = None) -> Rows:
+def empty_rows(settings: Settings, failure: Failure | None = None) -> Rows:
     """Rows of a block in which nothing was recorded."""
     hidden, q = settings.model.hidden, len(settings.record.percentiles)
     recorded = sum(hidden[layer - 1] for layer in recorded_layers(settings))

@@ -12,6 +12,7 @@ from bnexp.data.datasets import Dataset
 from bnexp.files.run_folder import GradientShiftRow, MetricsRow
 from bnexp.networks.engine import (
     EngineName,
+    Failure,
     Minibatches,
     Rows,
     State,
@@ -59,7 +60,7 @@ class KernelsEngine:
         model, train, record = settings.model, settings.train, settings.record
         self.settings, self.seed, self.step = settings, seed, 0
         self.description = description()
-        self._failure: str | None = None
+        self._failure: Failure | None = None
         dtype = self._dtype = np.dtype(train.dtype)
         features, classes = dataset.train_x.shape[1], dataset.classes
         initial, trained = initial_state_dict(model, features, classes, seed)
@@ -125,7 +126,7 @@ class KernelsEngine:
         out = self._empty_rows_of_batch(count_due(first, end, record.every))
         failed = self._run(order, first, out, self._losses, change=True)
         if failed >= 0:
-            self._failure = f"the loss is not finite at step {failed}"
+            self._failure = Failure(failed, "the loss is not finite")
             if failed == first:  # then nothing of this block counts
                 self._losses[:] = losses
                 return empty_rows(self.settings)
@@ -222,7 +223,7 @@ class KernelsEngine:
         rows = empty_rows(self.settings, self._failure)
         finite = all(np.isfinite(array).all() for array in self._packing.state_dict(0).values())
         if rows.failure is None and not finite:
-            rows.failure = f"a weight is not finite at step {self.step}"
+            rows.failure = Failure(self.step, "a weight is not finite")
         if rows.failure is None:
             if self.settings.record.probe_every is not None:
                 self._record_probe(rows)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bnexp.config import Settings, probe_examples
 from bnexp.files.run_folder import GradientShiftRow, MetricsRow
-from bnexp.networks.engine import Rows, empty_rows
+from bnexp.networks.engine import Failure, Rows, empty_rows
 from bnexp.recording.percentiles import Percentiles
 
 
@@ -25,7 +25,7 @@ class StackedRecorder:
         record = settings.record
         self._batch = Percentiles(record.percentiles, settings.train.batch_size)
         self._probe = Percentiles(record.percentiles, probe_examples(settings))
-        self._failures: dict[int, tuple[int, str]] = {}  # the step and the reason, by run
+        self._failures: dict[int, Failure] = {}  # by run
         self._clear()
 
     def _clear(self) -> None:
@@ -55,9 +55,9 @@ class StackedRecorder:
         """The gradient shift of every run."""
         self._shifts.append(rows)
 
-    def fail(self, run: int, step: int, reason: str) -> None:
-        """A run has failed at `step`: nothing of it counts from there on."""
-        self._failures.setdefault(run, (step, reason))
+    def fail(self, run: int, failure: Failure) -> None:
+        """A run has failed: nothing of it counts from that step on."""
+        self._failures.setdefault(run, failure)
 
     def take(self) -> list[Rows]:
         """The rows of each run, which are then forgotten."""
@@ -66,9 +66,9 @@ class StackedRecorder:
         norm_steps, norm = _stack(self._norm_rows)
         taken = []
         for run in range(self.runs):
-            failed, reason = self._failures.get(run, (None, None))
-            end = np.inf if failed is None else failed
-            rows = empty_rows(self.settings, reason)
+            failure = self._failures.get(run)
+            end = np.inf if failure is None else failure.step
+            rows = empty_rows(self.settings, failure)
             if len(batch):
                 rows.batch = self._batch.interpolate(batch[batch_steps < end, run])
             if len(probe):

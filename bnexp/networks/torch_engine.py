@@ -19,6 +19,7 @@ from bnexp.data.datasets import Dataset
 from bnexp.files.run_folder import MetricsRow
 from bnexp.networks.engine import (
     EngineName,
+    Failure,
     Minibatches,
     Rows,
     State,
@@ -136,7 +137,7 @@ class TorchEngine:
             bad = ~np.isfinite(values[:, run])
             if bad.any():
                 step = first + int(bad.argmax())
-                self._recorder.fail(run, step, f"the loss is not finite at step {step}")
+                self._recorder.fail(run, Failure(step, "the loss is not finite"))
             # One at a time: `sum` adds in another order, which would depend on the number of steps.
             for value in values[:, run]:
                 self._losses[run] += value, 1
@@ -187,8 +188,7 @@ class TorchEngine:
         """The row of each network as it is now."""
         for run, state in enumerate(self.state_dicts()):
             if not all(np.isfinite(array).all() for array in state.values()):
-                text = f"a weight is not finite at step {self.step}"
-                self._recorder.fail(run, self.step, text)
+                self._recorder.fail(run, Failure(self.step, "a weight is not finite"))
         if self.settings.record.probe_every is not None:
             self._record_probe()
         self._recorder.add_metrics(self._metrics())

@@ -16,7 +16,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bnexp.config import Value
-from bnexp.errors import DamagedError, RunError
+from bnexp.errors import DamagedError
 from bnexp.files import checkpoint
 from bnexp.files.atomic import Extent
 from bnexp.files.axes import PERCENTILES, axes_of, write_axes
@@ -174,15 +174,22 @@ class RunWriter:
         model = checkpoint.save_tensors(self.plan.folder / MODEL, checkpoint.tensors(state_dict))
         self._status.write("done", files={**self._files(), MODEL: model})
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: Exception, step: int | None = None) -> None:
         """Say why the run failed; what was recorded until then can be read, and is worth a look.
 
         The error is what users are told, whether or not the disk still takes what is written here.
+        A run that has ended before stays as it is, such as one of a stack in which another failed.
+
+        Args:
+            error: why.
+            step: the first of which nothing was recorded, where the network itself failed.
         """
+        if self._status.content.state in {"done", "failed"}:
+            return
         with suppress(OSError):
-            if isinstance(error, RunError):
+            if step is not None:
                 self.logs.commit()
-                self._status.change(files=self._files())
+                self._status.change(step=step, files=self._files())
             if self._status.content.files:  # else the files of before are untouched
                 self._status.write("failed", error=str(error) or type(error).__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bnexp.errors import RunError
-from bnexp.networks.engine import Engine, Rows
+from bnexp.networks.engine import Engine, Failure, Rows
 from bnexp.networks.running_statistics import RunningStatistics
 from bnexp.training.run_writer import RunWriter
 
@@ -28,12 +28,12 @@ class Stack:
             if (failure := recorded[index].failure) is not None:
                 self._fail(index, failure)
 
-    def _fail(self, index: int, what: str) -> None:
+    def _fail(self, index: int, failure: Failure) -> None:
         plan = self.alive[index].plan
         lr = plan.settings.train.lr
         advice = f"lower train.lr (now {lr:g}), or model.weight_std"
-        error = RunError(f"{plan.name}: {what}; {advice}")
-        self.alive.pop(index).fail(error)
+        error = RunError(f"{plan.name}: {failure}; {advice}")
+        self.alive.pop(index).fail(error, failure.step)
         self.failed.append(error)
         if not self.alive:
             raise self.failed[0]
@@ -50,7 +50,7 @@ class Stack:
             if all(np.isfinite(array).all() for array in state.values()):
                 self.alive[index].commit(engine, state)
             else:  # a loss may stay finite where dead units hide a weight that is not
-                self._fail(index, f"a parameter is not finite at step {engine.step}")
+                self._fail(index, Failure(engine.step, "a parameter is not finite"))
 
     def compare_statistics(self, statistics: RunningStatistics, engine: Engine) -> None:
         """Append what the running statistics of each network are at this step."""

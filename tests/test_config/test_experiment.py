@@ -395,6 +395,17 @@ def test_a_mistake_in_a_grid_of_the_command_line_names_it(asked, text):
     assert text in str(caught.value)
 
 
+def test_a_variant_that_records_otherwise_is_told_at_its_own_place_whatever_the_grid():
+    """Once, and not for each variant that the grid makes of it."""
+    Path("x.yaml").write_text(NAME + "variants: {one: {record: {every: 2}}}")
+    with pytest.raises(ConfigError) as caught:
+        load_file("x.yaml", [], ["train.lr=0.1,0.2"])
+    assert str(caught.value).endswith(
+        "variants.one.record: all variants record alike; set it at the top"
+    )
+    assert str(caught.value).count("record alike") == 1
+
+
 def test_a_grid_of_the_command_line_has_a_limit():
     """Variants times combinations."""
     Path("x.yaml").write_text(NAME + "variants: {one: {}, two: {}}")

@@ -51,7 +51,7 @@ def test_one_run_that_diverges_leaves_the_others_alone():
     states[0]["output.weight"][:] = np.inf
     engine.load_state(0, states)
     bad, good = engine.advance(30)
-    assert bad.failure == "the loss is not finite at step 0"
+    assert str(bad.failure) == "the loss is not finite at step 0"
     assert good.failure is None
     alone = make("torch", made, seeds=(1,))
     (rows,) = alone.advance(30)

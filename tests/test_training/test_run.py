@@ -7,14 +7,17 @@ import re
 import numpy as np
 import pytest
 import torch
-from helpers.experiments import contents, go, read
+from helpers.experiments import Reporter, contents, go, read
 
+from bnexp.analysis.drift import unit_measures
 from bnexp.data import datasets as data
 from bnexp.data import streams
 from bnexp.errors import ConfigError, DamagedError, LockedError, RunError, StorageError
 from bnexp.files import checkpoint, locks, run_folder
 from bnexp.files.status import STATUS, read_status
+from bnexp.networks.engine import Failure
 from bnexp.networks.mlp import mlp
+from bnexp.networks.torch_engine import TorchEngine
 from bnexp.training import run as training
 from bnexp.verify.check import Verdict
 from bnexp.verify.logs import one_arithmetic
@@ -209,6 +212,53 @@ def test_a_diverged_run_fails_with_its_step_and_stays_readable(small_plan):
     assert results.metrics.steps[0] == 0
     assert results.minibatch.steps[-1] == step - 1
     assert results.probe.steps[-1] > step - plan.settings.record.probe_every
+
+
+@pytest.mark.parametrize("engine", ["kernels", "torch"])
+def test_a_run_that_diverges_before_its_first_heartbeat_knows_its_step(
+    small_plan, monkeypatch, engine
+):
+    """The steps of its rows are right, and what is measured of them can be."""
+    monkeypatch.setattr(training, "BLOCK_SECONDS", 10.0)
+    plan = small_plan(
+        model={"norm": "none", "activation": "identity"},
+        train={"steps": 1000, "lr": 1.5, "momentum": 0.9, "engine": engine},
+        record={"probe_every": 2},
+    )
+    with pytest.raises(RunError, match="not finite at step") as failed:
+        go(plan)
+    step = int(re.search(r"at step (\d+)", str(failed.value))[1])
+    assert 4 < step < 1000
+    assert read_status(plan.folder).step == step
+    results = read(plan)
+    assert results.minibatch.steps.tolist() == list(range(step))
+    assert results.probe.steps.tolist() == list(range(0, step, 2))
+    assert unit_measures(results.probe.steps, results.probe.values[:], (15, 50, 85)).end.size
+
+
+def test_a_run_that_diverges_leaves_those_of_its_stack_done(small_plan, monkeypatch):
+    """Their networks are there, and their status says nothing of it."""
+    changes = {"train": {"steps": 60, "engine": "torch"}}
+    plans = [small_plan(f"run{seed}", seed, **changes) for seed in range(3)]
+    original = TorchEngine.advance
+
+    def advance(engine, steps):
+        rows = original(engine, steps)
+        if engine.step > 20:
+            rows[1].failure = Failure(20, "the loss is not finite")
+        return rows
+
+    monkeypatch.setattr(TorchEngine, "advance", advance)
+    with pytest.raises(RunError, match="variant, seed 1: the loss is not finite at step 20"):
+        training.train(plans, {}, Reporter())
+    found = [read_status(plan.folder) for plan in plans]
+    assert [(each.state, each.step) for each in found] == [
+        ("done", 60),
+        ("failed", 20),
+        ("done", 60),
+    ]
+    assert [run_folder.MODEL in each.files for each in found] == [True, False, True]
+    assert [each.error is None for each in found] == [True, False, True]
 
 
 def test_two_processes_never_write_one_run(small_plan, monkeypatch):
