@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from bnexp.analysis.formatting import cell
+from bnexp.analysis.formatting import cell, has_value
 from bnexp.config import Value, suggestion
 from bnexp.errors import ConfigError
 
@@ -35,7 +35,9 @@ def choose_baselines(
         baseline = f"{pairs[-1]}={settings[first][pairs[-1]]}" if many else first
     if baseline in rows:
         return dict.fromkeys(rows, baseline)
-    key, _, value = baseline.partition("=")
+    key, _, text = baseline.partition("=")
+    known = [row[key] for row in rows.values() if key in row]
+    value = next((cell(each) for each in known if has_value(each, text)), text)
     labels = {tuple(each.items()): label for label, each in settings.items()}
     wanted = {label: tuple((each | {key: value}).items()) for label, each in settings.items()}
     found = {label: labels[other] for label, other in wanted.items() if other in labels}

@@ -17,6 +17,16 @@ def cell(value: object) -> str:
     return printable(str(value)).replace("\n", "\\n").replace("\t", "\\t")
 
 
+def has_value(value: object, text: str) -> bool:
+    """Whether a setting has the value of this text; 0.10 is 0.1, and [8, 6] is [8,6]."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return float(text) == value
+        except ValueError:
+            return False
+    return (cell(value) or "null").replace(" ", "") == text.replace(" ", "")
+
+
 def number(value: float | None, form: str) -> str:
     """The value in this form; `-` for None and NaN.
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
-from bnexp.analysis.formatting import cell
+from bnexp.analysis.formatting import has_value
 from bnexp.analysis.results import check_run
 from bnexp.analysis.runs import Run, read_run, read_settled
-from bnexp.config import Experiment, Value, suggestion
+from bnexp.config import Experiment, suggestion
 from bnexp.errors import BnexpError, ConfigError, StorageError
 from bnexp.files.experiment_folder import is_begun, is_first_edition, read_config
 from bnexp.files.run_folder import METRICS, METRICS_COLUMNS
@@ -96,7 +96,7 @@ def list_runs(folder: Path, wanted: Wanted) -> Iterator[ListedRun]:
         else:
             settings = run.status.settings
             known |= dict.fromkeys(settings)
-            if not all(_is(settings.get(key), text) for key, text in wanted.settings.items()):
+            if not all(has_value(settings.get(key), text) for key, text in wanted.settings.items()):
                 continue
             listed = _listed(run, last)
         if wanted.state in {None, listed.state.partition(":")[0].partition("?")[0]}:
@@ -114,16 +114,6 @@ def count(runs: Sequence[ListedRun]) -> str:
     counts = Counter(run.state.partition(":")[0] for run in runs)
     told = ", ".join(f"{number:,} {state}" for state, number in counts.most_common())
     return f"{len(runs):,} run{'s' * (len(runs) != 1)}: {told}"
-
-
-def _is(value: Value, text: str) -> bool:
-    """Whether a setting has the value of this text; 0.10 is 0.1, and [8, 6] is [8,6]."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            return float(text) == value
-        except ValueError:
-            return False
-    return (cell(value) or "null").replace(" ", "") == text.replace(" ", "")
 
 
 def _config(folder: Path) -> Experiment | None:

@@ -192,6 +192,17 @@ def test_each_variant_of_a_grid_is_compared_with_its_counterpart(files):
         rows_of(grid, baseline="model.gamma=3")
 
 
+@pytest.mark.parametrize("written", ["0.5", "0.50", "5e-1"])
+def test_the_number_of_a_baseline_may_be_written_in_any_way(files, written):
+    """As in the filters of `bnexp runs`."""
+    stds = (0.5, 1.5)
+    keys = [{"weight_std": std, "gamma": gamma} for std in stds for gamma in (True, False)]
+    rows = rows_of(grid_of(files, keys), baseline=f"model.weight_std={written}")
+    assert [row.baseline for row in rows] == [
+        None, None, "weight_std=0.5,gamma=True", "weight_std=0.5,gamma=False",
+    ]  # fmt: skip
+
+
 def test_the_gap_between_nets_that_should_be_equal_stands_in_the_row(files):
     """Whichever of the two is the baseline; nets that differ in more have none."""
     bias = grid_of(files, [{"bias": False}, {"bias": True, "bias_std": 1.0}])
