@@ -51,7 +51,7 @@ def checks_of(
 ) -> Iterator[Check]:
     """The checks of the trained networks of one variant, for its data set."""
     settings, name = settings_of(variant.settings), variant.name
-    model, size = settings.model, settings.train.batch_size
+    model = settings.model
     shape, seeds = (dataset.train_x.shape[1], dataset.classes), [run.seed for run in variant.runs]
     networks = [
         load_parameters(build(model, *shape, run.seed), run.path / MODEL, run.promised(MODEL))
@@ -61,14 +61,15 @@ def checks_of(
     initial = [build(model, *shape, seed) for seed in seeds]
     yield logs.first_rows(variant, initial, dataset).about(name)
     if model.norm == "batch":
-        yield inference.modes(networks, dataset, size).about(name)
-        yield inference.running_statistics(
-            networks, seeds, dataset, size, model.norm_momentum
-        ).about(name)
+        how = settings.train, model.norm_momentum
+        yield inference.modes(networks, dataset, *how).about(name)
+        yield inference.running_statistics(networks, seeds, dataset, *how).about(name)
     if model.norm == "none" and model.bias:
         yield weights.implied_by_weights(
             networks, torch.as_tensor(dataset.test_x[:1000]).double()
         ).about(name)
     if model.norm == "batch" and model.gamma:
         x = torch.as_tensor(dataset.test_x[:1000]).double()
-        yield gamma.folding_when_trained(networks, model.activation, x).about(name)
+        yield gamma.folding_when_trained(networks, model.activation, x, settings.train.steps).about(
+            name
+        )

@@ -204,6 +204,17 @@ def test_first_rows_are_not_tested_where_no_percentiles_were_recorded(make):
     assert by_number(variant)[19].verdict is Verdict.NOT_TESTED
 
 
+def test_what_a_few_steps_cannot_show_is_not_tested(make):
+    """Running statistics that have not forgotten their start, and gammas that are near 1."""
+    variant = make("batchnorm")
+    variant.settings = {**variant.settings, "train.steps": 30}
+    found = by_number(variant)
+    assert [found[number].verdict for number in (12, 15, 20)] == [Verdict.NOT_TESTED] * 3
+    assert found[15].measured == (
+        "the running statistics hold 4.2% of their initial values, after 30 steps"
+    )
+
+
 def test_parameters_of_another_config_are_refused(changed):
     """The error names the file, the parameter and the way out."""
     variant = changed("relu", lambda k, v: v[:, :3] if k == "linear1.weight" else v)
