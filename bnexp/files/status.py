@@ -21,6 +21,7 @@ from bnexp.files.sealed import read_sealed, write_sealed
 STATUS = "status.json"
 FORMAT = 2
 State = Literal["running", "interrupted", "failed", "done"]
+RECORD = "record"  # the engine of a run that `bnexp.record` wrote
 SILENT_MINUTES = 1  # after which a run that says it is running may be dead
 
 
@@ -66,6 +67,11 @@ class Status:
         """How far the last heartbeat is from now; a clock that is ahead counts as well."""
         age = datetime.now(UTC) - datetime.fromisoformat(self.heartbeat)
         return abs(age.total_seconds()) / 60
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether `bnexp.record` wrote it, of a model that bnexp cannot train again."""
+        return any(entry.get("engine") == RECORD for entry in self.history)
 
     @property
     def seems_dead(self) -> bool:

@@ -29,10 +29,16 @@ def check_growth(experiment: Experiment, folder: Path) -> None:
     """Check that the folder is empty, or holds this experiment, or a smaller one of its kind.
 
     Raises:
-        ConfigError: it holds another; the text names every key that differs.
+        ConfigError: it holds another; the text names every key that differs. Or it holds runs that
+            `bnexp.record` wrote.
         DamagedError: its config cannot be read.
     """
     if not (folder / CONFIG).exists():
+        if recorded := next(filter(_is_recorded, _runs(folder)), None):
+            raise ConfigError(
+                f"{recorded}: was recorded of a model of your own.\n"
+                "Use --out DIR for another folder."
+            )
         return
     before = read_config(folder)
     old, new = ({v.name: v.settings for v in e.variants} for e in (before, experiment))
@@ -57,6 +63,16 @@ def check_growth(experiment: Experiment, folder: Path) -> None:
         )
 
 
+def _runs(folder: Path) -> Iterator[Path]:
+    return runs_of(folder) if folder.is_dir() else iter(())
+
+
+def _is_recorded(run: Path) -> bool:
+    with suppress(StorageError):
+        return read_status(run).is_recorded
+    return False
+
+
 def _changes(old: Settings, new: Settings) -> Iterator[str]:
     for key, (before, now) in differences(old, new).items():
         # Where the data lies is no part of the experiment, and a longer run continues a shorter.
@@ -79,8 +95,8 @@ def _steps_made(experiment: Experiment, folder: Path) -> Iterator[int]:
 def restart(folder: Path, say: Callable[[str], None]) -> None:
     """Delete the runs of an experiment that bnexp wrote, its config and its summary.
 
-    Nothing else is deleted: files that bnexp did not write stay, links are not followed, and a
-    folder whose config does not bear bnexp's checksum is refused.
+    Nothing else is deleted: files that bnexp did not write stay, as do runs of `bnexp.record`,
+    links are not followed, and a folder whose config does not bear bnexp's checksum is refused.
 
     Args:
         folder: the experiment's folder; where it is not there, nothing happens.
@@ -100,7 +116,7 @@ def restart(folder: Path, say: Callable[[str], None]) -> None:
             raise StorageError(f"{folder}: no experiment of bnexp is there; --restart removes none")
         read_config(folder)
         with locked(folder):
-            runs = [path for path in runs_of(folder) if is_ours(path)]
+            runs = [path for path in runs_of(folder) if is_ours(path) and not _is_recorded(path)]
             for path in runs:
                 with locked(path, wait=5.0):
                     remove_run(path)

@@ -1,14 +1,17 @@
 """An experiment grows by seeds, variants and steps; what is there is left alone, byte for byte."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
+import torch
 from helpers.experiments import Listener, contents, go
 
 from bnexp.errors import ConfigError, DamagedError, StorageError
 from bnexp.files.experiment_folder import CONFIG, TRAIN_LOG, write_config
 from bnexp.files.locks import HOLDER, LOCK
 from bnexp.files.run_folder import RUN_FILES, run_folder
+from bnexp.recording.record import record
 from bnexp.training.growth import check_growth, restart
 from bnexp.training.plans import is_done, plans_of
 from bnexp.training.scheduler import train_experiment
@@ -133,3 +136,24 @@ def test_a_mistaken_number_of_steps_is_taken_back_where_nothing_is_lost_by_it(
         "has made 60 steps).\nUse --out DIR for another folder, or --restart to discard the "
         "results there, or train.steps=60 or more to keep them."
     )
+
+
+def test_recordings_of_a_users_own_model_are_never_deleted_or_mixed_with(
+    small_experiment, tmp_path
+):
+    """`train` refuses their folder, and a restart leaves them where they lie among trained runs."""
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Linear(3, 2))
+    with record(model, tmp_path / "mine", "0", variant="plain") as recorder:
+        model(torch.zeros(5, 4))
+        recorder.step()
+    before = snapshot(tmp_path / "mine")
+    with pytest.raises(ConfigError, match=r"plain/seed-0: was recorded of a model of your own"):
+        train_experiment(small_experiment(), tmp_path / "mine", 1, Listener())
+    assert snapshot(tmp_path / "mine") == before
+    trained, listener = tmp_path / "trained", Listener()
+    train_experiment(replace(small_experiment(), seeds=(0,)), trained, 1, Listener())
+    shutil.copytree(tmp_path / "mine" / "plain", trained / "plain")
+    kept = snapshot(trained / "plain")
+    restart(trained, listener.say)
+    assert listener.said == [f"{trained}: removed its config, its summary and 2 runs"]
+    assert snapshot(trained / "plain") == kept
