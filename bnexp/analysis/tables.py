@@ -2,12 +2,12 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from io import StringIO
 from math import isnan
 from typing import Literal
 
-from bnexp.analysis.comparison import ComparedVariant, Comparison, Difference, to_json
+from bnexp.analysis.comparison import ComparedVariant, Comparison, to_json
 from bnexp.analysis.formatting import cell, number
 from bnexp.analysis.numbers import (
     NOTE,
@@ -36,6 +36,8 @@ MEASURES = {
 MORE = "More columns are shown by a wider terminal, or with --all."
 
 
+MAIN = ("variant", MEASURES[PRIMARY][0])  # what the narrowest table of variants shows
+JUDGED = ("measure", "variant", "difference", "verdict")  # the same of differences
 MOST, FEW = 20, 5  # rows that a terminal shows of the variants, and of each exploratory measure
 
 
@@ -53,7 +55,7 @@ def summary(numbers: ExperimentNumbers, width: int | None = None) -> str:
         for name, each in numbers.variants.items()
     ]
     most = len(cells) if width is None else MOST
-    parts = [aligned(cells[:most], width)]
+    parts = [aligned(cells[:most], width, MAIN)]
     if len(cells) > most:
         parts.append(f"{most} of {len(cells)} variants are shown; `bnexp compare` ranks them.")
     if numbers.pairs:
@@ -96,10 +98,12 @@ def comparison(compared: Comparison, form: Form = "text", width: int | None = No
         if cut:
             among.sort(key=lambda row: _distance(row, name), reverse=True)
             among = among[: MOST if name == PRIMARY else FEW]
-        differences += [_difference_cells(row, name, row.differences[name]) for row in among]
-    parts = [markdown(variants) if form == "markdown" else aligned(variants, width)]
+        # A terminal has no room for the word in each line; it is said below the table.
+        mark = "" if name == PRIMARY or width is not None else " (exploratory)"
+        differences += [_difference_cells(row, name, mark) for row in among]
+    parts = [markdown(variants) if form == "markdown" else aligned(variants, width, MAIN)]
     if differences:
-        lay = markdown(differences) if form == "markdown" else aligned(differences, width)
+        lay = markdown(differences) if form == "markdown" else aligned(differences, width, JUDGED)
         parts += ["Differences, paired by seed:", lay, method(compared)]
     parts += [
         f"{row.label}: its percentiles differ from those of {row.baseline} by "
@@ -138,13 +142,14 @@ def method(compared: Comparison) -> str:
     )
 
 
-def aligned(rows: Sequence[Row], width: int | None = None) -> str:
+def aligned(rows: Sequence[Row], width: int | None = None, important: Collection[str] = ()) -> str:
     """Rows of equal keys as plain text, in columns; numbers to the right.
 
     Args:
         rows: the cells by heading.
         width: the characters of a line; columns that do not fit are left out, the last first, and a
             line says so. None: all are shown.
+        important: the headings of columns that are left out after all others.
     """
     if not rows:
         return ""
@@ -154,9 +159,11 @@ def aligned(rows: Sequence[Row], width: int | None = None) -> str:
         numbers = all(text[:1] in "+-0123456789" for text in column[1:])
         place, wide = str.rjust if numbers else str.ljust, max(map(len, column))
         columns.append([place(text, wide) for text in column])
-    shown = columns
+    shown, headings = list(columns), list(rows[0])
     while width is not None and len(shown) > 1 and sum(len(c[0]) + 2 for c in shown) - 2 > width:
-        shown = shown[:-1]
+        others = [i for i, heading in enumerate(headings) if heading not in important]
+        least = max(others, default=len(shown) - 1)
+        del shown[least], headings[least]
     lines = ["  ".join(line).rstrip() for line in zip(*shown, strict=True)]
     return "\n".join([*lines, MORE] if len(shown) < len(columns) else lines)
 
@@ -184,11 +191,12 @@ def _variant_cells(label: str, settings: Row, numbers: VariantNumbers) -> Row:
     }
 
 
-def _difference_cells(row: ComparedVariant, name: str, difference: Difference) -> Row:
-    (heading, form), over = MEASURES[name], difference.over
+def _difference_cells(row: ComparedVariant, name: str, mark: str) -> Row:
+    (heading, form), difference = MEASURES[name], row.differences[name]
+    over = difference.over
     mean, low, high = (number(x, f"+{form}") for x in (over.mean, over.low, over.high))
     return {
-        "measure": heading if name == PRIMARY else f"{heading} (exploratory)",
+        "measure": heading + mark,
         "variant": row.label,
         "minus": row.baseline,
         "difference": mean,

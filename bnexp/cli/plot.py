@@ -90,8 +90,14 @@ def plot(
     from bnexp.figures import curves, drawing, figure1, fitting
     from bnexp.files import locks
 
-    if out is not None and out.suffix in SUFFIXES:
-        out, formats = out.with_suffix(""), formats or out.suffix.removeprefix(".")
+    if out is not None and out.suffix[1:].isalpha() and not out.is_dir():  # and not as in `v1.2`
+        named = out.suffix[1:]
+        if out.suffix not in SUFFIXES:
+            known = f"there are {', '.join(SUFFIXES)}"
+            raise ConfigError(f"--out {out}: its suffix names no format; {known}")
+        if formats not in {None, named}:
+            raise ConfigError(f"--out {out}, --format {formats}: two formats; give one of them")
+        out, formats = out.with_suffix(""), named
     found = results.read_experiment(experiment)
     with told(*found.problems.values()), locks.storage_errors(experiment):
         selection = curves.Selection(source, layer, unit, seed)

@@ -52,6 +52,8 @@ def load(config: str | Path, overrides: Sequence[str] = (), grid: Sequence[str] 
             reader.override(root, text, f"override {number} '{shorten(text)}'")
         for text in grid:
             key, given, values = text.partition("=")
+            if [each.partition("=")[0] for each in grid].count(key) > 1:
+                raise ConfigError(f"--grid {key}: given twice; give all of its values at once")
             value = f"=[{values}]" if given else ""
             reader.override(root, f"grid.{key}{value}", f"--grid '{shorten(text)}'")
         experiment = _experiment(reader, root)

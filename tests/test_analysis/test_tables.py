@@ -32,6 +32,15 @@ def test_text_columns_are_as_wide_as_their_cells_and_numbers_stand_right():
     assert aligned([]) == ""
 
 
+def test_a_narrow_terminal_keeps_the_accuracy_the_difference_and_the_verdict(files):
+    """Settings, intervals and what is subtracted are left out before them."""
+    found = compare([(files.path, measure(files))])
+    variants, _, differences, *_ = comparison(found, width=55).split("\n\n")
+    assert variants.splitlines()[0].split("  ")[0] == "variant"
+    assert "test accuracy" in variants.splitlines()[0]
+    assert differences.splitlines()[0].split() == ["measure", "variant", "difference", "verdict"]
+
+
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 120])
 def test_a_table_fits_the_terminal_and_says_what_it_leaves_out(files, width):
     """The last columns go first; the first one always stays."""

@@ -234,6 +234,16 @@ def test_plot_draws_from_the_files_alone(trained, bnexp, words, names):
         (["--unit", "6"], 2, "--unit 6: no such unit; give typical, all, or 0 to 5"),
         (["--source", "test"], 2, "--source test: no such source; there are probe, batch"),
         (["--format", "bmp"], 2, "--format bmp: no such format; there are png, pdf, svg"),
+        (
+            ["--out", "x.jpg"],
+            2,
+            "--out x.jpg: its suffix names no format; there are .png, .pdf, .svg, .gif, .mp4",
+        ),
+        (
+            ["--out", "x.pdf", "--format", "png"],
+            2,
+            "--out x.pdf, --format png: two formats; give one of them",
+        ),
     ],
 )
 def test_plot_refuses_what_is_not_there(trained, bnexp, words, code, text):

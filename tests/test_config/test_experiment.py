@@ -395,6 +395,14 @@ def test_a_mistake_in_a_grid_of_the_command_line_names_it(asked, text):
     assert text in str(caught.value)
 
 
+def test_an_axis_that_is_given_twice_is_refused():
+    """The second would take the place of the first without a word."""
+    Path("x.yaml").write_text(NAME + "variants: {one: {}}")
+    with pytest.raises(ConfigError) as caught:
+        load_file("x.yaml", [], ["train.lr=1", "train.steps=5", "train.lr=2"])
+    assert str(caught.value) == "--grid train.lr: given twice; give all of its values at once"
+
+
 def test_a_variant_that_records_otherwise_is_told_at_its_own_place_whatever_the_grid():
     """Once, and not for each variant that the grid makes of it."""
     Path("x.yaml").write_text(NAME + "variants: {one: {record: {every: 2}}}")

@@ -240,7 +240,7 @@ def test_a_scheduler_that_does_not_answer_is_two_lines(folder, monkeypatch):
     """Exit 2, with the address, and how to start one; Dask's own words are not shown."""
     monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.5)
     experiment = config.load(folder / "cluster.yaml")
-    for address in ("tcp://127.0.0.1:9", "nowhere://x", "127.0.0.1:9"):
+    for address in ("tcp://127.0.0.1:9", "nowhere://x", "127.0.0.1:9", "nowhere"):
         with pytest.raises(ConfigError) as caught:
             train_experiment(experiment, folder / "out", None, Listener(), Cluster(address))
         assert str(caught.value).startswith(f"--scheduler {address}: no answer (")

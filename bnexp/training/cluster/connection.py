@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from distributed import Client, Future, KilledWorker
+from distributed.comm.addressing import parse_address, parse_host_port
+from distributed.comm.registry import get_backend
 
 from bnexp.errors import ConfigError, RunError
 from bnexp.training.cluster.session import Ended
@@ -46,6 +48,11 @@ class Connection:
         for name in LOGS:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         try:
+            # Before a client is begun: one that cannot be ended says so for 20 seconds.
+            scheme, place = parse_address(address)
+            get_backend(scheme)
+            if scheme in {"tcp", "tls"}:
+                parse_host_port(place)
             with warnings.catch_warnings(action="ignore"):
                 self._client = Client(  # type: ignore[no-untyped-call]
                     address, timeout=ANSWER_SECONDS, set_as_default=False
