@@ -19,6 +19,7 @@ from bnexp.config.constraints import (
 )
 from bnexp.config.experiment import identical_variants, load
 from bnexp.config.schema import (
+    Activation,
     DataConfig,
     Experiment,
     ModelConfig,
@@ -38,6 +39,7 @@ from bnexp.config.suggestions import did_you_mean, shorten, suggestion
 __all__ = [
     "DATASET_SIZES",
     "KERNEL_NORMS",
+    "Activation",
     "DataConfig",
     "Experiment",
     "ModelConfig",

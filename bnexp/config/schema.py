@@ -31,6 +31,8 @@ from bnexp.config.rules import (
 Value = Any  # of a key: bool, int, float, str, None, or a tuple of numbers
 INVALID: Value = object()  # stands for the value of a key that could not be read
 
+Activation = Literal["sigmoid", "tanh", "relu", "leaky_relu", "identity"]
+
 DEFAULT_SEEDS = (0, 1, 2, 3, 4)
 
 
@@ -61,7 +63,7 @@ class ModelConfig:
     # How many units each hidden layer has, from the input on.
     hidden: Annotated[tuple[Units, ...], of_length(100)] = (100, 100, 100)
     # The nonlinearity of the hidden layers. leaky_relu has slope 0.01 below 0.
-    activation: Literal["sigmoid", "tanh", "relu", "leaky_relu", "identity"] = "sigmoid"
+    activation: Activation = "sigmoid"
     # The standard deviation of the Gaussian that the weights are drawn from.
     # null: 1 / sqrt(fan_in), where fan_in is how many inputs the layer has.
     weight_std: Positive | None = 0.05

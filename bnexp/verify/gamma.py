@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bnexp.analysis.statistics import over_seeds
-from bnexp.config import ModelConfig
+from bnexp.config import Activation, ModelConfig
 from bnexp.networks.running_statistics import accuracy
 from bnexp.verify.check import Finding, check, found, largest, not_tested
 from bnexp.verify.claims import HOMOGENEOUS
 from bnexp.verify.networks import (
     NORMED,
     SGD,
-    Activation,
     Build,
     cross_entropy,
     digits,

@@ -1,4 +1,4 @@
-"""Checks 18, 19 and 31: the logs of a variant are those of the networks they are said to be of."""
+"""Checks 18, 19 and 32: the logs of a variant are those of the networks they are said to be of."""
 
 from collections.abc import Sequence
 
@@ -83,7 +83,7 @@ def first_rows(
     return found(largest(*distances) <= 1e-3, f"to {largest(*distances):.0e}")
 
 
-@check(31, "the files", "one engine, processor and set of versions in each run")
+@check(32, "the files", "one engine, processor and set of versions in each run")
 def one_arithmetic(variant: VariantResults) -> Finding:
     """Every step of a run was computed by the same engine, processor and versions.
 

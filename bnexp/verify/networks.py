@@ -9,7 +9,7 @@ import functools
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -22,7 +22,6 @@ from bnexp.networks.mlp import initial_state_dict, mlp
 
 # From a model, its number of features and of classes, and a seed: the network before training.
 Build = Callable[[ModelConfig, int, int, int], nn.Sequential]
-Activation = Literal["sigmoid", "tanh", "relu", "leaky_relu", "identity"]
 Minibatch = tuple[torch.Tensor, torch.Tensor]  # x (m, features) and the labels (m,)
 
 NORMED = ModelConfig((16, 16), weight_std=None, norm="batch", bias=False)
