@@ -74,6 +74,8 @@ def comments(cls: type) -> dict[str, str]:
 def allowed(annotation: ast.expr) -> str:
     """The values that a field takes, in words, from its annotation as it stands in the source."""
     text = ast.unparse(annotation)
+    if get_origin(named := getattr(schema, text, None)) is Literal:
+        return ", ".join(get_args(named))
     if options := re.findall(r"Literal\[([^\]]*)\]", text):
         words = options[0].replace("'", "").replace('"', "")
         return f"{words}{', or a list of numbers' if 'tuple' in text else ''}"
@@ -84,8 +86,8 @@ def allowed(annotation: ast.expr) -> str:
         "Count": "whole number above 0", "tuple": "list of numbers", "int": "whole number",
         "float": "number", "str": "text",
     }  # fmt: skip
-    noun = next(words for name, words in nouns.items() if re.search(rf"\b{name}\b", text))
-    parts = [noun, *ranges]
+    found = [words for name, words in nouns.items() if re.search(rf"\b{name}\b", text)]
+    parts = [found[0], *ranges]
     return ", ".join(parts) + (", or null" if "None" in text else "")
 
 
