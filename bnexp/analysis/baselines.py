@@ -42,6 +42,21 @@ def choose_baselines(
     wanted = {label: tuple((each | {key: value}).items()) for label, each in settings.items()}
     found = {label: labels[other] for label, other in wanted.items() if other in labels}
     if len(found) < len(rows):
-        hint = suggestion(baseline, rows) or f"; there are {', '.join(rows)}"
-        raise ConfigError(f"--baseline {baseline}: no such variant{hint}")
+        raise ConfigError(f"--baseline {baseline}: {_mistake(baseline, settings)}")
     return found
+
+
+def _mistake(baseline: str, settings: Mapping[str, Mapping[str, str]]) -> str:
+    """What of a label, or of `key=value`, there is not."""
+    near = suggestion(baseline, settings)
+    key, equals, value = baseline.partition("=")
+    if near or not equals:
+        return "no such variant" + (near or f"; there are {', '.join(settings)}")
+    keys = dict.fromkeys(key for each in settings.values() for key in each)
+    if key not in keys:
+        hint = suggestion(key, keys) or f"; there are {', '.join(keys)}"
+        return f"the variants differ in no setting {key}{hint}"
+    values = dict.fromkeys(each[key] for each in settings.values() if key in each)
+    if value not in values:
+        return f"no variant has this value; there are {', '.join(values)}"
+    return "not every variant has a counterpart with this value"

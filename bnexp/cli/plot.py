@@ -95,9 +95,9 @@ def plot(
         if out.suffix not in SUFFIXES:
             known = f"there are {', '.join(SUFFIXES)}"
             raise ConfigError(f"--out {out}: its suffix names no format; {known}")
-        if formats not in {None, named}:
+        if formats is not None and named not in formats.split(","):
             raise ConfigError(f"--out {out}, --format {formats}: two formats; give one of them")
-        out, formats = out.with_suffix(""), named
+        out, formats = out.with_suffix(""), formats or named
     found = results.read_experiment(experiment)
     with told(*found.problems.values()), locks.storage_errors(experiment):
         selection = curves.Selection(source, layer, unit, seed)

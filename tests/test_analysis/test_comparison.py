@@ -1,5 +1,6 @@
 """The rows of `bnexp compare`: paired by seed, against scipy."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -188,8 +189,13 @@ def test_each_variant_of_a_grid_is_compared_with_its_counterpart(files):
     ]  # fmt: skip
     by_activation = rows_of(grid, baseline="model.activation=tanh")
     assert by_activation[4].baseline == "activation=tanh,gamma=True"
-    with pytest.raises(ConfigError, match=r"--baseline model\.gamma=3: no such variant"):
-        rows_of(grid, baseline="model.gamma=3")
+    for asked, told in (
+        ("model.gamma=3", "no variant has this value; there are true, false"),
+        ("model.gama=true", "the variants differ in no setting model.gama; did you mean"),
+        ("data.root=x", "the variants differ in no setting data.root; there are model.activation"),
+    ):
+        with pytest.raises(ConfigError, match=f"--baseline {re.escape(f'{asked}: {told}')}"):
+            rows_of(grid, baseline=asked)
 
 
 @pytest.mark.parametrize("written", ["0.5", "0.50", "5e-1"])
