@@ -147,8 +147,9 @@ def _caption(variants: Mapping[str, VariantResults], selection: Selection) -> st
     papers = any(paper.paper_panel(each.settings) for each in variants.values())
     if _know_accuracy(variants) and not papers:
         text += "The vertical axis of (a) spans the last third of training. "
+    whose = " and seeds" if selection.seed is None else f" of seed {selection.seed}"
     text += {
-        "all": "Lines: median over all units and seeds; bands: 10 to 90 % of them. ",
+        "all": f"Lines: median over all units{whose}; bands: 10 to 90 % of them. ",
         "typical": "The unit is the one whose curves are nearest to those of the median over "
         "units, all the time. ",
     }.get(str(selection.unit), "The same unit and seed in every panel. ")

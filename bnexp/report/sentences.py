@@ -93,7 +93,7 @@ def _against(numbers: ExperimentNumbers, row: ComparedVariant) -> Words:
     gap = _interval(found.over, ".4f")
     return (
         f" {row.label} ends with a test accuracy of ", mine, f", {baseline} with ", theirs,
-        f": {verdict}, by {gap}.",
+        f", a difference of {gap}: {verdict}.",
     )  # fmt: skip
 
 
