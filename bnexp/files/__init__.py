@@ -5,5 +5,6 @@ checksum. `logs` holds the files that grow, and the only way in which anything r
 claims a folder, refuses one that bnexp did not write, and holds it against other processes.
 `status`, `run_folder` and `experiment_folder` say what lies in a run's and an experiment's folder;
 `checkpoint` saves and restores all the state of a run; `provenance` says with what a result was
-made. This room imports `bnexp.config` and `bnexp.errors`. Begin reading in `run_folder`.
+made, and `signals` holds signals back while files are written. This room imports `bnexp.config` and
+`bnexp.errors`. Begin reading in `run_folder`.
 """

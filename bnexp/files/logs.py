@@ -136,7 +136,13 @@ class AppendedArray(AppendedFile):
         super().__init__(path, npy_header(0, self.row_shape))
 
     def append_rows(self, rows: NDArray[np.float32]) -> None:
-        """Add rows (n, *row_shape)."""
+        """Add rows (n, *row_shape).
+
+        Raises:
+            ValueError: they are of another shape, and would be read as other rows.
+        """
+        if rows.shape[1:] != self.row_shape:
+            raise ValueError(f"{self.path}: rows {rows.shape[1:]} among rows {self.row_shape}")
         self.append(np.ascontiguousarray(rows, "<f4").tobytes())
 
     def check(self, promised: Extent) -> None:  # noqa: D102

@@ -53,8 +53,9 @@ class SelectedRows:
 
     def take(self) -> NDArray[np.float32]:
         """The percentiles (rows, q, units) of all rows, which are then forgotten."""
-        rows, self.rows = self.rows, []
-        return np.concatenate([_interpolate(layer) for layer in zip(*rows, strict=True)], axis=2)
+        layers = [_interpolate(layer) for layer in zip(*self.rows, strict=True)]
+        self.rows = []
+        return np.concatenate(layers, axis=2)
 
 
 def _interpolate(rows: Sequence[Selected]) -> NDArray[np.float32]:
@@ -89,9 +90,10 @@ class Capture:
         self.layers, self._q, self._side = layers, tuple(q), side
         self._axis, self._varying = axis, varying
         self.seen: dict[Population, Seen] = {}
-        self._shapes: dict[tuple[Population, str], tuple[int, ...]] = {}
+        self._shapes: dict[Population, Mapping[str, tuple[int, ...]]] = {}  # of the first pass
         self._percentiles: dict[int, Percentiles] = {}
         self._taken: dict[str, Selected] = {}
+        self._given: dict[str, tuple[int, ...]] = {}  # the shapes of what was taken
         self._listening: tuple[Population, int] | None = None
         self._handles: list[RemovableHandle] = []
 
@@ -117,7 +119,12 @@ class Capture:
 
     def listen(self, population: Population, step: int) -> None:
         """Take what the layers give from now on."""
-        self._taken, self._listening = {}, (population, step)
+        self.ignore()
+        self._listening = population, step
+
+    def ignore(self) -> None:
+        """Take nothing any more, and forget what a pass that failed has left."""
+        self._taken, self._given, self._listening = {}, {}, None
 
     def take(self) -> list[Selected]:
         """What all layers gave since `listen`.
@@ -125,8 +132,8 @@ class Capture:
         Raises:
             ConfigError: a layer gave nothing.
         """
-        taken, listening = self._taken, self._listening
-        self._taken, self._listening = {}, None
+        taken, given, listening = self._taken, self._given, self._listening
+        self.ignore()
         missing = [name for name in self.layers if name not in taken]
         if listening is None or missing:
             at = "" if listening is None else f" at step {listening[1]}"
@@ -135,11 +142,12 @@ class Capture:
                 "out of layers, or call the module itself and not its parts"
             )
         population, _ = listening
-        shapes = [self._shapes[population, name] for name in self.layers]
+        shapes = self._shapes.setdefault(population, given)
         if population not in self.seen:
             units = tuple(taken[name].statistics.shape[1] for name in self.layers)
-            positions = any(len(shape) > 2 for shape in shapes)
-            self.seen[population] = Seen(shapes[0][0], positions, units)
+            positions = any(len(shape) > 2 for shape in shapes.values())
+            first = next(iter(self.layers))
+            self.seen[population] = Seen(shapes[first][0], positions, units)
         return [taken[name] for name in self.layers]
 
     def _take(self, name: str, module: nn.Module, values: Sequence[Any]) -> None:
@@ -173,7 +181,8 @@ class Capture:
     def _check_shape(
         self, name: str, population: Population, shape: tuple[int, ...], step: int
     ) -> None:
-        before = self._shapes.setdefault((population, name), shape)
+        self._given[name] = shape
+        before = self._shapes.get(population, self._given)[name]
         if shape != before and not self._varying:
             raise ConfigError(
                 f"record: layer '{name}' has shape {shape} at step {step}, and had {before} "

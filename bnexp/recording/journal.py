@@ -1,12 +1,14 @@
 """What a recorder has taken so far: held on its device, and written to the files in blocks."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bnexp.config import Value
 from bnexp.errors import ConfigError, StorageError
 from bnexp.files.axes import TRAINING_MODE, Axes, LogAxes
+from bnexp.files.signals import handlers_held
 from bnexp.files.status import State
 from bnexp.recording.capture import Population, Seen, Selected, SelectedRows
 from bnexp.recording.metrics import Metrics
@@ -51,13 +53,22 @@ class Journal:
         self.metrics = Metrics(plan.metrics_every)
         self._run, self._plan = run, plan
         self._computes, self._parameters = computes, parameters
-        self._rows = {"minibatch": SelectedRows(), "probe": SelectedRows()}
-        self._begun = False
+        self._every: dict[Population, int | None] = {
+            "minibatch": plan.every,
+            "probe": plan.probe_every,
+        }
+        self._rows: dict[Population, SelectedRows] = {
+            "minibatch": SelectedRows(),
+            "probe": SelectedRows(),
+        }
+        self._units: dict[Population, tuple[int, ...]] = {}  # of each layer
         self._broken: StorageError | None = None
         self._committed = time.monotonic()
 
     def resume(self, resume: bool | int) -> int:  # noqa: FBT001  (it may be a step as well)
-        """Open the files of a run that goes on, if there are some; the steps that were made.
+        """Look whether a run goes on; the steps that were made.
+
+        Its files stay as they are until the first training pass has shown that the model is theirs.
 
         Raises:
             ConfigError: a run is there but is not to go on, or was recorded otherwise.
@@ -75,7 +86,12 @@ class Journal:
             if resume is not True and resume > 0:
                 raise ConfigError(f"{run.folder}: there is no run to continue at step {resume}")
             return 0
-        step = run.resume(None if resume is True else int(resume), self._computes, self._check_axes)
+        step = run.resume(None if resume is True else int(resume), self._check_axes)
+        logs: dict[Population, LogAxes | None] = {
+            "minibatch": run.axes.minibatch,
+            "probe": run.axes.probe,
+        }
+        self._units = {kind: _units(log) for kind, log in logs.items() if log is not None}
         last, measured = run.metrics_so_far()
         skip = step if last == step else None
         self.metrics = Metrics(self._plan.metrics_every, skip, measured=measured)
@@ -97,32 +113,59 @@ class Journal:
 
     @property
     def is_open(self) -> bool:
-        """Whether the files are there."""
+        """Whether the files are written by this recording."""
         return self._run.is_open
 
-    def add(self, population: Population, row: list[Selected]) -> None:
-        """Hold a row."""
-        self._rows[population].rows.append(row)
+    @property
+    def goes_on(self) -> bool:
+        """Whether there are files of a recording before this one."""
+        return self._run.goes_on
 
-    def begin(self, seen: Mapping[Population, Seen]) -> None:
-        """Open the files, now that the layers' sizes are known; or check them, if they are open.
+    def is_due(self, population: Population, step: int) -> bool:
+        """Whether a step has a row of this population."""
+        every = self._every[population]
+        return every is not None and step % every == 0
+
+    def add(
+        self,
+        step: int,
+        rows: Mapping[Population, list[Selected]],
+        seen: Mapping[Population, Seen],
+        *,
+        last: bool = False,
+    ) -> None:
+        """Hold the rows and the metrics of a step; the first ones open the files.
+
+        Args:
+            step: how many updates have been made.
+            rows: of the populations that were looked at; kept are those that are due.
+            seen: what the layers of each population look like.
+            last: keep the rows in any case, since they are the final network's.
 
         Raises:
-            ConfigError: a run that goes on has layers of other sizes.
+            ConfigError: a layer had another number of units before.
         """
-        if self._begun:
+        for population, row in rows.items():
+            units = tuple(layer.statistics.shape[1] for layer in row)
+            if units != self._units.get(population, units):
+                raise ConfigError(
+                    f"{self._run.folder}: its layers had other numbers of units; {ELSEWHERE}"
+                )
+        if not self.is_open:
+            with handlers_held():
+                self.guarded(lambda: self._open(seen))
+        for population, row in rows.items():
+            self._units[population] = tuple(layer.statistics.shape[1] for layer in row)
+            if last or self.is_due(population, step):
+                self._rows[population].rows.append(row)
+        self.metrics.settle(step, last=last)
+
+    def _open(self, seen: Mapping[Population, Seen]) -> None:
+        if self.goes_on:
+            self._run.go_on(self._computes)
             return
-        axes = Axes(
-            self._axes(seen["minibatch"], self._plan.every, "the step's minibatch"),
-            self._probe_axes(seen),
-        )
-        if not self._run.is_open:
-            self.guarded(lambda: self._run.begin(axes, self._computes, self._parameters))
-        elif not _same_units(axes.minibatch, self._run.axes.minibatch):
-            raise ConfigError(
-                f"{self._run.folder}: its layers had other numbers of units; {ELSEWHERE}"
-            )
-        self._begun = True
+        minibatch = self._axes(seen["minibatch"], self._plan.every, "the step's minibatch")
+        self._run.begin(Axes(minibatch, self._probe_axes(seen)), self._computes, self._parameters)
 
     def _probe_axes(self, seen: Mapping[Population, Seen]) -> LogAxes | None:
         if "probe" not in seen or self._plan.probe_every is None:
@@ -151,16 +194,18 @@ class Journal:
 
     def append(self) -> None:
         """Write what is held; on a GPU, this is where the host waits."""
-        taken = {kind: rows.take() if rows.rows else None for kind, rows in self._rows.items()}
-        metrics = self.metrics.take()
-        self.guarded(lambda: self._run.append(taken["minibatch"], taken["probe"], metrics))
+        with handlers_held():
+            taken = {kind: rows.take() if rows.rows else None for kind, rows in self._rows.items()}
+            metrics = self.metrics.take()
+            self.guarded(lambda: self._run.append(taken["minibatch"], taken["probe"], metrics))
 
     def commit(self, steps: int, state: State = "running", error: str | None = None) -> None:
         """Write what is held, put it on the disk, and promise it to readers."""
-        if self._run.is_open:
-            self.append()
-            self.guarded(lambda: self._run.commit(steps, state, error))
-        self._committed = time.monotonic()
+        with handlers_held():
+            if self._run.is_open:
+                self.append()
+                self.guarded(lambda: self._run.commit(steps, state, error))
+            self._committed = time.monotonic()
 
     def guarded(self, write: Callable[[], None]) -> None:
         """Write; after a failure the log's end is unknown, so nothing is written any more."""
@@ -178,7 +223,6 @@ class Journal:
             raise self._broken
 
 
-def _same_units(axes: LogAxes | None, other: LogAxes | None) -> bool:
-    if axes is None or other is None:
-        return axes is other
-    return (axes.layer, axes.unit) == (other.layer, other.unit)
+def _units(log: LogAxes) -> tuple[int, ...]:
+    """How many units each layer of a log has."""
+    return tuple(Counter(log.layer).values())

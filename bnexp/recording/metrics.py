@@ -1,8 +1,8 @@
 """The metrics of a run that somebody else trains: losses by the step, and what is measured."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,8 +16,7 @@ Number = float | Tensor
 class _Row:
     step: int
     losses: int  # how many of the losses that are held come before this row
-    test_accuracy: Number
-    test_loss: Number
+    measured: Mapping[str, Number]
 
 
 class Metrics:
@@ -53,14 +52,20 @@ class Metrics:
         self._ever_measured = True
 
     def settle(self, step: int, *, last: bool = False) -> None:
-        """Make the row of this step, if it is due."""
+        """Make the row of this step, if it is due and was not made before.
+
+        The last forward pass may be one that no step followed. What was logged after it belongs to
+        the row of the same step.
+        """
         fresh = len(self._losses) > self._settled or self._count > 0
         of_losses = last or (fresh and step % self._every == 0)
         due = bool(self._measured) or step == 0 or (of_losses and not self._ever_measured)
-        if due and step != self._skip:
-            measured = (self._measured.get(key, math.nan) for key in ("test_accuracy", "test_loss"))
-            self._rows.append(_Row(step, len(self._losses), *measured))
-            self._settled = len(self._losses)
+        held = self._rows[-1] if self._rows and self._rows[-1].step == step else None
+        if due and held is not None:
+            self._rows[-1] = replace(held, measured={**held.measured, **self._measured})
+        elif due and step != self._skip:
+            self._rows.append(_Row(step, len(self._losses), self._measured))
+            self._settled, self._skip = len(self._losses), step
         self._measured = {}
 
     def take(self) -> list[tuple[float, ...]]:
@@ -71,7 +76,9 @@ class Metrics:
             self._add(losses[start : row.losses])
             start = row.losses
             mean = self._total / self._count if self._count else math.nan
-            accuracy, loss = _on_host([row.test_accuracy, row.test_loss])
+            accuracy, loss = _on_host(
+                [row.measured.get(key, math.nan) for key in ("test_accuracy", "test_loss")]
+            )
             taken.append((row.step, mean, accuracy, loss, math.nan, math.nan))
             self._total, self._count = 0.0, 0
         self._add(losses[start:])

@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from bnexp.files.run_folder import (
     PROBE,
     RunLogs,
 )
-from bnexp.files.status import STATUS, State, read_status
+from bnexp.files.status import STATUS, State, Status, read_status
 from bnexp.files.status_writer import StatusWriter
 
 ELSEWHERE = "give another folder, variant or seed"
@@ -58,6 +59,7 @@ class RecordedRun:
         self.folder, self.axes = folder, Axes(None, None)
         self._total, self._logs = total, RunLogs(folder, self.axes)
         self._axes_extent = Extent(0, 0)
+        self._before: Status | None = None  # of a run that goes on, where it goes on
         made_with = {**provenance(), "command": _command()}
         self._status = StatusWriter(folder, total or 0, variant, seed, settings, made_with)
 
@@ -82,17 +84,13 @@ class RecordedRun:
             self._status.note(0, {"engine": "record", **computes})
             self._write("running", 0, self._files(), parameters=parameters)
 
-    def resume(
-        self,
-        step: int | None,
-        computes: Mapping[str, Value],
-        check: Callable[[Axes], None],
-    ) -> int:
-        """Open the files behind a step; returns it.
+    def resume(self, step: int | None, check: Callable[[Axes], None]) -> int:
+        """Check that the run can go on behind a step; returns it.
+
+        The files stay as they are until `go_on`, since the model may turn out to be another one.
 
         Args:
             step: how many updates the network has made; `None`: as many as were committed.
-            computes: what makes the steps from here on.
             check: raises an error for axes that are not those of what is to be recorded.
 
         Raises:
@@ -116,16 +114,28 @@ class RecordedRun:
                     "before each of your checkpoints keeps them together."
                 )
             self.axes, self._logs = axes, RunLogs(self.folder, axes)
-            self._axes_extent = write_axes(self.folder, axes)  # the same bytes
             self._logs.check(status.files)
-            extents = self._extents_at(step, status.files)
-            self._status.begin(step)
-            self._status.change(history=status.history, parameters=status.parameters)
-            self._status.note(step, {"engine": "record", **computes})
-            # First the promise is taken back to this step, then the logs.
-            self._write("running", step, {**extents, PERCENTILES: self._axes_extent})
-            self._logs.resume(extents)
+            self._before = replace(status, step=step, files=self._extents_at(step, status.files))
         return step
+
+    def go_on(self, computes: Mapping[str, Value]) -> None:
+        """Open the files behind the step of `resume`.
+
+        Args:
+            computes: what makes the steps from here on.
+        """
+        before = self._before
+        if before is None:
+            raise ValueError(f"{self.folder}: nothing to go on with; call resume first")
+        with storage_errors(self.folder):
+            self._axes_extent = write_axes(self.folder, self.axes)  # the same bytes
+            self._status.begin(before.step)
+            self._status.change(history=before.history, parameters=before.parameters)
+            self._status.note(before.step, {"engine": "record", **computes})
+            # First the promise is taken back to this step, then the logs.
+            extents = {**before.files, PERCENTILES: self._axes_extent}
+            self._write("running", before.step, extents)
+            self._logs.resume(before.files)
 
     def _extents_at(self, step: int, promised: Mapping[str, Extent]) -> dict[str, Extent]:
         """What identifies the rows of the steps before `step` in each log."""
@@ -147,9 +157,16 @@ class RecordedRun:
     def _lines(path: Path, count: int) -> list[bytes]:
         return path.read_bytes().splitlines(keepends=True)[1 : 1 + count]
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is a run that `resume` found."""
+        return self._before is not None
+
     def metrics_so_far(self) -> tuple[int, bool]:
         """The step of the last row of metrics, or -1; and whether anything but losses is there."""
-        extent = self._status.content.files[METRICS]
+        if self._before is None:
+            return -1, False
+        extent = self._before.files[METRICS]
         table = read_table(self.folder / METRICS, METRICS_COLUMNS, extent)
         last = int(table[-1, 0]) if len(table) else -1
         return last, bool(np.isfinite(table[:, 2:4]).any())

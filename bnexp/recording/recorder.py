@@ -15,7 +15,7 @@ from torch import nn
 
 from bnexp.errors import ConfigError, StorageError
 from bnexp.files.locks import locked, storage_errors
-from bnexp.recording.capture import Capture, uncompiled
+from bnexp.recording.capture import Capture, Population, Selected, uncompiled
 from bnexp.recording.journal import Journal, Plan
 from bnexp.recording.metrics import Number
 from bnexp.recording.probe import Probe
@@ -57,12 +57,13 @@ class Recorder:
         resume: bool | int,
     ) -> None:
         self.steps, self.folder = 0, run.folder
-        self._model, self._capture, self._probe, self._plan = model, capture, probe, plan
+        self._model, self._capture, self._probe = model, capture, probe
         self._run, self._counted_by, self._resume = run, counted_by, resume
         parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         self._journal = Journal(run, plan, {"arithmetic": computes}, parameters)
         self._compiled, self._attached = compiled, False
         self._in_pass = self._passed = self._probing = False
+        self._rows: dict[Population, list[Selected]] = {}  # of the pass that is made
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -169,6 +170,7 @@ class Recorder:
         if self._probing or not self._attached:
             return
         self._in_pass = False
+        self._capture.ignore()
         if not (module.training and torch.is_grad_enabled()):
             return
         if self._passed and self._counted_by == "forward":
@@ -176,30 +178,36 @@ class Recorder:
         if self._passed:
             return  # another pass of the same step, as of gradient accumulation
         self._journal.raise_if_broken()
-        self._journal.metrics.settle(self.steps)
+        self._rows = {}
         if self._probe is not None:
             self._probe.note()
-            if self._plan.probe_every and self.steps % self._plan.probe_every == 0:
-                self._record_probe(self._probe)
+            if self._is_looked_at("probe"):
+                self._rows["probe"] = self._probed(self._probe)
         self._in_pass = True
-        if self.steps % self._plan.every == 0:
+        if self._is_looked_at("minibatch"):
             self._capture.listen("minibatch", self.steps)
+
+    def _is_looked_at(self, population: Population) -> bool:
+        # The first pass is looked at in any case: it must fit to the run that goes on.
+        return not self._journal.is_open or self._journal.is_due(population, self.steps)
 
     def _after_pass(self, *_: Any) -> None:
         if self._probing or not self._in_pass or not self._attached:
             return
-        self._in_pass, self._passed = False, True
-        if self.steps % self._plan.every == 0:
-            row = self._capture.take()
-            self._journal.begin(self._capture.seen)
-            self._journal.add("minibatch", row)
+        self._in_pass = False
+        if self._is_looked_at("minibatch"):
+            self._rows["minibatch"] = self._capture.take()
+        # Only now: a pass that fails may be made again, and leaves no rows.
+        self._journal.add(self.steps, self._rows, self._capture.seen)
+        self._passed = True
 
-    def _record_probe(self, probe: Probe) -> None:
+    def _probed(self, probe: Probe) -> list[Selected]:
+        """What the layers give for the probe."""
         self._probing = True
         try:
             self._capture.listen("probe", self.steps)
             probe.run()
-            self._journal.add("probe", self._capture.take())
+            return self._capture.take()
         finally:
             self._probing = False
 
@@ -223,11 +231,15 @@ class Recorder:
         if self._passed and self._counted_by == "forward":
             self._count()
         if not self._journal.is_open:
+            if self._journal.goes_on:
+                return  # nothing was added to it
             raise ConfigError(
                 "record: nothing was recorded, since the model was never called in training mode "
                 "with gradients. Call the module that was given to record, not its parts"
             )
-        if self._probe is not None:
-            self._record_probe(self._probe)
-        self._journal.metrics.settle(self.steps, last=True)
+        rows: dict[Population, list[Selected]] = {}
+        has_row = self._passed and self._journal.is_due("probe", self.steps)
+        if self._probe is not None and not has_row:
+            rows["probe"] = self._probed(self._probe)
+        self._journal.add(self.steps, rows, self._capture.seen, last=True)
         self._journal.commit(self.steps, "done")

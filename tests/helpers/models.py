@@ -12,10 +12,12 @@ import bnexp
 from bnexp.analysis.variants import read_variant
 
 
-def dense(seed=0):
+def dense(seed=0, units=6):
     """A small network with batch norm: 8 inputs, 6 units, 3 classes."""
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(8, 6), nn.BatchNorm1d(6), nn.Sigmoid(), nn.Linear(6, 3))
+    return nn.Sequential(
+        nn.Linear(8, units), nn.BatchNorm1d(units), nn.Sigmoid(), nn.Linear(units, 3)
+    )
 
 
 def minibatch(step, examples=16):

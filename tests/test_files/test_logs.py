@@ -35,6 +35,16 @@ def test_an_array_can_be_read_at_any_time(tmp_path):
     assert {len(headers.npy_header(10**digits, (2, 3))) for digits in range(18)} == {128}
 
 
+def test_rows_of_another_shape_are_refused(tmp_path):
+    """One row of six numbers would be read as two rows of three."""
+    array = logs.AppendedArray(tmp_path / "a.npy", (3,))
+    array.start()
+    with pytest.raises(ValueError, match=r"rows \(6,\) among rows \(3,\)"):
+        array.append_rows(np.zeros((1, 6), np.float32))
+    array.close()
+    assert array.extent().bytes == 0
+
+
 def test_rows_are_on_the_disk_before_they_are_promised(tmp_path, monkeypatch):
     """A power cut between the two leaves rows that no header counts, and never the opposite."""
     array, promised = logs.AppendedArray(tmp_path / "a.npy", (2, 3)), []

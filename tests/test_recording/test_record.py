@@ -274,6 +274,55 @@ def test_of_several_passes_in_one_step_the_first_is_recorded(tmp_path):
     np.testing.assert_allclose(rows, models.expected(values)[np.newaxis], atol=1e-6)
 
 
+@pytest.mark.parametrize("fails", [(0,), (2, 4, 4)])
+def test_a_pass_that_failed_and_is_made_again_leaves_no_rows(tmp_path, fails):
+    """The rows of the probe and the metrics stand at their steps, as if nothing had failed."""
+
+    def recorded(folder, fails):
+        model, probe = models.dense(), models.minibatch(99)[0]
+        options = {"probe_every": 2, "metrics_every": 2}
+        with models.record(model, folder, probe=probe, **options) as recorder:
+            for step in range(6):
+                models.train(model, recorder, step)
+                for _ in range(fails.count(step)):
+                    with pytest.raises(TypeError):
+                        model(None)
+            models.train(model, recorder, 6)
+        return models.files(folder / "model" / "seed-0")
+
+    assert recorded(tmp_path / "a", fails) == recorded(tmp_path / "b", ())
+
+
+def test_a_pass_that_failed_midway_leaves_nothing_behind(tmp_path):
+    """Neither its shapes nor its values meet those of an evaluation or of the next minibatch."""
+    model = nn.Sequential(nn.Linear(8, 6), nn.Sigmoid(), nn.Unflatten(1, (2, -1)), nn.Linear(3, 2))
+    with models.record(model, tmp_path, ["0", "3"]) as recorder:
+        model[2].unflattened_size = (4, -1)
+        with pytest.raises(RuntimeError):
+            model(torch.randn(5, 8))
+        model[2].unflattened_size = (2, -1)
+        model.eval()
+        model(torch.randn(4, 8))
+        model.train()
+        model(torch.randn(16, 8))
+        recorder.step()
+    assert len(models.read(tmp_path).minibatch.values) == 1
+
+
+def test_a_last_pass_without_a_step_gives_no_second_row_of_the_same_step(tmp_path):
+    """The rows of probe and metrics at the final step are there once, with what was logged last."""
+    model = models.dense()
+    options = {"probe": models.minibatch(99)[0], "probe_every": 2, "metrics_every": 2}
+    with models.record(model, tmp_path, **options) as recorder:
+        models.train(model, recorder, 4)
+        model(models.minibatch(4)[0])  # looks at the loss, and stops
+        recorder.log(test_accuracy=0.5)
+    found = models.read(tmp_path)
+    assert found.probe.steps.tolist() == [0, 2, 4]
+    assert found.metrics.steps.tolist() == [0, 2, 4]
+    assert found.metrics.test_accuracy[-1, 0] == 0.5
+
+
 def test_layers_are_chosen_by_name_by_type_and_by_a_function(tmp_path):
     """Names keep their order; several choices are joined, and none is recorded twice."""
     chosen = {

@@ -1,5 +1,6 @@
 """A recording that was cut short goes on, and its files are those of one that was not."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import pytest
 import torch
 from helpers import models, warm
 
-from bnexp.errors import DamagedError
+from bnexp.errors import ConfigError, DamagedError
+from bnexp.files.logs import AppendedFile
 from bnexp.files.status import read_status
 from bnexp.recording import journal
+from bnexp.recording.percentiles import Percentiles
 
 STEPS = 12
 OPTIONS = {"every": 2, "probe_every": 3, "metrics_every": 4}
@@ -108,6 +111,45 @@ def test_ctrl_c_leaves_an_interrupted_run_that_can_be_read(tmp_path):
     assert len(models.read(tmp_path).minibatch.values) == 5
 
 
+@pytest.mark.parametrize(
+    ("owner", "name", "call"), [(Percentiles, "interpolate", 2), (AppendedFile, "append", 1)]
+)
+def test_ctrl_c_while_rows_are_written_waits_until_they_are(
+    tmp_path, monkeypatch, owner, name, call
+):
+    """The run is interrupted with all its rows, and goes on to those of one run."""
+    calls, original = [], getattr(owner, name)
+
+    def interrupted(*arguments):
+        calls.append(name)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(*arguments)
+
+    def stopped(model, optimizer):
+        probe = models.minibatch(99, 20)[0]
+        with models.record(model, tmp_path / "parts", probe=probe, **OPTIONS) as recorder:
+            models.train(model, recorder, 5, optimizer)
+            recorder.commit()
+            models.train(model, recorder, 8, optimizer)
+            monkeypatch.setattr(owner, name, interrupted)
+            recorder.commit()
+
+    recorded(tmp_path / "whole")
+    model = models.dense()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            stopped(model, optimizer)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    status = read_status(tmp_path / "parts" / RUN)
+    assert (status.state, status.step) == ("interrupted", 8)
+    recorded(tmp_path / "parts", state=(model.state_dict(), optimizer.state_dict()), resume=True)
+    assert without_metrics(tmp_path / "parts") == without_metrics(tmp_path / "whole")
+
+
 def test_damage_is_found_before_a_run_goes_on(tmp_path):
     """A flipped bit of a promised row is an error, and the files stay as they are."""
     recorded(tmp_path)
@@ -128,3 +170,71 @@ def test_the_files_do_not_depend_on_the_blocks(tmp_path, monkeypatch, seconds, n
     monkeypatch.setattr(journal, "BLOCK_NUMBERS", numbers)
     recorded(tmp_path / "blocks")
     assert models.files(tmp_path / "blocks" / RUN) == models.files(tmp_path / "whole" / RUN)
+
+
+def everything(folder):
+    """The bytes of all files of the run, the lock's aside."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name[0] != "."}
+
+
+@pytest.mark.parametrize("units", [9, 12])
+@pytest.mark.parametrize("step", [True, 4])
+def test_a_run_of_another_model_stays_as_it_was(tmp_path, units, step):
+    """A model with other numbers of units is refused, and no byte of the run has changed.
+
+    Rows of 12 units would pass for two rows of 6.
+    """
+    recorded(tmp_path, 10)
+    before = everything(tmp_path / RUN)
+    model, probe = models.dense(units=units), models.minibatch(99, 20)[0]
+    with (
+        pytest.raises(ConfigError, match="its layers had other numbers of units"),
+        models.record(model, tmp_path, probe=probe, resume=step, **OPTIONS) as recorder,
+    ):
+        models.train(model, recorder, STEPS)
+    assert everything(tmp_path / RUN) == before
+
+
+def test_a_probe_that_does_not_fit_leaves_the_run_as_it_was(tmp_path):
+    """It is run before the first training pass, also where step 4 has no row of the probe."""
+    recorded(tmp_path, 10)
+    before = everything(tmp_path / RUN)
+    model, probe = models.dense(), torch.zeros(20, 7)
+    with (
+        pytest.raises(RuntimeError, match="shapes cannot be multiplied"),
+        models.record(model, tmp_path, probe=probe, resume=4, **OPTIONS) as recorder,
+    ):
+        models.train(model, recorder, STEPS)
+    assert everything(tmp_path / RUN) == before
+
+
+def test_units_that_change_with_the_inputs_are_refused_and_the_rows_before_are_kept(tmp_path):
+    """With `varying`, the number of examples may change, and the number of units may not."""
+
+    def passes(model):
+        with models.record(model, tmp_path, "0", varying=True) as recorder:
+            for units in (8, 8, 7):
+                model(torch.randn(16, units))
+                recorder.step()
+
+    with pytest.raises(ConfigError, match="its layers had other numbers of units"):
+        passes(torch.nn.Sequential(torch.nn.Identity()))
+    assert len(models.read(tmp_path).minibatch.values) == 2
+
+
+def test_a_run_stays_as_it_was_where_no_pass_is_made(tmp_path):
+    """Opened and closed again, a finished run keeps its last row of the probe, of a frozen norm."""
+
+    def frozen():
+        model = models.dense()
+        model[1].eval()
+        return model
+
+    probe, model = models.minibatch(99, 20)[0], frozen()
+    with models.record(model, tmp_path, probe=probe) as recorder:
+        models.train(model, recorder, 5)
+    before = everything(tmp_path / RUN)
+    with models.record(frozen(), tmp_path, probe=probe, resume=True) as recorder:
+        assert recorder.steps == 5
+        recorder.commit()
+    assert everything(tmp_path / RUN) == before
