@@ -6,7 +6,7 @@ machine and with which versions, computed the steps from which one on.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,13 @@ STATUS = "status.json"
 FORMAT = 2
 State = Literal["running", "interrupted", "failed", "done"]
 RECORD = "record"  # the engine of a run that `bnexp.record` wrote
+PENDING: Mapping[str, Callable[[str], float]] = {
+    "losses": int,  # how many there were since the last row
+    "loss_sum": float,
+    "test_accuracy": float,
+    "test_loss": float,
+}
+"""What each text of `Status.pending` stands for; it is a text, since JSON has no NaN."""
 SILENT_MINUTES = 1  # after which a run that says it is running may be dead
 
 
@@ -45,6 +52,7 @@ class Status:
         host: where the process runs that wrote this.
         pid: its number there.
         made_with: versions, commit, system, processor and command.
+        pending: of a recorded run, the numbers that wait for their row of metrics; see `PENDING`.
     """
 
     state: State
@@ -62,6 +70,7 @@ class Status:
     host: str = ""
     pid: int = 0
     made_with: Mapping[str, Value] = field(default_factory=dict)
+    pending: Mapping[str, str] = field(default_factory=dict)
 
     def silent_minutes(self) -> float:
         """How far the last heartbeat is from now; a clock that is ahead counts as well."""
@@ -111,7 +120,10 @@ def now() -> str:
 
 def write_status(folder: Path, status: Status) -> None:
     """Write `status.json`, whole or not at all, with its checksum."""
-    write_sealed(folder / STATUS, {"format": FORMAT, **asdict(replace(status, heartbeat=now()))})
+    content = asdict(replace(status, heartbeat=now()))
+    if not status.pending:
+        del content["pending"]
+    write_sealed(folder / STATUS, {"format": FORMAT, **content})
 
 
 def read_status(folder: Path) -> Status:
@@ -134,6 +146,7 @@ def read_status(folder: Path) -> Status:
 
 def _status(content: dict[str, Any]) -> Status:
     """The status of what JSON holds; an error for any value of a wrong type."""
+    content.setdefault("pending", {})
     if missing := [each.name for each in fields(Status) if each.name not in content]:
         raise KeyError(", ".join(missing))
     files = {str(name): Extent(**each) for name, each in content.pop("files").items()}
@@ -149,6 +162,8 @@ def _status(content: dict[str, Any]) -> Status:
         raise TypeError("history holds no entries")
     if not all(type(n) is int and n >= 0 for file in files.values() for n in vars(file).values()):
         raise TypeError("files hold no lengths")
+    for key, text in status.pending.items():
+        PENDING[key](text)
     datetime.fromisoformat(status.heartbeat).astimezone(UTC)
     if datetime.fromisoformat(status.heartbeat).tzinfo is None:
         raise ValueError(f"heartbeat {status.heartbeat!r}")
@@ -159,7 +174,7 @@ _TYPES: dict[str, Any] = {
     name: hint
     for name, hint in get_type_hints(Status).items()
     if isinstance(hint, type | UnionType)
-} | {"history": list, "made_with": dict}
+} | {"history": list, "made_with": dict, "pending": dict}
 
 
 def frozen(value: Value) -> Value:

@@ -94,7 +94,8 @@ class Journal:
         self._units = {kind: _units(log) for kind, log in logs.items() if log is not None}
         last, measured = run.metrics_so_far()
         skip = step if last == step else None
-        self.metrics = Metrics(self._plan.metrics_every, skip, measured=measured)
+        every = self._plan.metrics_every
+        self.metrics = Metrics(every, skip, measured=measured, pending=run.pending)
         return step
 
     def _check_axes(self, axes: Axes) -> None:
@@ -204,7 +205,8 @@ class Journal:
         with handlers_held():
             if self._run.is_open:
                 self.append()
-                self.guarded(lambda: self._run.commit(steps, state, error))
+                pending = self.metrics.pending()
+                self.guarded(lambda: self._run.commit(steps, state, error, pending))
             self._committed = time.monotonic()
 
     def guarded(self, write: Callable[[], None]) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bnexp.errors import ConfigError
+from bnexp.files.status import PENDING
 
 Number = float | Tensor
 
@@ -32,15 +33,26 @@ class Metrics:
         every: steps between two rows, as long as losses are all that is given.
         skip: a step whose row is written already.
         measured: whether there are rows of measurements already.
+        pending: what `pending` returned in the recording that goes on.
     """
 
-    def __init__(self, every: int, skip: int | None = None, *, measured: bool = False) -> None:
-        self._every, self._skip, self._ever_measured = every, skip, measured
+    def __init__(
+        self,
+        every: int,
+        skip: int | None = None,
+        *,
+        measured: bool = False,
+        pending: Mapping[str, str] | None = None,
+    ) -> None:
+        self._every, self._skip = every, skip
         self._rows: list[_Row] = []
         self._losses: list[Number] = []
         self._settled = 0  # of the losses that are held, those that belong to a row
-        self._measured: dict[str, Number] = {}
-        self._total, self._count = 0.0, 0  # of the losses that were taken since the last row
+        held = {key: PENDING[key](text) for key, text in (pending or {}).items()}
+        # Of the losses that were taken since the last row.
+        self._total, self._count = held.pop("loss_sum", 0.0), int(held.pop("losses", 0))
+        self._measured: dict[str, Number] = {**held}
+        self._ever_measured = measured or bool(held)
 
     def add_loss(self, loss: Number) -> None:
         """The mean loss of a minibatch."""
@@ -84,6 +96,12 @@ class Metrics:
         self._add(losses[start:])
         self._rows, self._losses, self._settled = [], [], 0
         return taken
+
+    def pending(self) -> dict[str, str]:
+        """What waits for its row after `take`, as `Status.pending` has it."""
+        found = dict(zip(self._measured, _on_host([*self._measured.values()]), strict=True))
+        losses = {"losses": self._count, "loss_sum": self._total} if self._count else {}
+        return {key: repr(value) for key, value in {**losses, **found}.items()}
 
     def _add(self, losses: Sequence[float]) -> None:
         # One at a time: `sum` may add in another order, which would depend on the blocks.

@@ -115,7 +115,13 @@ class RecordedRun:
                 )
             self.axes, self._logs = axes, RunLogs(self.folder, axes)
             self._logs.check(status.files)
-            self._before = replace(status, step=step, files=self._extents_at(step, status.files))
+            self._before = replace(
+                status,
+                step=step,
+                files=self._extents_at(step, status.files),
+                # The sum of the losses is known at the last commit alone.
+                pending=status.pending if step == status.step else {},
+            )
         return step
 
     def go_on(self, computes: Mapping[str, Value]) -> None:
@@ -130,7 +136,9 @@ class RecordedRun:
         with storage_errors(self.folder):
             self._axes_extent = write_axes(self.folder, self.axes)  # the same bytes
             self._status.begin(before.step)
-            self._status.change(history=before.history, parameters=before.parameters)
+            self._status.change(
+                history=before.history, parameters=before.parameters, pending=before.pending
+            )
             self._status.note(before.step, {"engine": "record", **computes})
             # First the promise is taken back to this step, then the logs.
             extents = {**before.files, PERCENTILES: self._axes_extent}
@@ -156,6 +164,11 @@ class RecordedRun:
     @staticmethod
     def _lines(path: Path, count: int) -> list[bytes]:
         return path.read_bytes().splitlines(keepends=True)[1 : 1 + count]
+
+    @property
+    def pending(self) -> Mapping[str, str]:
+        """The numbers that waited for their row of metrics where the run goes on."""
+        return {} if self._before is None else self._before.pending
 
     @property
     def goes_on(self) -> bool:
@@ -191,11 +204,24 @@ class RecordedRun:
             for row in metrics:
                 self._logs.metrics.append(csv_row(row))
 
-    def commit(self, step: int, state: State = "running", error: str | None = None) -> None:
-        """Put everything appended on the disk, and promise it to readers."""
+    def commit(
+        self,
+        step: int,
+        state: State = "running",
+        error: str | None = None,
+        pending: Mapping[str, str] | None = None,
+    ) -> None:
+        """Put everything appended on the disk, and promise it to readers.
+
+        Args:
+            step: how many updates have been made.
+            state: of the run.
+            error: why it failed.
+            pending: the numbers that wait for their row of metrics.
+        """
         with storage_errors(self.folder):
             self._logs.commit()
-            self._write(state, step, self._files(), error=error)
+            self._write(state, step, self._files(), error=error, pending=pending or {})
 
     def fail(self, error: BaseException) -> None:
         """Say why the recording ended, if the disk still takes it; what was committed stays."""

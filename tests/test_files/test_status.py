@@ -28,6 +28,7 @@ def status():
         files={"metrics.csv": Extent(100, 7)},
         history=[{"from_step": 0, "engine": "kernels"}],
         made_with={"command": "bnexp train"},
+        pending={"losses": "2", "loss_sum": "nan", "test_accuracy": "0.5"},
         host="here",
         pid=1,
     )
@@ -58,10 +59,23 @@ def test_a_value_of_a_wrong_type_is_damage_even_under_a_right_checksum(
     (tmp_path / STATUS).write_text(json.dumps(sealed))
     allowed = {"variant": str, "error": str, "host": str, "seconds_per_step": float}
     allowed |= {"settings": dict, "made_with": dict}
+    if key == "pending" and value == "missing":  # as in most runs
+        assert read_status(tmp_path).pending == {}
+        return
     if value != "missing" and isinstance(value, allowed.get(key, ())):
         read_status(tmp_path).silent_minutes()
         return
     with pytest.raises(DamagedError, match=r"^[^\n]*status\.json: [^\n]*$"):
+        read_status(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "pending", [{"losses": "1.5"}, {"loss_sum": "much"}, {"loss_sum": None}, {"gain": "1"}]
+)
+def test_numbers_that_wait_for_their_row_are_numbers(status, tmp_path, pending):
+    """A text that is none, or of an unknown name, is damage."""
+    write_status(tmp_path, replace(status, pending=pending))
+    with pytest.raises(DamagedError, match=r"status\.json: damaged"):
         read_status(tmp_path)
 
 

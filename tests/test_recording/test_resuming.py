@@ -73,6 +73,35 @@ def test_metrics_go_on_and_no_step_has_two_rows(tmp_path):
     assert metrics.test_accuracy[2:, 0].tolist() == [0.25, 0.5]
 
 
+@pytest.mark.parametrize("end", [1, 5, 8])
+def test_metrics_that_waited_for_their_row_are_in_it_after_a_resume(tmp_path, end):
+    """Losses and measurements that were logged before a commit, also a NaN, outlast the process."""
+
+    def logged(recorder, model, start, end):
+        for step in range(start, end):
+            model(models.minibatch(step)[0])
+            recorder.step(train_loss=float(step), test_loss=float("nan") if step == 6 else None)
+            if step % 3 == 1:
+                recorder.log(test_accuracy=torch.tensor(step / 10))
+
+    def failed(model):
+        with models.record(model, tmp_path / "parts", metrics_every=3) as recorder:
+            logged(recorder, model, 0, end)
+            recorder.commit()
+            model(models.minibatch(end)[0])  # in the middle of the step, which is made again
+            raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        failed(models.dense())
+    for folder, resume in (("parts", True), ("whole", False)):
+        model = models.dense()
+        options = {"metrics_every": 3, "resume": resume}
+        with models.record(model, tmp_path / folder, **options) as recorder:
+            logged(recorder, model, recorder.steps, STEPS)
+    parts, whole = (models.files(tmp_path / name / RUN) for name in ("parts", "whole"))
+    assert parts["metrics.csv"] == whole["metrics.csv"]
+
+
 def test_resume_begins_where_there_is_nothing_yet(tmp_path):
     """The same program may be started again and again."""
     recorded(tmp_path / "whole")
