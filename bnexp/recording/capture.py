@@ -18,6 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from bnexp.errors import ConfigError
 from bnexp.recording.layers import UnitAxis, examples_and_units, tensor_of, unit_axis
 from bnexp.recording.percentiles import Percentiles
+from bnexp.recording.probe import probe_is_running
 
 Side = Literal["outputs", "inputs"]
 Population = Literal["minibatch", "probe"]
@@ -104,13 +105,18 @@ class Capture:
 
     def _hook(self, name: str, module: nn.Module) -> RemovableHandle:
         def take(_: nn.Module, *values: Any) -> None:
-            if self._listening is not None:
+            if self._is_mine():
                 self._take(name, module, values)
 
         hook = uncompiled(take)
         if self._side == "inputs":
             return module.register_forward_pre_hook(hook, with_kwargs=True)
         return module.register_forward_hook(hook)
+
+    def _is_mine(self) -> bool:
+        """Whether this forward pass is looked at, and not the probe of another recorder."""
+        listening = self._listening
+        return listening is not None and (listening[0] == "probe") == probe_is_running()
 
     def detach(self) -> None:
         """Remove the hooks."""

@@ -1,12 +1,21 @@
 """A forward pass on fixed examples in training mode, of which the training notices nothing."""
 
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 Inputs = Tensor | Sequence[Any] | Mapping[str, Any]
+
+
+_RUNNING: ContextVar[bool] = ContextVar("running", default=False)
+
+
+def probe_is_running() -> bool:
+    """Whether the forward pass of this moment is one of a probe, of whichever recorder."""
+    return _RUNNING.get()
 
 
 class Probe:
@@ -28,31 +37,29 @@ class Probe:
             self._keywords = inputs
         else:
             self._arguments = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-        self._training: list[bool] | None = None  # of each module, in the last training pass
+        self._training: dict[nn.Module, bool] = {}  # of each module, in the last training pass
         self._autocast: dict[str, tuple[bool, torch.dtype]] = {}
 
     def note(self) -> None:
         """Remember how the training runs the model: which parts train, and under which autocast."""
-        self._training = [module.training for module in self._model.modules()]
+        self._training = {module: module.training for module in self._model.modules()}
         for kind in {device.type for device in self._devices()}:
             enabled = torch.is_autocast_enabled(kind)
             self._autocast[kind] = enabled, torch.get_autocast_dtype(kind)
 
     def run(self) -> None:
         """The forward pass; hooks on the layers take what they want."""
-        modules = [*self._model.modules()]
-        before = [module.training for module in modules]
-        self._set_training(modules, self._training or [True] * len(modules))
+        before = {module: module.training for module in self._model.modules()}
+        running = _RUNNING.set(True)
         try:
+            # Not `train()`, which sets a module's children too: some may be frozen in eval mode.
+            for module in before:
+                module.training = self._training.get(module, True)
             self._forward()
         finally:
-            self._set_training(modules, before)
-
-    @staticmethod
-    def _set_training(modules: Sequence[nn.Module], flags: Sequence[bool]) -> None:
-        # Not `train()`, which sets a module's children as well: some may be frozen in eval mode.
-        for module, flag in zip(modules, flags, strict=True):
-            module.training = flag
+            _RUNNING.reset(running)
+            for module, flag in before.items():
+                module.training = flag
 
     @torch.no_grad()
     def _forward(self) -> None:

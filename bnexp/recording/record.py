@@ -1,5 +1,7 @@
 """`bnexp.record`: the percentiles of any PyTorch model, while its user trains it."""
 
+import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -82,15 +84,20 @@ def record(
         varying: allow the number of examples to change from step to step.
         resume: continue the run that is there: `True` from its last commit; a number from the step
             of your own checkpoint, at or before that commit. `recorder.steps` says where it is.
+            The run stays as it was until the first training pass.
 
     Raises:
         ConfigError: there are no such layers, or an argument is out of its range.
     """
     plain = plain_model(model)
     found = find_layers(plain, layers)
-    for name, value in (("every", every), ("probe_every", probe_every), ("steps", steps or 1)):
+    for name, value in (
+        ("every", every),
+        ("probe_every", probe_every),
+        ("metrics_every", metrics_every),
+        ("steps", steps or 1),
+    ):
         _check(isinstance(value, int) and value >= 1, f"{name} is {value!r}; give 1 or more")
-    _check(metrics_every >= 1, f"metrics_every is {metrics_every!r}; give 1 or more")
     q = tuple(float(each) for each in percentiles)
     ascending = bool(q) and [*q] == sorted({*q}) and 0 <= q[0] <= q[-1] <= 100
     _check(ascending, f"percentiles are {q}; give numbers from 0 to 100 in ascending order")
@@ -101,21 +108,28 @@ def record(
     axes = {"auto", "first", "last"}
     _check(unit_axis in axes, f"unit_axis is '{unit_axis}'; give auto, first or last")
     for key, value in (settings or {}).items():
+        _check(isinstance(key, str), f"settings has the key {key!r}; give a text")
         parts = value if isinstance(value, tuple) else (value,)
         plain_values = all(isinstance(x, bool | int | float | str | None) for x in parts)
         _check(plain_values, f"settings[{key!r}] is {value!r}; give a number, a text, or a tuple")
-    counts = isinstance(counted_by, torch.optim.Optimizer) or counted_by in {"step", "forward"}
+        finite = all(math.isfinite(x) for x in parts if isinstance(x, float))
+        _check(finite, f"settings[{key!r}] is {value!r}; give finite numbers, or a text")
+    # In a tuple, not in a set: what is no counter may have no hash.
+    counts = isinstance(counted_by, torch.optim.Optimizer) or counted_by in ("step", "forward")
     _check(counts, f"counted_by is {counted_by!r}; give 'step', 'forward' or an optimizer")
+    _check(
+        isinstance(resume, int) and resume >= 0,
+        f"resume is {resume!r}; give True, False, or the step to continue at",
+    )
     tensors = [*plain.parameters(), *plain.buffers()]
     device = tensors[0].device if tensors else torch.device("cpu")
+    home = os.path.expanduser(out)  # noqa: PTH111  (unlike Path's, it takes any ~user)
     return Recorder(
         plain,
         Capture(found, q, of, unit_axis, varying=varying),
         None if probe is None else Probe(plain, probe),
         Plan(tuple(found), q, every, None if probe is None else probe_every, metrics_every),
-        RecordedRun(
-            run_folder(Path(out).expanduser(), variant, seed), variant, seed, settings or {}, steps
-        ),
+        RecordedRun(run_folder(Path(home), variant, seed), variant, seed, settings or {}, steps),
         computes=describe(device),
         counted_by=counted_by,
         compiled=is_compiled(model),

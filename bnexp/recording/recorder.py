@@ -18,7 +18,7 @@ from bnexp.files.locks import locked, storage_errors
 from bnexp.recording.capture import Capture, Population, Selected, uncompiled
 from bnexp.recording.journal import Journal, Plan
 from bnexp.recording.metrics import Number
-from bnexp.recording.probe import Probe
+from bnexp.recording.probe import Probe, probe_is_running
 from bnexp.recording.recorded_run import ELSEWHERE, RecordedRun
 
 Counter = Literal["step", "forward"] | torch.optim.Optimizer
@@ -62,7 +62,7 @@ class Recorder:
         parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         self._journal = Journal(run, plan, {"arithmetic": computes}, parameters)
         self._compiled, self._attached = compiled, False
-        self._in_pass = self._passed = self._probing = False
+        self._in_pass = self._passed = False
         self._rows: dict[Population, list[Selected]] = {}  # of the pass that is made
         self._stack = ExitStack()
 
@@ -99,16 +99,23 @@ class Recorder:
         trace: TracebackType | None,
     ) -> None:
         with self._stack:
-            if error is None:
-                self._finish()
+            if error is not None:
+                self._give_up(error)
                 return
-            # What the user's loop raised is what they are told, whatever the disk says.
-            with suppress(StorageError):
-                if isinstance(error, Exception):
-                    told = str(error).strip().splitlines() or [type(error).__name__]
-                    self._journal.commit(self.steps, "failed", told[0])
-                else:  # Ctrl-C, or the end of the interpreter
-                    self._journal.commit(self.steps, "interrupted")
+            try:
+                self._finish()
+            except BaseException as problem:
+                self._give_up(problem)
+                raise
+
+    def _give_up(self, error: BaseException) -> None:
+        # What the user's loop raised is what they are told, whatever the disk says.
+        with suppress(StorageError):
+            if isinstance(error, Exception):
+                told = str(error).strip().splitlines() or [type(error).__name__]
+                self._journal.commit(self.steps, "failed", told[0])
+            else:  # Ctrl-C, or the end of the interpreter
+                self._journal.commit(self.steps, "interrupted")
 
     def step(
         self,
@@ -167,7 +174,7 @@ class Recorder:
         self._capture.detach()
 
     def _before_pass(self, module: nn.Module, *_: Any) -> None:
-        if self._probing or not self._attached:
+        if probe_is_running() or not self._attached:
             return
         self._in_pass = False
         self._capture.ignore()
@@ -192,7 +199,7 @@ class Recorder:
         return not self._journal.is_open or self._journal.is_due(population, self.steps)
 
     def _after_pass(self, *_: Any) -> None:
-        if self._probing or not self._in_pass or not self._attached:
+        if probe_is_running() or not self._in_pass or not self._attached:
             return
         self._in_pass = False
         if self._is_looked_at("minibatch"):
@@ -203,13 +210,9 @@ class Recorder:
 
     def _probed(self, probe: Probe) -> list[Selected]:
         """What the layers give for the probe."""
-        self._probing = True
-        try:
-            self._capture.listen("probe", self.steps)
-            probe.run()
-            return self._capture.take()
-        finally:
-            self._probing = False
+        self._capture.listen("probe", self.steps)
+        probe.run()
+        return self._capture.take()
 
     def _count(self) -> None:
         self._journal.raise_if_broken()

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -321,6 +322,37 @@ def test_a_last_pass_without_a_step_gives_no_second_row_of_the_same_step(tmp_pat
     assert found.probe.steps.tolist() == [0, 2, 4]
     assert found.metrics.steps.tolist() == [0, 2, 4]
     assert found.metrics.test_accuracy[-1, 0] == 0.5
+
+
+@pytest.mark.parametrize("first", ["outer", "inner"])
+def test_two_recorders_of_one_model_do_not_meet(tmp_path, first):
+    """One does not look at the probe of the other, whichever begins first; their rows are whole."""
+    options = {
+        "outer": {"layers": "1", "probe": models.minibatch(99, 40)[0], "probe_every": 2},
+        "inner": {"layers": "2", "of": "inputs", "probe": models.minibatch(98)[0]},
+    }
+    for folder, names in (
+        ("both", sorted(options, reverse=first == "outer")),
+        ("alone", ["outer"]),
+    ):
+        model = models.dense()
+        with ExitStack() as stack:
+            made = [
+                stack.enter_context(
+                    models.record(model, tmp_path / folder, variant=name, **options[name])
+                )
+                for name in names
+            ]
+            for step in range(3):
+                x, y = models.minibatch(step)
+                F.cross_entropy(model(x), y).backward()
+                for recorder in made:
+                    recorder.step()
+    both, alone = (models.read(tmp_path / name, "outer") for name in ("both", "alone"))
+    np.testing.assert_array_equal(models.rows(both.minibatch), models.rows(alone.minibatch))
+    np.testing.assert_array_equal(models.rows(both.probe), models.rows(alone.probe))
+    inner = models.read(tmp_path / "both", "inner")
+    np.testing.assert_array_equal(models.rows(inner.minibatch), models.rows(both.minibatch))
 
 
 def test_layers_are_chosen_by_name_by_type_and_by_a_function(tmp_path):

@@ -63,7 +63,17 @@ def test_a_misspelt_layer_gets_a_suggestion(tmp_path):
         ({"of": "gradients"}, "of is 'gradients'; give outputs or inputs"),
         ({"unit_axis": "middle"}, "give auto, first or last"),
         ({"counted_by": "hand"}, "counted_by is 'hand'"),
+        ({"counted_by": [None]}, r"counted_by is \[None\]; give 'step', 'forward' or an optimizer"),
+        ({"metrics_every": "often"}, "metrics_every is 'often'; give 1 or more"),
         ({"resume": 3}, "no run to continue at step 3"),
+        ({"resume": -1}, "resume is -1; give True, False, or the step to continue at"),
+        ({"resume": "yes"}, "resume is 'yes'; give True, False, or the step to continue at"),
+        ({"settings": {"clip": float("inf")}}, r"settings\['clip'\] is inf; give finite numbers"),
+        (
+            {"settings": {"lr": (0.1, float("nan"))}},
+            r"settings\['lr'\] is \(0.1, nan\); give finite",
+        ),
+        ({"settings": {1: "x"}}, "settings has the key 1; give a text"),
         (
             {"settings": {"lr": [1]}},
             r"settings\['lr'\] is \[1\]; give a number, a text, or a tuple",
@@ -165,6 +175,48 @@ def test_two_steps_without_a_forward_pass_are_refused(tmp_path):
     status = read_status(tmp_path / "a" / "model" / "seed-0")
     assert (status.state, status.step) == ("failed", 1)
     assert status.error.startswith("record: step 1 had no forward pass")
+
+
+@pytest.mark.parametrize(
+    ("error", "state"), [(TypeError, "failed"), (KeyboardInterrupt, "interrupted")]
+)
+def test_a_final_probe_that_fails_loses_no_rows(tmp_path, error, state):
+    """The error is raised at the end of `with`, and the run says what became of it."""
+
+    def fail(*_):
+        raise error
+
+    def recorded(model):
+        probe = models.minibatch(99)[0]
+        with models.record(model, tmp_path, probe=probe, probe_every=2) as recorder:
+            models.train(model, recorder, 3)
+            model[0].register_forward_pre_hook(fail)
+
+    with pytest.raises(error):
+        recorded(models.dense())
+    status = read_status(tmp_path / "model" / "seed-0")
+    assert (status.state, status.step) == (state, 3)
+    found = models.read(tmp_path)
+    assert len(found.minibatch.values) == 3
+    assert len(found.probe.values) == 2
+
+
+def test_a_module_that_is_added_inside_is_no_harm_to_the_final_probe(tmp_path):
+    """Nobody knows how the training would run it; it trains, as a new module does."""
+    model = models.dense()
+    with models.record(model, tmp_path, probe=models.minibatch(99)[0]) as recorder:
+        models.train(model, recorder, 2)
+        model.add_module("new", nn.Identity())
+    assert len(models.read(tmp_path).probe.values) == 2
+
+
+def test_a_folder_of_an_unknown_user_is_made_as_it_is_named(tmp_path, monkeypatch):
+    """As elsewhere in bnexp, where the system knows no such home."""
+    monkeypatch.chdir(tmp_path)
+    model = models.dense()
+    with models.record(model, "~nosuchuser/mine") as recorder:
+        models.train(model, recorder, 1)
+    assert len(models.read(tmp_path / "~nosuchuser" / "mine").minibatch.values) == 1
 
 
 def test_a_step_outside_of_the_recording_is_refused(tmp_path):
