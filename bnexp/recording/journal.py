@@ -86,17 +86,17 @@ class Journal:
             if resume is not True and resume > 0:
                 raise ConfigError(f"{run.folder}: there is no run to continue at step {resume}")
             return 0
-        step = run.resume(None if resume is True else int(resume), self._check_axes)
+        before = run.resume(None if resume is True else int(resume), self._check_axes)
         logs: dict[Population, LogAxes | None] = {
             "minibatch": run.axes.minibatch,
             "probe": run.axes.probe,
         }
         self._units = {kind: _units(log) for kind, log in logs.items() if log is not None}
         last, measured = run.metrics_so_far()
-        skip = step if last == step else None
+        skip = last if last == before.step else None
         every = self._plan.metrics_every
-        self.metrics = Metrics(every, skip, measured=measured, pending=run.pending)
-        return step
+        self.metrics = Metrics(every, skip, measured=measured, pending=before.pending)
+        return before.step
 
     def _check_axes(self, axes: Axes) -> None:
         """Check that what is recorded fits to what was recorded before."""

@@ -116,7 +116,8 @@ def record(
         _check(finite, f"settings[{key!r}] is {value!r}; give finite numbers, or a text")
     # In a tuple, not in a set: what is no counter may have no hash.
     counts = isinstance(counted_by, torch.optim.Optimizer) or counted_by in ("step", "forward")
-    _check(counts, f"counted_by is {counted_by!r}; give 'step', 'forward' or an optimizer")
+    told = repr(counted_by) if isinstance(counted_by, str) else type(counted_by).__name__
+    _check(counts, f"counted_by is {told}; give 'step', 'forward' or an optimizer")
     _check(
         isinstance(resume, int) and resume >= 0,
         f"resume is {resume!r}; give True, False, or the step to continue at",

@@ -84,8 +84,8 @@ class RecordedRun:
             self._status.note(0, {"engine": "record", **computes})
             self._write("running", 0, self._files(), parameters=parameters)
 
-    def resume(self, step: int | None, check: Callable[[Axes], None]) -> int:
-        """Check that the run can go on behind a step; returns it.
+    def resume(self, step: int | None, check: Callable[[Axes], None]) -> Status:
+        """Check that the run can go on behind a step; returns what it was there.
 
         The files stay as they are until `go_on`, since the model may turn out to be another one.
 
@@ -122,7 +122,7 @@ class RecordedRun:
                 # The sum of the losses is known at the last commit alone.
                 pending=status.pending if step == status.step else {},
             )
-        return step
+        return self._before
 
     def go_on(self, computes: Mapping[str, Value]) -> None:
         """Open the files behind the step of `resume`.
@@ -164,11 +164,6 @@ class RecordedRun:
     @staticmethod
     def _lines(path: Path, count: int) -> list[bytes]:
         return path.read_bytes().splitlines(keepends=True)[1 : 1 + count]
-
-    @property
-    def pending(self) -> Mapping[str, str]:
-        """The numbers that waited for their row of metrics where the run goes on."""
-        return {} if self._before is None else self._before.pending
 
     @property
     def goes_on(self) -> bool:

@@ -107,6 +107,8 @@ class Recorder:
             except BaseException as problem:
                 self._give_up(problem)
                 raise
+            # Ctrl-C waits for this, and leaves a run that is done.
+            self._journal.commit(self.steps, "done")
 
     def _give_up(self, error: BaseException) -> None:
         # What the user's loop raised is what they are told, whatever the disk says.
@@ -245,4 +247,3 @@ class Recorder:
         if self._probe is not None and not has_row:
             rows["probe"] = self._probed(self._probe)
         self._journal.add(self.steps, rows, self._capture.seen, last=True)
-        self._journal.commit(self.steps, "done")

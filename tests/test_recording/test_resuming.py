@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -141,13 +142,9 @@ def test_ctrl_c_leaves_an_interrupted_run_that_can_be_read(tmp_path):
     assert len(models.read(tmp_path).minibatch.values) == 5
 
 
-@pytest.mark.parametrize(
-    ("owner", "name", "call"), [(Percentiles, "interpolate", 2), (AppendedFile, "append", 1)]
-)
-def test_ctrl_c_while_rows_are_written_waits_until_they_are(
-    tmp_path, monkeypatch, owner, name, call
-):
-    """The run is interrupted with all its rows, and goes on to those of one run."""
+@contextmanager
+def ctrl_c(owner, name, call):
+    """Ctrl-C comes as a method is called for the n-th time from here on, and is raised inside."""
     calls, original = [], getattr(owner, name)
 
     def interrupted(*arguments):
@@ -156,28 +153,48 @@ def test_ctrl_c_while_rows_are_written_waits_until_they_are(
             os.kill(os.getpid(), signal.SIGINT)
         return original(*arguments)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(owner, name, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "call"), [(Percentiles, "interpolate", 2), (AppendedFile, "append", 1)]
+)
+def test_ctrl_c_while_rows_are_written_waits_until_they_are(tmp_path, owner, name, call):
+    """The run is interrupted with all its rows, and goes on to those of one run."""
+
     def stopped(model, optimizer):
         probe = models.minibatch(99, 20)[0]
         with models.record(model, tmp_path / "parts", probe=probe, **OPTIONS) as recorder:
-            models.train(model, recorder, 5, optimizer)
-            recorder.commit()
             models.train(model, recorder, 8, optimizer)
-            monkeypatch.setattr(owner, name, interrupted)
-            recorder.commit()
+            with ctrl_c(owner, name, call):
+                recorder.commit()
+            raise KeyboardInterrupt
 
     recorded(tmp_path / "whole")
     model = models.dense()
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            stopped(model, optimizer)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt):
+        stopped(model, optimizer)
     status = read_status(tmp_path / "parts" / RUN)
     assert (status.state, status.step) == ("interrupted", 8)
     recorded(tmp_path / "parts", state=(model.state_dict(), optimizer.state_dict()), resume=True)
     assert without_metrics(tmp_path / "parts") == without_metrics(tmp_path / "whole")
+
+
+def test_ctrl_c_at_the_last_commit_leaves_a_run_that_is_done(tmp_path):
+    """All was recorded, so that nothing is left to go on with."""
+    recorded(tmp_path / "whole")
+    with ctrl_c(AppendedFile, "append", 1):
+        recorded(tmp_path / "stopped")
+    assert read_status(tmp_path / "stopped" / RUN).state == "done"
+    assert models.files(tmp_path / "stopped" / RUN) == models.files(tmp_path / "whole" / RUN)
 
 
 def test_damage_is_found_before_a_run_goes_on(tmp_path):

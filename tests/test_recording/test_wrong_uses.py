@@ -63,7 +63,7 @@ def test_a_misspelt_layer_gets_a_suggestion(tmp_path):
         ({"of": "gradients"}, "of is 'gradients'; give outputs or inputs"),
         ({"unit_axis": "middle"}, "give auto, first or last"),
         ({"counted_by": "hand"}, "counted_by is 'hand'"),
-        ({"counted_by": [None]}, r"counted_by is \[None\]; give 'step', 'forward' or an optimizer"),
+        ({"counted_by": [None]}, "counted_by is list; give 'step', 'forward' or an optimizer"),
         ({"metrics_every": "often"}, "metrics_every is 'often'; give 1 or more"),
         ({"resume": 3}, "no run to continue at step 3"),
         ({"resume": -1}, "resume is -1; give True, False, or the step to continue at"),
