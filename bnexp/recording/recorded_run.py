@@ -31,7 +31,7 @@ from bnexp.files.run_folder import (
     PROBE,
     RunLogs,
 )
-from bnexp.files.status import STATUS, State, Status, read_status
+from bnexp.files.status import RECORD, STATUS, State, Status, read_status
 from bnexp.files.status_writer import StatusWriter
 
 ELSEWHERE = "give another folder, variant or seed"
@@ -81,7 +81,7 @@ class RecordedRun:
             self.axes, self._logs = axes, RunLogs(self.folder, axes)
             self._logs.start()
             self._status.begin(0)
-            self._status.note(0, {"engine": "record", **computes})
+            self._status.note(0, {"engine": RECORD, **computes})
             self._write("running", 0, self._files(), parameters=parameters)
 
     def resume(self, step: int | None, check: Callable[[Axes], None]) -> Status:
@@ -139,7 +139,7 @@ class RecordedRun:
             self._status.change(
                 history=before.history, parameters=before.parameters, pending=before.pending
             )
-            self._status.note(before.step, {"engine": "record", **computes})
+            self._status.note(before.step, {"engine": RECORD, **computes})
             # First the promise is taken back to this step, then the logs.
             extents = {**before.files, PERCENTILES: self._axes_extent}
             self._write("running", before.step, extents)
