@@ -11,6 +11,7 @@ from torch import nn
 from bnexp.config import Value
 from bnexp.config.rules import NAME_RULES, violation
 from bnexp.errors import ConfigError
+from bnexp.files.experiment_folder import CONFIG
 from bnexp.files.run_folder import run_folder
 from bnexp.recording.capture import Capture, Side
 from bnexp.recording.journal import Plan
@@ -125,6 +126,8 @@ def record(
     tensors = [*plain.parameters(), *plain.buffers()]
     device = tensors[0].device if tensors else torch.device("cpu")
     home = os.path.expanduser(out)  # noqa: PTH111  (unlike Path's, it takes any ~user)
+    trained = Path(home, CONFIG).exists()
+    _check(not trained, f"{out} holds an experiment of `bnexp train`; give another folder")
     return Recorder(
         plain,
         Capture(found, q, of, unit_axis, varying=varying),

@@ -19,7 +19,7 @@ from bnexp.config import Settings
 from bnexp.errors import BnexpError, InterruptedRun, RunError, StorageError
 from bnexp.files.provenance import provenance
 from bnexp.files.run_folder import RunPlan
-from bnexp.training.processes import SIGNALS
+from bnexp.files.signals import SIGNALS
 from bnexp.training.worker import Prepare, Progress, Task
 
 TRIES = 3  # of a job whose process is killed

@@ -4,16 +4,16 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from types import FrameType, ModuleType
+from types import ModuleType
+
+from bnexp.files.signals import SIGNALS, handlers_held
 
 CONTEXT = multiprocessing.get_context("spawn")  # how `spawn` starts a process
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def spawn(
@@ -95,19 +95,9 @@ def signals_held() -> Iterator[None]:
         yield
         return
     resource_tracker.ensure_running()  # which would let the signals through after its own start
-    came, handlers = list[int](), dict[signal.Signals, Callable[[int, FrameType | None], object]]()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                handler = signal.getsignal(number)
-                if callable(handler):
-                    handlers[number] = handler
-                    signal.signal(number, lambda number, _: came.append(number))
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for each in came:
-            signal.raise_signal(each)
+    with handlers_held():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)

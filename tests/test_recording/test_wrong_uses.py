@@ -10,6 +10,7 @@ from torch import nn
 
 import bnexp
 from bnexp.errors import ConfigError, LockedError, StorageError
+from bnexp.files.experiment_folder import CONFIG
 from bnexp.files.status import read_status
 from bnexp.recording import journal
 
@@ -344,3 +345,10 @@ def test_the_callback_says_that_lightning_is_missing():
         "ModuleNotFoundError: bnexp.LightningCallback needs Lightning, which is not installed; "
         "pip install lightning"
     )
+
+
+def test_a_folder_of_a_trained_experiment_is_refused(tmp_path):
+    """The results of both would stand under one name."""
+    (tmp_path / CONFIG).write_text("of an experiment")
+    with pytest.raises(ConfigError, match="holds an experiment of `bnexp train`; give another"):
+        models.record(models.dense(), tmp_path)
