@@ -37,6 +37,10 @@ ACCURACIES = (0.90, 0.95, 0.97)
 # A network that ends below this accuracy has not left its plateau. Its units have hardly any
 # spread, so a drift in units of the final spread would be a large number that says nothing.
 LEARNED = 0.2
+NO_COMMON_STEP = (
+    "its seeds have no row of metrics.csv at a common step after step 0, so there is no accuracy "
+    "and no loss of all of them; log them at the same steps"
+)
 
 
 def measure(experiment: ExperimentResults) -> ExperimentNumbers:
@@ -86,10 +90,12 @@ def _units(results: VariantResults) -> UnitMeasures | None:
 
 
 def _numbers(results: VariantResults, units: UnitMeasures | None) -> VariantNumbers:
-    measures = {}
-    if len(results.metrics.steps):
-        found = _accuracies(results.metrics) | _drift(results.metrics, units)
-        found |= _norm_parameters(results) | _bias(results.metrics)
+    measures, metrics = {}, results.metrics
+    ended = results.state == "done" and len(results.seeds) > 1
+    problem = NO_COMMON_STEP if ended and not metrics.steps.any() else None
+    if len(metrics.steps):
+        found = _accuracies(metrics) if problem is None else {}
+        found |= _drift(metrics, units) | _norm_parameters(results) | _bias(metrics)
         measures = {name: over_seeds(values) for name, values in found.items()}
     return VariantNumbers(
         results.settings,
@@ -102,6 +108,7 @@ def _numbers(results: VariantResults, units: UnitMeasures | None) -> VariantNumb
         _end(results.probe, units),
         _gradient_shift(results),
         _statistics_curve(results),
+        problem,
     )
 
 

@@ -40,9 +40,9 @@ class Metrics:
     """The metrics of a variant's runs, each (rows, seeds); NaN where there is no value.
 
     Attributes:
-        steps: (rows,).
+        steps: (rows,): those at which every run has a row.
         seeds: the second axis.
-        train_loss: mean cross-entropy of the minibatches since the row before.
+        train_loss: mean cross-entropy of the minibatches since the row before in the run's file.
         test_accuracy: in evaluation mode.
         test_loss: mean cross-entropy, in evaluation mode.
         bias_norm: Euclidean norm of all biases of hidden layers.

@@ -1,5 +1,6 @@
 """The logs of several seeds as one array, read from the disk in parts."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,6 +70,23 @@ class _Remapped:
         if self._array is not None:
             return np.array(self._array[key])
         return np.array(np.memmap(*self._again)[key])  # type: ignore[call-overload]
+
+
+def common_rows(
+    steps: Sequence[NDArray[np.int64]],
+) -> tuple[NDArray[np.int64], list[NDArray[np.intp]]]:
+    """The steps at which every one of several logs has a row.
+
+    Args:
+        steps: of the rows of each log, ascending.
+
+    Returns:
+        The common steps (rows,), and for each log the positions (rows,) of its rows at these steps.
+    """
+    if all(np.array_equal(steps[0], each) for each in steps):  # nearly always
+        return steps[0], [np.arange(len(steps[0])) for _ in steps]
+    common = functools.reduce(np.intersect1d, steps)
+    return common, [np.searchsorted(each, common) for each in steps]
 
 
 def spaced_rows(total: int, wanted: int) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bnexp.analysis.distributions import typical_unit, units_of_layer
 from bnexp.analysis.records import GradientShift, Metrics, PercentileLog, RunningStatistics
 from bnexp.analysis.runs import Run, read_run, read_settled
-from bnexp.analysis.stacking import StackedRows
+from bnexp.analysis.stacking import StackedRows, common_rows
 from bnexp.config import Value
 from bnexp.errors import DamagedError
 from bnexp.files.atomic import RETRAIN
@@ -168,11 +168,15 @@ class VariantResults:
     def _columns(
         self, name: str, columns: Sequence[str]
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The steps (rows,) of a table, and its other columns (columns, rows, seeds)."""
+        """The steps (rows,) of a table, and its other columns (columns, rows, seeds).
+
+        A model that was recorded may have been evaluated more often with one seed than with
+        another. There is a row for each step at which all runs have one.
+        """
         tables = [run.table(name, columns) for run in self.runs]
-        rows = min(map(len, tables))
-        stacked = np.stack([table[:rows] for table in tables], axis=1)
-        return stacked[:, 0, 0].astype(np.int64), np.moveaxis(stacked, 2, 0)[1:]
+        steps, rows = common_rows([table[:, 0].astype(np.int64) for table in tables])
+        stacked = np.stack([t[at] for t, at in zip(tables, rows, strict=True)], axis=1)
+        return steps, np.moveaxis(stacked, 2, 0)[1:]
 
     def _log(self, name: str, axes: Sequence[LogAxes | None]) -> PercentileLog | None:
         first = axes[0]
