@@ -101,7 +101,8 @@ class VariantNumbers:
     Attributes:
         settings: by dotted key.
         seeds: the runs that there are.
-        state: `done`, or the state of the first run that is not; `not started`; or `damaged`.
+        state: `done`, or the state of the first run that is not; `interrupted` where runs are done
+            that have fewer steps than the config; `not started`; or `damaged`.
         step: how many updates every run has made.
         parameters: of the network.
         seconds_per_step: the median over the runs.

@@ -68,7 +68,8 @@ def read_experiment(path: Path) -> ExperimentResults:
         if variant not in folders:
             continue
         try:
-            found = read_variant(variant, folders[variant], belongs)
+            steps = settings.get(variant, {}).get("train.steps")
+            found = read_variant(variant, folders[variant], belongs, steps)
         except BnexpError as error:
             problems[variant] = str(error)
         else:

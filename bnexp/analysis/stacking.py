@@ -15,12 +15,13 @@ class StackedRows:
     is asked for is read, and nothing of it stays mapped in memory.
 
     Args:
-        logs: the rows (rows, ...) of each seed, memory-mapped; as many are used as all have.
+        logs: the rows (rows, ...) of each seed, memory-mapped.
+        rows: how many of them are used; all have as many.
     """
 
-    def __init__(self, logs: Sequence[NDArray[np.float32]]) -> None:
+    def __init__(self, logs: Sequence[NDArray[np.float32]], rows: int) -> None:
         self._logs = [_Remapped(log) for log in logs]
-        self.shape = (min(map(len, logs)), len(logs), *logs[0].shape[1:])
+        self.shape = (rows, len(logs), *logs[0].shape[1:])
         self.dtype = logs[0].dtype
 
     @property
@@ -70,6 +71,26 @@ class _Remapped:
         if self._array is not None:
             return np.array(self._array[key])
         return np.array(np.memmap(*self._again)[key])  # type: ignore[call-overload]
+
+
+def first_steps(
+    logs: Sequence[NDArray[np.float32]], every: int, ends: Sequence[int]
+) -> NDArray[np.int64]:
+    """The steps (rows,) of those rows that belong to the same steps in the logs of all seeds.
+
+    They are the first rows of each log: row r is that of step r * every. The last row of the probe
+    is the final network's, at whatever step a run ends. Where a run ended sooner than the others,
+    they have a row of a later step in that place, and it is left out.
+
+    Args:
+        logs: the rows (rows, ...) of each seed.
+        every: steps between two rows.
+        ends: how many steps each seed has made.
+    """
+    steps = np.arange(min(map(len, logs)), dtype=np.int64) * every
+    if len({*ends}) > 1:
+        steps = steps[steps <= min(ends)]
+    return np.minimum(steps, min(ends))
 
 
 def common_rows(

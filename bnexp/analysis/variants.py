@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bnexp.analysis.distributions import typical_unit, units_of_layer
 from bnexp.analysis.records import GradientShift, Metrics, PercentileLog, RunningStatistics
 from bnexp.analysis.runs import Run, read_run, read_settled
-from bnexp.analysis.stacking import StackedRows, common_rows
+from bnexp.analysis.stacking import StackedRows, common_rows, first_steps
 from bnexp.config import Value
 from bnexp.errors import DamagedError
 from bnexp.files.atomic import RETRAIN
@@ -40,7 +40,8 @@ class VariantResults:
 
     Attributes:
         name: the variant's.
-        settings: of all its runs, by dotted key, such as `model.norm`.
+        settings: of all its runs, by dotted key, such as `model.norm`. Runs may differ in
+            `train.steps` alone, while an experiment is made longer; this is the config's.
         path: the variant's folder.
         runs: one for each seed that was begun.
     """
@@ -57,13 +58,26 @@ class VariantResults:
 
     @property
     def state(self) -> str:
-        """`done` if every run is; else the state of the first that is not."""
-        return next((run.status.state for run in self.runs if run.status.state != "done"), "done")
+        """`done` if every run is; else the state of the first that is not.
+
+        While an experiment is made longer, some runs have made all steps of the config before, and
+        so each of them is done. The variant is then `interrupted`. A model that was recorded may
+        have ended at another step with each seed, as by early stopping.
+        """
+        first = next((run.status.state for run in self.runs if run.status.state != "done"), "done")
+        if first != "done" or self.is_recorded:
+            return first
+        wanted = max(*self._ends, self.settings.get("train.steps", 0))
+        return "done" if self.step == wanted else "interrupted"
 
     @property
     def step(self) -> int:
         """How many updates every run has made."""
-        return min(run.status.step for run in self.runs)
+        return min(self._ends)
+
+    @property
+    def _ends(self) -> list[int]:
+        return [run.status.step for run in self.runs]
 
     @property
     def parameters(self) -> int | None:
@@ -135,7 +149,8 @@ class VariantResults:
         if axes.probe is None or not axes.norm_parameters:
             return None
         shape = 2, len(axes.probe.unit)
-        return np.asarray(StackedRows([run.array(NORM_PARAMETERS, shape) for run in self.runs]))
+        logs = [run.array(NORM_PARAMETERS, shape) for run in self.runs]
+        return np.asarray(StackedRows(logs, len(first_steps(logs, axes.probe.every, self._ends))))
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -184,11 +199,11 @@ class VariantResults:
             return None
         if any(each != first for each in axes):
             raise DamagedError(f"{self.path}: its runs recorded different units; {RETRAIN}")
-        values = StackedRows([run.array(name, first.row_shape) for run in self.runs])
-        rows, last = np.arange(len(values), dtype=np.int64), self.step
+        logs = [run.array(name, first.row_shape) for run in self.runs]
+        steps = first_steps(logs, first.every, self._ends)
         return PercentileLog(
-            np.minimum(rows * first.every, last),
-            values,
+            steps,
+            StackedRows(logs, len(steps)),
             first.percentiles,
             self.seeds,
             np.array(first.layer, np.int64),
@@ -200,7 +215,10 @@ class VariantResults:
 
 
 def read_variant(
-    name: str, folders: Sequence[Path], check: Callable[[Run], None] = lambda _: None
+    name: str,
+    folders: Sequence[Path],
+    check: Callable[[Run], None] = lambda _: None,
+    steps: int | None = None,
 ) -> VariantResults:
     """Read the runs of one variant.
 
@@ -208,15 +226,16 @@ def read_variant(
         name: the variant's.
         folders: of its runs.
         check: raises a DamagedError for a run that does not belong there.
+        steps: of each run, by the experiment's config; None where there is none.
 
     Raises:
         DamagedError: a run or one of its logs is damaged, or the runs have different settings.
     """
-    return read_settled(folders, lambda: _read_variant(name, folders, check))
+    return read_settled(folders, lambda: _read_variant(name, folders, check, steps))
 
 
 def _read_variant(
-    name: str, folders: Sequence[Path], check: Callable[[Run], None]
+    name: str, folders: Sequence[Path], check: Callable[[Run], None], steps: int | None
 ) -> VariantResults:
     runs = tuple(read_run(folder) for folder in folders)
     for run in runs:
@@ -228,7 +247,10 @@ def _read_variant(
             raise DamagedError(
                 f"{run.path}: {', '.join(differing)} is not that of {runs[0].path.name}; {RETRAIN}"
             )
-    found = VariantResults(name, runs[0].status.settings, runs[0].path.parent, runs)
+    settings = dict(runs[0].status.settings)
+    if steps is not None and "train.steps" in settings:
+        settings["train.steps"] = steps
+    found = VariantResults(name, settings, runs[0].path.parent, runs)
     found.check()
     return found
 
