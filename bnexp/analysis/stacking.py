@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 class StackedRows:
     """The logs of several seeds as one array (rows, seeds, ...), read from the disk in parts.
 
-    It is indexed like an array by rows, then seeds (a number or a slice), then the rest. Only what
-    is asked for is read, and nothing of it stays mapped in memory.
+    It is indexed like an array by rows (a number, a slice, or an array of positions), then seeds (a
+    number or a slice), then the rest. Only what is asked for is read, and nothing of it stays
+    mapped in memory.
 
     Args:
         logs: the rows (rows, ...) of each seed, memory-mapped.
@@ -34,8 +35,7 @@ class StackedRows:
 
     def __getitem__(self, key: Any) -> NDArray[np.float32]:
         keys = list(key) if isinstance(key, tuple) else [key]
-        if Ellipsis in keys:
-            at = keys.index(Ellipsis)
+        for at in [i for i, each in enumerate(keys) if each is Ellipsis]:
             keys[at : at + 1] = [slice(None)] * (self.ndim - len(keys) + 1)
         rows, seeds, *rest = [*keys, slice(None)][: max(len(keys), 2)]
         if isinstance(rows, slice):

@@ -10,7 +10,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from bnexp.analysis.records import PercentileLog
-from bnexp.analysis.stacking import Rows
+from bnexp.analysis.stacking import Rows, common_rows
 from bnexp.errors import ConfigError
 
 AXES = ("variant", "seed", "step", "percentile", "unit")
@@ -22,12 +22,17 @@ class _Logs(BackendArray):
     Args:
         logs: the values (rows, seeds, percentiles, units) of each variant.
         seeds: for each variant, where the common seeds stand among its own.
-        rows: how many rows all have.
+        rows: for each variant, where the rows of the common steps stand among its own.
     """
 
-    def __init__(self, logs: Sequence[Rows], seeds: Sequence[Sequence[int]], rows: int) -> None:
-        self._logs, self._seeds = logs, seeds
-        self.shape = (len(logs), len(seeds[0]), rows, *logs[0].shape[2:])
+    def __init__(
+        self,
+        logs: Sequence[Rows],
+        seeds: Sequence[Sequence[int]],
+        rows: Sequence[NDArray[np.intp]],
+    ) -> None:
+        self._logs, self._seeds, self._rows = logs, seeds, rows
+        self.shape = (len(logs), len(seeds[0]), len(rows[0]), *logs[0].shape[2:])
         self.dtype = np.dtype(np.float32)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> NDArray[np.float32]:
@@ -40,17 +45,24 @@ class _Logs(BackendArray):
         """What is asked for by numbers and slices; only this is read."""
         slices = [slice(k, k + 1) if isinstance(k, int) else k for k in map(_plain, key)]
         variants, seeds, rows, *rest = slices
-        parts = []
-        for log, positions in zip(self._logs[variants], self._seeds[variants], strict=True):
-            chosen = [log[rows, position, ...] for position in positions[seeds]]
-            parts.append(np.stack([each[:, *rest] for each in chosen]))
-        whole = np.stack(parts)
+        whole = np.empty([len(range(n)[k]) for n, k in zip(self.shape, slices, strict=True)], "f4")
+        of_variants = zip(
+            self._logs[variants], self._seeds[variants], self._rows[variants], strict=True
+        )
+        for part, (log, positions, places) in zip(whole, of_variants, strict=True):
+            for block, position in zip(part, positions[seeds], strict=True):
+                block[:] = log[places[rows], position, *rest]
         drop = tuple(axis for axis, k in enumerate(map(_plain, key)) if isinstance(k, int))
         return np.asarray(whole.squeeze(drop))
 
 
 def _plain(key: int | np.integer[Any] | slice) -> int | slice:
     return key if isinstance(key, slice) else int(key)
+
+
+def _axes(log: PercentileLog) -> tuple[object, ...]:
+    """What the percentiles and the units of a log are."""
+    return log.percentiles, log.layer.tolist(), log.unit.tolist(), log.names
 
 
 def labelled(logs: Mapping[str, PercentileLog], name: str) -> xr.DataArray:
@@ -61,25 +73,28 @@ def labelled(logs: Mapping[str, PercentileLog], name: str) -> xr.DataArray:
         name: of the array.
 
     Returns:
-        An array (variant, seed, step, percentile, unit), with the seeds and the rows that all
+        An array (variant, seed, step, percentile, unit), with the seeds and the steps that all
         variants have. A unit is numbered through all layers; the coordinates `layer`, counted from
         1, and `index`, counted from 0 in its layer, say which it is. Of a model that
         `bnexp.record` watched, `layer_name` is the module's name. All of them select, one after
         another: `array.sel(layer=3).sel(index=7)`.
 
     Raises:
-        ConfigError: the variants did not record the same units and percentiles.
+        ConfigError: the variants did not record the same units and percentiles, or have no seed in
+            common.
     """
     first, *others = logs.values()
     for variant, log in logs.items():
-        same = log.percentiles == first.percentiles and np.array_equal(log.layer, first.layer)
-        if not same:
+        one_by_one = f"take them one by one, as experiment.sel({variant!r}).{name}"
+        if _axes(log) != _axes(first):
             raise ConfigError(
-                f"{variant} recorded other units or percentiles than {next(iter(logs))}; take "
-                f"them one by one, as experiment.sel({variant!r}).{name}"
+                f"{variant} recorded other units than {next(iter(logs))}, or other layers or "
+                f"percentiles; {one_by_one}"
             )
-    rows = min(len(log.steps) for log in logs.values())
     seeds = [seed for seed in first.seeds if all(seed in log.seeds for log in others)]
+    if not seeds:
+        raise ConfigError(f"the variants {', '.join(logs)} have no seed in common; {one_by_one}")
+    steps, rows = common_rows([log.steps for log in logs.values()])
     positions = [[log.seeds.index(seed) for seed in seeds] for log in logs.values()]
     names = [first.names[n - 1] if first.names else "" for n in first.layer]
     array = _Logs([log.values for log in logs.values()], positions, rows)
@@ -90,7 +105,7 @@ def labelled(logs: Mapping[str, PercentileLog], name: str) -> xr.DataArray:
         coords={
             "variant": list(logs),
             "seed": seeds,
-            "step": first.steps[:rows],
+            "step": steps,
             "percentile": list(first.percentiles),
             "unit": np.arange(len(first.layer)),
             "layer": ("unit", first.layer),

@@ -85,7 +85,7 @@ class Experiment:
 
         Raises:
             StorageError: no probe was recorded, or the logs are not here.
-            ConfigError: the variants recorded different units.
+            ConfigError: the variants recorded different units, or have no seed in common.
         """
         return self._percentiles("probe")
 
@@ -95,7 +95,7 @@ class Experiment:
 
         Raises:
             StorageError: none were recorded, or the logs are not here.
-            ConfigError: the variants recorded different units.
+            ConfigError: the variants recorded different units, or have no seed in common.
         """
         return self._percentiles("minibatch")
 

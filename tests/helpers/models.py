@@ -44,6 +44,16 @@ def record(model, folder, layers="1", **options):
     return bnexp.record(model, folder, layers, **options)
 
 
+def recorded(folder, steps, evaluated_every=None, seed=0, **options):
+    """Train and record for so many steps, with an accuracy of t / steps after every so many."""
+    model = dense(seed)
+    with record(model, folder, seed=seed, **options) as recorder:
+        for end in range(1, steps + 1):
+            train(model, recorder, end)
+            if evaluated_every and end % evaluated_every == 0:
+                recorder.log(test_accuracy=end / steps)
+
+
 def read(folder, variant="model", seeds=(0,)):
     """What was recorded, as analysis reads it."""
     return read_variant(variant, [folder / variant / f"seed-{seed}" for seed in seeds])

@@ -10,20 +10,10 @@ from bnexp.files.experiment_folder import write_config
 from bnexp.training.plans import plans_of
 
 
-def recorded(folder, seed, steps, every=5, **options):
-    """Record a seed for so many steps, with an accuracy of t / steps after every so many."""
-    model = models.dense(seed)
-    with models.record(model, folder, seed=seed, **options) as recorder:
-        for end in range(every, steps + 1, every):
-            models.train(model, recorder, end)
-            recorder.log(test_accuracy=end / steps)
-        models.train(model, recorder, steps)
-
-
 def test_metrics_of_seeds_that_were_evaluated_at_other_steps_are_aligned_by_step(tmp_path):
     """A row is a step at which every seed was evaluated."""
-    recorded(tmp_path, 0, 20, every=2)
-    recorded(tmp_path, 1, 20, every=10)
+    models.recorded(tmp_path, 20, 2, seed=0)
+    models.recorded(tmp_path, 20, 10, seed=1)
     metrics = models.read(tmp_path, seeds=(0, 1)).metrics
     assert metrics.steps.tolist() == [0, 10, 20]
     assert metrics.test_accuracy[1:].tolist() == [[0.5, 0.5], [1.0, 1.0]]
@@ -31,16 +21,16 @@ def test_metrics_of_seeds_that_were_evaluated_at_other_steps_are_aligned_by_step
 
 def test_a_comparison_takes_the_accuracy_of_every_seed_at_the_same_steps(tmp_path):
     """The last evaluation of both seeds is the last step, at which both are right."""
-    recorded(tmp_path, 0, 20, every=2)
-    recorded(tmp_path, 1, 20, every=10)
+    models.recorded(tmp_path, 20, 2, seed=0)
+    models.recorded(tmp_path, 20, 10, seed=1)
     measures = bnexp.load(tmp_path).summary["variants"]["model"]["measures"]
     assert measures["test_accuracy"]["per_seed"] == [1.0, 1.0]
 
 
 def test_seeds_that_were_never_evaluated_at_the_same_step_have_no_accuracy_and_a_note(tmp_path):
     """Nothing is averaged over evaluations at different steps."""
-    recorded(tmp_path, 0, 9, every=3)
-    recorded(tmp_path, 1, 8, every=4)
+    models.recorded(tmp_path, 9, 3, seed=0)
+    models.recorded(tmp_path, 8, 4, seed=1)
     found = bnexp.load(tmp_path).summary["variants"]["model"]
     assert found["measures"] == {}
     assert found["problem"].startswith("its seeds have no row of metrics.csv at a common step")
@@ -48,8 +38,8 @@ def test_seeds_that_were_never_evaluated_at_the_same_step_have_no_accuracy_and_a
 
 def test_the_final_row_of_a_seed_that_ended_sooner_does_not_stand_beside_a_later_step(tmp_path):
     """Its last probe is at step 8, where the other seed has a row of step 9."""
-    recorded(tmp_path, 0, 8, probe=models.minibatch(99, 20)[0], probe_every=3)
-    recorded(tmp_path, 1, 20, probe=models.minibatch(99, 20)[0], probe_every=3)
+    models.recorded(tmp_path, 8, seed=0, probe=models.minibatch(99, 20)[0], probe_every=3)
+    models.recorded(tmp_path, 20, seed=1, probe=models.minibatch(99, 20)[0], probe_every=3)
     found = models.read(tmp_path, seeds=(0, 1))
     assert found.probe.steps.tolist() == [0, 3, 6]
     assert found.probe.values.shape[0] == 3
@@ -57,8 +47,8 @@ def test_the_final_row_of_a_seed_that_ended_sooner_does_not_stand_beside_a_later
 
 def test_a_recorded_variant_whose_seeds_ended_at_other_steps_is_done(tmp_path):
     """Its user may have stopped each of them early."""
-    recorded(tmp_path, 0, 8)
-    recorded(tmp_path, 1, 20)
+    models.recorded(tmp_path, 8, seed=0)
+    models.recorded(tmp_path, 20, seed=1)
     assert models.read(tmp_path, seeds=(0, 1)).state == "done"
 
 
