@@ -58,10 +58,10 @@ def bias_gaps(variants: Collection[VariantResults]) -> Iterator[BiasGap]:
     They should be where nothing but the bias before the norm differs: the norm subtracts it.
     """
     bias = {"model.bias", "model.bias_std"}
-    # A recorded model may not say whether it has a bias.
-    stated = [each for each in variants if "model.bias" in each.settings]
-    for one, other in itertools.combinations(stated, 2):
-        normalized = one.settings.get("model.norm") == "batch"
+    # A recorded model states what its user likes, and may differ in more than it states.
+    known = [each for each in variants if not each.is_recorded]
+    for one, other in itertools.combinations(known, 2):
+        normalized = one.settings["model.norm"] == "batch"
         if not normalized or any(key not in bias for key in unequal(one.settings, other.settings)):
             continue
         if one.probe is None or other.probe is None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers import models
 from helpers.synthetic import experiment_of, fig1, other, settings
 from scipy import stats
 
@@ -12,6 +13,7 @@ from bnexp.analysis.measuring import explained_by_norm, measure
 from bnexp.analysis.numbers import differing
 from bnexp.analysis.numbers_json import from_json, to_json
 from bnexp.analysis.records import GradientShift, RunningStatistics
+from bnexp.analysis.results import read_experiment
 from bnexp.config import flatten
 
 HIDDEN = (4, 3, 6)
@@ -258,6 +260,15 @@ def test_nets_that_differ_in_a_useless_bias_have_their_largest_percentile_gap(fi
     assert gap.variants == ("none", "random")
     assert gap.largest == pytest.approx(0.125, rel=1e-4)
     assert measure(files).bias_gaps == ()
+
+
+def test_recorded_models_that_state_another_bias_have_no_percentile_gap(tmp_path):
+    """They may differ in more than they state, such as their length."""
+    for variant, bias, steps in (("a", True, 10), ("b", False, 15)):
+        stated = {"model.norm": "batch", "model.bias": bias}
+        probe = models.minibatch(99, 20)[0]
+        models.recorded(tmp_path, steps, variant=variant, settings=stated, probe=probe)
+    assert measure(read_experiment(tmp_path)).bias_gaps == ()
 
 
 def test_where_the_data_lie_is_no_difference():
