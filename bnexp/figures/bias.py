@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bnexp.analysis.results import ExperimentResults
+from bnexp.analysis.stacking import common_rows
 from bnexp.figures.curves import Selection, percentile_log, unit_position, variants_with_rows
 from bnexp.figures.drawing import (
     GREY,
@@ -46,9 +47,10 @@ def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
             for q, line in enumerate(values[:, seed, :, column].T):
                 top.plot(*decimate(steps, line), label=None if q else name, **look | thick)
             if name != reference:
-                both = min(len(values), len(log.values))  # a run under way: as far as it got
-                largest = np.abs(values[:both] - log.values[:both]).max(axis=(1, 2, 3))
-                gap.plot(*decimate(steps[:both], largest), **look | {"lw": 0.8})
+                # Of a run under way, as far as it got.
+                common, (mine, theirs) = common_rows([steps, log.steps])
+                largest = np.abs(values[mine] - log.values[theirs]).max(axis=(1, 2, 3))
+                gap.plot(*decimate(common, largest), **look | {"lw": 0.8})
                 gaps.append((largest[-1], name, colour))
                 bias = metrics.bias_norm.mean(axis=1)
                 norms.plot(metrics.steps, bias, **look)

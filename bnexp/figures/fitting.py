@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from bnexp.analysis.comparison import compare
-from bnexp.analysis.numbers import ExperimentNumbers, differing
+from bnexp.analysis.numbers import PRIMARY, ExperimentNumbers, differing
 from bnexp.analysis.results import ExperimentResults
 from bnexp.config import Value
 from bnexp.errors import ConfigError
@@ -40,11 +40,18 @@ def comparison_kind(
     """
     keys = differing(settings)
     if keys and set(keys) <= {"model.bias", "model.bias_std"}:
-        return "bias" if settings[0]["model.norm"] == "batch" else None
-    if "model.gamma" in keys and set(keys) <= {"model.gamma", "model.activation"}:
+        normalized = all(each.get("model.norm") == "batch" for each in settings)
+        return "bias" if normalized and _state(settings, "model.bias") else None
+    named = {"model.gamma", "model.activation"}
+    if "model.gamma" in keys and set(keys) <= named and _state(settings, *named):
         return "gamma"
     levels = [len({each.get(key) for each in settings}) for key in keys]
     return "grid" if len(keys) >= 2 and len(settings) == np.prod(levels) else None
+
+
+def _state(settings: Sequence[Mapping[str, Value]], *keys: str) -> bool:
+    """Whether all of them have these keys; of a model that was recorded, its user states some."""
+    return all(key in each for each in settings for key in keys)
 
 
 def _fitting(
@@ -55,11 +62,12 @@ def _fitting(
     if len(files.variants) <= MOST_PANELS:
         draw["fig1"] = lambda: figure1.draw(files, width=width)
     kind = comparison_kind([*files.settings.values()])
-    if kind == "bias":
+    if kind == "bias" and not any(each.is_recorded for each in files.variants.values()):
+        # Nothing is known of the biases of a model that was recorded.
         draw["bias"] = lambda: draw_bias(files, width)
     elif kind == "gamma":
         draw["gamma"] = lambda: draw_gamma(files)
-    elif kind == "grid":
+    elif kind == "grid" and any(PRIMARY in each.measures for each in numbers.variants.values()):
         draw["grid"] = lambda: draw_heatmap(compare([(files.path, numbers)]), width=width)
     if any(variant.gradient_shift for variant in files.variants.values()):
         draw["gradient_shift"] = lambda: draw_gradient_shift(files, width)

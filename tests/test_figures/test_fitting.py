@@ -1,9 +1,11 @@
 """Which figures fit an experiment, and that they hold what the logs and the table hold."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
+from helpers import models
 from helpers.pictures import overlaps, said
 from helpers.synthetic import experiment_of, fig1, other, settings
 from matplotlib.colors import to_hex
@@ -13,6 +15,7 @@ from bnexp.analysis.comparison import compare
 from bnexp.analysis.distributions import typical_unit
 from bnexp.analysis.measuring import measure
 from bnexp.analysis.records import RunningStatistics
+from bnexp.analysis.results import read_experiment
 from bnexp.config import flatten
 from bnexp.errors import ConfigError, StorageError
 from bnexp.figures.bias import draw_bias
@@ -143,6 +146,46 @@ def test_the_bias_figure_compares_a_run_under_way_as_far_as_it_got(bias):
     drawn = draw_bias(bias).figure.axes[1].lines[1].get_ydata()
     largest = np.abs(probe.values - other_probe.values).max(axis=(1, 2, 3))
     assert drawn == pytest.approx(largest[:60])
+
+
+def test_the_bias_figure_compares_rows_of_the_same_step(bias):
+    """A run that is made longer already has a row of a later step where another one ends."""
+    run = bias.variants["random"]
+    probe, reference = run.probe, bias.variants["no_bias"].probe
+    steps = probe.steps.copy()
+    steps[-1] += 7
+    vars(run)["probe"] = replace(probe, steps=steps)
+    drawn = draw_bias(bias).figure.axes[1].lines[1].get_ydata()
+    largest = np.abs(probe.values - reference.values).max(axis=(1, 2, 3))
+    assert drawn == pytest.approx(largest[:-1])
+
+
+@pytest.mark.parametrize(
+    ("stated", "missing"), [("model.gamma", "model.activation"), ("model.bias", "model.norm")]
+)
+def test_recorded_models_that_state_too_little_have_no_ablation_figure(stated, missing):
+    """What their users state may be the one setting that differs, alone or with any other."""
+    pair = [{stated: True, "lr": 0.1}, {stated: False, "lr": 0.1}]
+    assert comparison_kind(pair) is None
+    partly = [{**pair[0], missing: "batch"}, pair[1]]
+    assert comparison_kind(partly) is None
+
+
+def test_the_bias_figure_is_not_drawn_of_recorded_models(tmp_path):
+    """They may differ in more than they state, and nobody knows how large their biases are."""
+    for variant, bias, steps in (("a", True, 5), ("b", False, 8)):
+        stated = {"model.norm": "batch", "model.bias": bias}
+        models.recorded(tmp_path, steps, variant=variant, settings=stated)
+    drawn = fitting_figures(read_experiment(tmp_path), measure(read_experiment(tmp_path)))
+    assert set(drawn) == {"fig1"}
+
+
+def test_a_grid_without_a_test_accuracy_has_no_heat_map(tmp_path):
+    """The heat map is one of test accuracy, and the users of recorded models may log none."""
+    for i, (depth, lr) in enumerate(product((1, 2), (0.1, 0.2))):
+        models.recorded(tmp_path, 3, variant=f"v{i}", settings={"depth": depth, "lr": lr})
+    drawn = fitting_figures(read_experiment(tmp_path), measure(read_experiment(tmp_path)))
+    assert set(drawn) == {"fig1"}
 
 
 def test_the_bias_figure_lays_one_unit_of_all_nets_over_each_other(bias):
