@@ -13,8 +13,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bnexp.config import Value
 from bnexp.errors import DamagedError, StorageError
-from bnexp.files.atomic import ANEW, Extent
+from bnexp.files.atomic import ANEW, RETRAIN, Extent
 from bnexp.files.axes import PERCENTILES, Axes, read_axes
 from bnexp.files.logs import read_array, read_last_row, read_table
 from bnexp.files.status import STATUS, Status, read_status
@@ -96,3 +97,24 @@ def _told(folder: Path) -> Status | None:
         return read_status(folder)
     except StorageError:
         return None
+
+
+def check_alike(runs: Sequence[Run]) -> None:
+    """Check that runs are of one variant: that they differ in nothing but seed and steps.
+
+    Raises:
+        DamagedError: they differ in something else.
+    """
+    first = _without_steps(runs[0].status)
+    for run in runs:
+        other = _without_steps(run.status)
+        if differing := [key for key in first | other if first.get(key) != other.get(key)]:
+            raise DamagedError(
+                f"{run.path}: {', '.join(differing)} is not that of {runs[0].path.name}; {RETRAIN}"
+            )
+
+
+def _without_steps(status: Status) -> dict[str, Value]:
+    return {k: v for k, v in status.settings.items() if k != "train.steps"} | {
+        "variant": status.variant
+    }

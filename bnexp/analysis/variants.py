@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bnexp.analysis.distributions import typical_unit, units_of_layer
 from bnexp.analysis.records import GradientShift, Metrics, PercentileLog, RunningStatistics
-from bnexp.analysis.runs import Run, read_run, read_settled
+from bnexp.analysis.runs import Run, check_alike, read_run, read_settled
 from bnexp.analysis.stacking import StackedRows, common_rows, first_steps
 from bnexp.config import Value
 from bnexp.errors import DamagedError
@@ -27,7 +27,6 @@ from bnexp.files.run_folder import (
     SHIFT_COLUMNS,
     STATISTICS_COLUMNS,
 )
-from bnexp.files.status import Status
 
 ROWS_JUDGED = 1000  # of a log of minibatches, to find the typical unit where there is no probe
 
@@ -240,22 +239,10 @@ def _read_variant(
     runs = tuple(read_run(folder) for folder in folders)
     for run in runs:
         check(run)
-    first = _without_steps(runs[0].status)
-    for run in runs:
-        other = _without_steps(run.status)
-        if differing := [key for key in first | other if first.get(key) != other.get(key)]:
-            raise DamagedError(
-                f"{run.path}: {', '.join(differing)} is not that of {runs[0].path.name}; {RETRAIN}"
-            )
+    check_alike(runs)
     settings = dict(runs[0].status.settings)
     if steps is not None and "train.steps" in settings:
         settings["train.steps"] = steps
     found = VariantResults(name, settings, runs[0].path.parent, runs)
     found.check()
     return found
-
-
-def _without_steps(status: Status) -> dict[str, Value]:
-    return {k: v for k, v in status.settings.items() if k != "train.steps"} | {
-        "variant": status.variant
-    }

@@ -17,6 +17,7 @@ import bnexp
 from bnexp.config import Experiment, Variant
 from bnexp.files.experiment_folder import write_config
 from bnexp.files.run_folder import RunPlan
+from bnexp.report.page import write_report
 
 
 def test_importing_bnexp_loads_neither_torch_nor_matplotlib():
@@ -458,3 +459,22 @@ def test_on_a_gpu_no_step_waits_for_the_host(tmp_path):
             torch.cuda.set_sync_debug_mode("default")
         rows.append(models.rows(models.read(tmp_path / device).minibatch))
     np.testing.assert_allclose(rows[1], rows[0], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        [{"model.gamma": True}, {"model.gamma": False}],
+        [{"model.bias": True}, {"model.bias": False}],
+        [{"model.norm": "none"}, {"model.norm": "batch"}],
+    ],
+)
+def test_models_that_state_a_setting_of_bnexps_networks_have_a_page(tmp_path, stated):
+    """They state no more than their user likes, and may have no accuracy."""
+    for name, settings in zip(("a", "b"), stated, strict=True):
+        model = models.dense()
+        with models.record(model, tmp_path / "out", variant=name, settings=settings) as recorder:
+            models.train(model, recorder, 20)
+    page = tmp_path / "page.html"
+    write_report([tmp_path / "out"], page)
+    assert "<svg" in page.read_text()
