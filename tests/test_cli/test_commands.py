@@ -7,12 +7,15 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from helpers import warm
 from PIL import Image
 
 from bnexp.analysis import measuring, summary
 from bnexp.analysis import results as reader
+from bnexp.config import packaged
 from bnexp.errors import RunError, StorageError
 from bnexp.figures import fitting
 from bnexp.files import provenance, sealed
@@ -50,9 +53,10 @@ def trained(tmp_path_factory):
     """A trained experiment, its config, and what the command printed."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "tiny.yaml").write_text(CONFIG)
-    command = [sys.executable, "-m", "bnexp", "train", "--config", "tiny.yaml"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    return folder / "results" / "tiny", done
+    command = warm.Command("train", "--config", "tiny.yaml", folder=folder)
+    stdout, stderr = command.communicate()
+    assert command.returncode == 0, stderr
+    return folder / "results" / "tiny", SimpleNamespace(stdout=stdout, stderr=stderr)
 
 
 def test_train_prints_the_table_on_stdout_and_talks_on_stderr(trained):
@@ -677,7 +681,8 @@ def test_a_packaged_config_is_printed_and_copied(bnexp, tmp_path):
     assert bnexp("configs", "gamma", "--copy", mine) == (0, f"{mine}\n", "")
     (first, rest), (printed, same) = (x.split("\n", 1) for x in (mine.read_text(), text))
     assert (rest, printed) == (same, "# yaml-language-server: $schema=schema.json")
-    assert first == f"# yaml-language-server: $schema={ROOT / 'configs' / 'schema.json'}"
+    schema = packaged()["gamma"].with_name("schema.json")
+    assert first == f"# yaml-language-server: $schema={schema}"
     mine.write_text("my own")
     code, _, err = bnexp("configs", "gamma", "--copy", mine)
     assert (code, mine.read_text()) == (4, "my own")
