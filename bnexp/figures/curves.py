@@ -1,6 +1,6 @@
 """Percentile curves read from a run's files: of one unit, or of all units of a layer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,8 +86,10 @@ def percentile_log(variant: VariantResults, source: str | None) -> PercentileLog
 def read_curves(variant: VariantResults, selection: Selection) -> Curves:
     """The curves of one panel."""
     log = percentile_log(variant, selection.source)
+    where = "" if selection.layer is None else f"layer {selection.layer}, "
     if selection.unit == "all":
-        return _all_units(log, _columns(log, selection.layer), _seeds(log, selection.seed))
+        found = _all_units(log, _columns(log, selection.layer), _seeds(log, selection.seed))
+        return replace(found, unit=where + found.unit)
     seed, column = unit_position(variant, log, selection)
     lines, floor = _read_unit(log.values, seed, column), None
     minibatches = log is not variant.probe
@@ -95,7 +97,7 @@ def read_curves(variant: VariantResults, selection: Selection) -> Curves:
         normalized = variant.settings["model.norm"] == "batch"
         floor = noise_floor(log.percentiles, log.examples, normalized=normalized)
         floor *= spread(lines[-100:, :, None], log.percentiles).mean()
-    whose = f"unit {log.unit[column]}, seed {log.seeds[seed]}"
+    whose = f"{where}unit {log.unit[column]}, seed {log.seeds[seed]}"
     return Curves(whose, log.percentiles, log.steps, lines, floor=floor, noisy=minibatches)
 
 

@@ -129,6 +129,7 @@ def test_the_typical_unit_is_one_of_the_layer_that_is_drawn(files):
 def test_a_given_unit_of_a_given_layer_is_drawn_of_the_first_seed(files):
     """Units count from 0 in their layer, layers from 1."""
     figure = figures.draw(files, Selection(layer=2, unit=1)).figure
+    assert "layer 2, unit 1, seed 0" in [text.get_text() for text in figure.axes[2].texts]
     run = files.variants["batchnorm"]
     assert np.array_equal(figure.axes[2].lines[0].get_ydata(), run.probe.values[:, 0, 0, 4 + 1])
 
