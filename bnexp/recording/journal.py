@@ -219,6 +219,19 @@ class Journal:
             self._run.fail(error)
             raise
 
+    @staticmethod
+    def check_counted(steps: int, *, repeated: bool) -> None:
+        """Check that steps were counted, where there was more than one pass.
+
+        Raises:
+            ConfigError: none was, so that all passes but the first were taken for the same step.
+        """
+        if repeated and not steps:
+            raise ConfigError(
+                "record: many forward passes, but no step; call recorder.step() after each "
+                "optimizer.step(), or give counted_by=optimizer"
+            )
+
     def raise_if_broken(self) -> None:
         """Raise the error that ended the writing, if one did."""
         if self._broken is not None:

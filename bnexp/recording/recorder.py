@@ -62,7 +62,7 @@ class Recorder:
         parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         self._journal = Journal(run, plan, {"arithmetic": computes}, parameters)
         self._compiled, self._attached = compiled, False
-        self._in_pass = self._passed = False
+        self._in_pass = self._passed = self._repeated = False
         self._rows: dict[Population, list[Selected]] = {}  # of the pass that is made
         self._stack = ExitStack()
 
@@ -153,10 +153,9 @@ class Recorder:
         metrics = self._journal.metrics
         if train_loss is not None:
             metrics.add_loss(train_loss)
-        if test_accuracy is not None:
-            metrics.measure("test_accuracy", test_accuracy)
-        if test_loss is not None:
-            metrics.measure("test_loss", test_loss)
+        for name, number in (("test_accuracy", test_accuracy), ("test_loss", test_loss)):
+            if number is not None:
+                metrics.measure(name, number)
 
     def commit(self) -> None:
         """Put all that was recorded on the disk, so that `resume` can continue from here.
@@ -185,7 +184,8 @@ class Recorder:
         if self._passed and self._counted_by == "forward":
             self._count()
         if self._passed:
-            return  # another pass of the same step, as of gradient accumulation
+            self._repeated = True  # another pass of the same step, as of gradient accumulation
+            return
         self._journal.raise_if_broken()
         self._rows = {}
         if self._probe is not None:
@@ -235,6 +235,7 @@ class Recorder:
     def _finish(self) -> None:
         if self._passed and self._counted_by == "forward":
             self._count()
+        self._journal.check_counted(self.steps, repeated=self._repeated)
         if not self._journal.is_open:
             if self._journal.goes_on:
                 return  # nothing was added to it

@@ -352,3 +352,14 @@ def test_a_folder_of_a_trained_experiment_is_refused(tmp_path):
     (tmp_path / CONFIG).write_text("of an experiment")
     with pytest.raises(ConfigError, match="holds an experiment of `bnexp train`; give another"):
         models.record(models.dense(), tmp_path)
+
+
+def test_a_loop_that_counts_no_step_is_told_how_to_count(tmp_path):
+    """Else all its passes would be one step, and the run would be done with none."""
+    model = models.dense()
+    recorder = models.record(model, tmp_path / "a").__enter__()
+    for step in range(5):
+        model(models.minibatch(step)[0])
+    with pytest.raises(ConfigError, match=r"many forward passes, but no step; call recorder\.step"):
+        recorder.__exit__(None, None, None)
+    assert read_status(tmp_path / "a" / "model" / "seed-0").state == "failed"
