@@ -35,6 +35,7 @@ class StackedRows:
 
     def __getitem__(self, key: Any) -> NDArray[np.float32]:
         keys = list(key) if isinstance(key, tuple) else [key]
+        # `Ellipsis in keys` would compare it with an array of positions, element by element.
         for at in [i for i, each in enumerate(keys) if each is Ellipsis]:
             keys[at : at + 1] = [slice(None)] * (self.ndim - len(keys) + 1)
         rows, seeds, *rest = [*keys, slice(None)][: max(len(keys), 2)]

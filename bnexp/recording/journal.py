@@ -146,17 +146,19 @@ class Journal:
         Raises:
             ConfigError: a layer had another number of units before.
         """
-        for population, row in rows.items():
-            units = tuple(layer.statistics.shape[1] for layer in row)
-            if units != self._units.get(population, units):
-                raise ConfigError(
-                    f"{self._run.folder}: its layers had other numbers of units; {ELSEWHERE}"
-                )
+        units = {
+            population: tuple(layer.statistics.shape[1] for layer in row)
+            for population, row in rows.items()
+        }
+        if any(self._units.get(population, found) != found for population, found in units.items()):
+            raise ConfigError(
+                f"{self._run.folder}: its layers had other numbers of units; {ELSEWHERE}"
+            )
         if not self.is_open:
             with handlers_held():
                 self.guarded(lambda: self._open(seen))
+        self._units |= units
         for population, row in rows.items():
-            self._units[population] = tuple(layer.statistics.shape[1] for layer in row)
             if last or self.is_due(population, step):
                 self._rows[population].rows.append(row)
         self.metrics.settle(step, last=last)

@@ -34,7 +34,7 @@ from bnexp.verify.normalization import inputs
 FORGOTTEN = 1e-3  # the share of their initial values that running statistics may still hold
 
 
-def _begun(steps: int, momentum: float) -> Finding | None:
+def _too_few(steps: int, momentum: float) -> Finding | None:
     """What a check of running statistics finds where too few steps have been made."""
     left = (1 - momentum) ** steps
     told = f"the running statistics hold {left:.1%} of their initial values, after {steps:,} steps"
@@ -99,7 +99,7 @@ def running_statistics(
     sqrt(k / (2 - k)) of that. The gaps are root mean squares over units and networks. Of the values
     before training the share (1 - k)^n is left after n steps; above 0.001 nothing can be said.
     """
-    if (missing := _begun(config.steps, momentum)) is not None:
+    if (missing := _too_few(config.steps, momentum)) is not None:
         return missing
     size = config.batch_size
     x, labels = torch.as_tensor(dataset.test_x), torch.as_tensor(dataset.test_y)
@@ -140,7 +140,7 @@ def modes(
     networks: Sequence[nn.Sequential], dataset: Dataset, config: TrainConfig, momentum: float
 ) -> Finding:
     """By running statistics training examples are classified as well as by a minibatch's."""
-    if (missing := _begun(config.steps, momentum)) is not None:
+    if (missing := _too_few(config.steps, momentum)) is not None:
         return missing
     x, labels = torch.as_tensor(dataset.train_x[:6000]), torch.as_tensor(dataset.train_y[:6000])
     x = x.to(next(networks[0].parameters()).dtype)
