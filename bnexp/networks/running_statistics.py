@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from bnexp.config import Settings
@@ -29,7 +30,7 @@ from bnexp.networks.engine import Minibatches, State
 from bnexp.networks.mlp import mlp
 
 MINIBATCHES = 100  # over which the population statistics are estimated
-ROWS_AT_ONCE = 4096  # of the test set, in evaluation mode
+ROWS_AT_ONCE = 1024  # of the test set, in evaluation mode: what the second cache holds
 
 
 @torch.no_grad()
@@ -98,10 +99,10 @@ class RunningStatistics:
     def __init__(self, settings: Settings, dataset: Dataset, seeds: Sequence[int]) -> None:
         self._settings = settings
         self._sizes = dataset.train_x.shape[1], dataset.classes
-        self._train_x = torch.as_tensor(dataset.train_x)
-        self._test_x, self._test_y = map(torch.as_tensor, (dataset.test_x, dataset.test_y))
+        self._test_x, self._test_y = _nonzero(dataset.test_x), torch.as_tensor(dataset.test_y)
         count, size = len(dataset.train_x), settings.train.batch_size
-        self._chosen = [Minibatches(count, size, seed).block(0, MINIBATCHES) for seed in seeds]
+        chosen = [Minibatches(count, size, seed).block(0, MINIBATCHES) for seed in seeds]
+        self._minibatches = [_nonzero(dataset.train_x[order.ravel()]) for order in chosen]
 
     def measure(self, step: int, states: Sequence[State]) -> list[RunningStatisticsRow | None]:
         """A row for each run; `None` where a parameter is not finite.
@@ -110,19 +111,17 @@ class RunningStatistics:
             step: how many updates have been made.
             states: the state_dict of each run's network.
         """
-        return [self._row(step, *each) for each in zip(states, self._chosen, strict=True)]
+        return [self._row(step, *each) for each in zip(states, self._minibatches, strict=True)]
 
-    def _row(
-        self, step: int, state: State, chosen: NDArray[np.int64]
-    ) -> RunningStatisticsRow | None:
+    def _row(self, step: int, state: State, chosen: csr_array) -> RunningStatisticsRow | None:
         if not all(np.isfinite(array).all() for array in state.values()):
             return None
         network = mlp(self._settings.model, *self._sizes).double()
         network.load_state_dict({key: torch.as_tensor(array) for key, array in state.items()})
-        # Whatever the statistics, the first product is the same, and it takes most of the time.
+        # Whatever the statistics, the first product is the same.
         first, behind = network[0], network[1:]
-        minibatches = _through(first, self._train_x[torch.as_tensor(chosen.ravel())])
-        population = population_statistics(behind, torch.split(minibatches, chosen.shape[1]))
+        minibatches = torch.split(_through(first, chosen), self._settings.train.batch_size)
+        population = population_statistics(behind, minibatches)
         corrected = copy.deepcopy(behind)
         mean_gaps, variance_gaps = [], []
         for norm, (mean, variance) in zip(_batch_norms(corrected), population, strict=True):
@@ -146,10 +145,22 @@ class RunningStatistics:
         )
 
 
+def _nonzero(x: NDArray[np.float32]) -> csr_array:
+    """The examples (n, features) in float64, without their zeros.
+
+    Most pixels of MNIST are 0. The product with the first weights takes most of the time, and a
+    third of it where the zeros have no part in it.
+    """
+    return csr_array(x, dtype=np.float64)
+
+
 @torch.no_grad()
-def _through(layer: nn.Module, x: Tensor) -> Tensor:
-    """What a layer makes of the examples (n, features), in float64."""
-    return torch.cat([layer(part.double()) for part in torch.split(x, ROWS_AT_ONCE)])
+def _through(layer: nn.Module, x: csr_array) -> Tensor:
+    """What a linear layer makes of the examples (n, features), in float64."""
+    if not isinstance(layer, nn.Linear):
+        raise TypeError(f"{layer} is not the first layer of a network")
+    product = torch.as_tensor(x @ layer.weight.numpy().T)
+    return product if layer.bias is None else product + layer.bias
 
 
 def _root_mean_square(gaps: Sequence[Tensor]) -> float:

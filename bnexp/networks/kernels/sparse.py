@@ -8,14 +8,16 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bnexp.networks.kernels.compiler import entry, kernel, zero
+from bnexp.networks.kernels.compiler import entry, kernel, unsigned, zero
 from bnexp.networks.kernels.layout import Examples, Work
-from bnexp.networks.kernels.tiles import BYTES, WIDE, descend_tile, gather_tile
+from bnexp.networks.kernels.tiles import BYTES, descend_tile, gather_tile
 
 Array = NDArray[Any]
 
-# 100 units take 7 vectors of AVX-512 in float32: 4 and 3.
-REST = WIDE - 1
+# Each term of a sum waits for the one before, about four cycles, while two others could be added in
+# each cycle. Seven sums at a time keep the processor busy. 100 units, with their padding, are seven
+# vectors of AVX-512 in float32, and twice as many of AVX2.
+WIDE, REST = 7, 2
 wide, middle, narrow = gather_tile(WIDE), gather_tile(REST), gather_tile(1)
 wide_step, middle_step, narrow_step = descend_tile(WIDE), descend_tile(REST), descend_tile(1)
 
@@ -100,18 +102,18 @@ def by_feature(m: int, work: Work) -> None:
     entries = work.ends[m - 1]
     ends[:] = 0
     for e in range(entries):
-        ends[work.columns[e] + 1] += 1
+        ends[unsigned(work.columns[e] + 1)] += 1
     for p in range(1, ends.size):
         ends[p] += ends[p - 1]
     # Here feature p begins at ends[p]. Each entry that is filled in moves it on, to its end.
     first = zero()
     for b in range(m):
         for e in range(first, work.ends[b]):
-            p = work.columns[e]
-            place = ends[p]
+            p = unsigned(work.columns[e])
+            place = unsigned(ends[p])
             members[place] = b
             values[place] = work.values[e]
-            ends[p] = place + 1
+            ends[p] += 1
         first = work.ends[b]
 
 
