@@ -4,7 +4,7 @@ import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
@@ -90,7 +90,8 @@ def list_runs(folder: Path, wanted: Wanted) -> Iterator[ListedRun]:
     config = functools.cache(_config)
     for path in sorted(filter(is_begun, folder.glob("**/seed-*")), key=_order):
         try:
-            run, last = _read(path, config(path.parents[1]))
+            experiment = config(path.parents[1])
+            run, last = _read(path, experiment)
         except BnexpError as error:
             listed = _damaged(path, error)
         else:
@@ -98,7 +99,7 @@ def list_runs(folder: Path, wanted: Wanted) -> Iterator[ListedRun]:
             known |= dict.fromkeys(settings)
             if not all(has_value(settings.get(key), text) for key, text in wanted.settings.items()):
                 continue
-            listed = _listed(run, last)
+            listed = _listed(run, last, experiment)
         if wanted.state in {None, listed.state.partition(":")[0].partition("?")[0]}:
             yield listed
     if known and (missing := [key for key in wanted.settings if key not in known]):
@@ -151,8 +152,13 @@ def _damaged(folder: Path, error: BnexpError) -> ListedRun:
     return ListedRun(*where, number, f"damaged: {error}")
 
 
-def _listed(run: Run, last: list[float] | None) -> ListedRun:
+def _listed(run: Run, last: list[float] | None, config: Experiment | None) -> ListedRun:
     folder, status = run.path, run.status
+    variants = config.variants if config is not None else ()
+    steps = [v.settings.train.steps for v in variants if v.name == status.variant]
+    if status.state == "done" and status.step < max(steps, default=0):
+        # The config asks for more steps since, and this run has not begun with them.
+        status = replace(status, state="interrupted", steps=steps[0])
     accuracy = f"{last[2]:.4f}" if last and last[2] >= 0 else None
     return ListedRun(
         str(folder.parent.parent),

@@ -48,7 +48,7 @@ class OverSeeds:
     def text(self, form: str) -> str:
         """The mean and half of its interval, such as `+0.21 ±0.01`, or in words why not."""
         if np.isnan(self.mean):
-            return "not by every seed"
+            return "not by every seed" if np.isfinite(self.per_seed).any() else "by no seed"
         half = "" if np.isnan(self.low) else f" ±{self.high - self.mean:{form.lstrip('+')}}"
         return f"{self.mean:{form}}{half}"
 

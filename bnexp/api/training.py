@@ -26,7 +26,7 @@ class Quiet:
 
 def train(
     config: str | Path,
-    overrides: Sequence[str] = (),
+    overrides: str | Sequence[str] = (),
     out: str | Path | None = None,
     jobs: int | None = None,
 ) -> Experiment:
@@ -36,7 +36,8 @@ def train(
 
     Args:
         config: a YAML file, or the name of a packaged config such as `quickstart`.
-        overrides: keys to set in place of the config's, such as `["train.lr=0.05", "seeds=5"]`.
+        overrides: keys to set in place of the config's, such as `["train.lr=0.05", "seeds=5"]`, or
+            one of them.
         out: where the results go; None: `results/NAME` in the working directory.
         jobs: how many runs train at a time; None: as many as there are cores.
 
@@ -47,7 +48,8 @@ def train(
         StorageError: files cannot be written.
         InterruptedRun: Ctrl-C; the same call continues.
     """
-    experiment = configs.load(str(config), list(overrides))
+    wanted = [overrides] if isinstance(overrides, str) else [*overrides]
+    experiment = configs.load(str(config), wanted)
     folder = Path("results") / experiment.name if out is None else Path(out)
     errors = train_experiment(experiment, folder, jobs, Quiet())
     if errors:

@@ -161,3 +161,4 @@ def test_the_text_over_seeds_has_the_half_interval_where_there_is_one():
     assert over_seeds(np.array([1.0, 1.0])).text("+.2f") == "+1.00 ±0.00"
     assert over_seeds(np.array([0.5])).text(".1f") == "0.5"
     assert over_seeds(np.array([0.5, np.nan])).text(".1f") == "not by every seed"
+    assert over_seeds(np.array([np.nan, np.nan])).text(".1f") == "by no seed"

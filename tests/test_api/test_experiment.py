@@ -184,6 +184,8 @@ def test_errors_are_those_of_the_command(experiment, tmp_path):
         bnexp.load(tmp_path / "nothing")
     with pytest.raises(ConfigError, match=r"train\.lr"):
         bnexp.train("quickstart", ["train.lr=-1"], out=tmp_path / "x")
+    with pytest.raises(ConfigError, match=r"train\.lr=-1"):  # one override needs no list
+        bnexp.train("quickstart", "train.lr=-1", out=tmp_path / "x")
     assert not (tmp_path / "x").exists()
     with pytest.raises(ConfigError, match="seed 7 was not trained"):
         experiment.network("baseline", 7)
