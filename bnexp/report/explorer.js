@@ -48,8 +48,9 @@ function shown(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "none";
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1000) return Math.round(value).toLocaleString("en");
-  return size < 0.001 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
+  const rounded = size < 0.001 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
+  const text = size >= 1000 ? Math.round(value).toLocaleString("en") : rounded;
+  return text.replaceAll("-", "\u2212"); // a minus sign, as in the figures
 }
 
 /**

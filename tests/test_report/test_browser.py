@@ -63,10 +63,12 @@ def test_the_variants_stand_side_by_side_on_shared_axes(opened):
     tab = opened()
     assert [len(curves(tab, side)) for side in ("left", "right")] == [3, 3]
     axes = [
-        tab.locator(f".side[data-side={side}] .panel text").all_inner_texts()
+        tab.locator(f".side[data-side={side}] .panel text").all_text_contents()
         for side in ("left", "right")
     ]
     assert axes[0] == axes[1]
+    assert any(text.startswith("\u2212") for text in axes[0])  # a minus sign, no hyphen
+    assert not any(text.startswith("-") for text in axes[0])
     assert tab.locator(".side h3").all_inner_texts() == ["plain", "normalized"]
     assert "gamma" in readout(tab, "right")
     assert "gamma" not in readout(tab, "left")
@@ -163,6 +165,17 @@ def test_nothing_is_wider_than_a_phone(opened, scheme):
     """At 360 pixels what is wide scrolls in a place of its own."""
     tab = opened(viewport={"width": 360, "height": 740}, color_scheme=scheme)
     assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_the_caption_of_a_table_stays_in_sight_where_the_table_scrolls(opened):
+    """On a phone, whichever columns are shown."""
+    tab = opened(viewport={"width": 360, "height": 740})
+    table = tab.locator(".wide").first
+    table.evaluate("table => { table.scrollLeft = table.scrollWidth; }")
+    assert table.evaluate("table => table.scrollLeft") > 0
+    box = table.locator("caption").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 360
 
 
 def test_without_javascript_everything_but_the_explorer_is_there(opened):
