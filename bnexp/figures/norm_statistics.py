@@ -120,7 +120,7 @@ def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Pi
                 axes.fill_between(each.steps, *edges, color=colour, alpha=0.2, lw=0)
                 ends[which].append((float(line[-1]), label, colour))
             kinds = {
-                "population": each.population_accuracy,
+                "training set": each.population_accuracy,
                 "running": each.running_accuracy,
                 "minibatch": each.minibatch_accuracy,
             }
