@@ -5,12 +5,20 @@ nodes here, by type hints. PyYAML's own constructors are never called: they make
 tags, and they read `1e-3` as text, `no` as false and `1:30` as 90.
 """
 
+import io
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from types import UnionType
 from typing import Annotated, Any, Union, get_args
 
 import yaml
+from yaml.composer import Composer
+
+try:
+    from yaml import CSafeLoader as Quick
+except ImportError:  # PyYAML was built without LibYAML
+    from yaml import SafeLoader as Quick  # type: ignore[assignment]
 
 from bnexp.config.nodes import NULL, Hint, mismatch, origin, scalar, shown
 from bnexp.config.rules import violation
@@ -21,26 +29,58 @@ ANY = "*"  # in a dict of types: any key
 _MAX_DEPTH = 20  # of lists and maps inside each other
 
 
-class _Loader(yaml.SafeLoader):
+class _Composer(Composer):
     """Refuses what an experiment has no use for and what can do harm.
 
     Tags make objects. Aliases can stand for each other, so that ten lines expand to gigabytes.
     Deep nesting exhausts Python's stack.
     """
 
+    depth = 0  # of the node that is composed
+
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        event: Any = self.peek_event()  # type: ignore[attr-defined]
         problem = None
         if event.anchor:
             problem = f"anchors and aliases ('{shorten(event.anchor)}') are not read"
         elif tag := getattr(event, "tag", None):
             problem = f"tags ('{shorten(tag)}') are not read"
-        elif len(self.states) > _MAX_DEPTH:  # the parser keeps a state for each open list and map
+        elif self.depth >= _MAX_DEPTH:
             problem = f"nested deeper than {_MAX_DEPTH} levels"
         if problem:
             problem += "; write plain values"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
-        return super().compose_node(parent, index)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+class _Loader(_Composer, yaml.SafeLoader):
+    """Says what is wrong with a text, and where."""
+
+
+class _QuickLoader(_Composer, Quick):
+    """Composes a text without a mistake several times faster, if PyYAML was built with LibYAML."""
+
+    def __init__(self, text: str, name: str) -> None:
+        stream = io.StringIO(text)
+        stream.name = name  # the nodes' marks have it
+        Quick.__init__(self, stream)
+        Composer.__init__(self)
+
+    def compose_scalar_node(self, anchor: dict[str, yaml.Node]) -> yaml.ScalarNode:
+        node = super().compose_scalar_node(anchor)
+        if not node.value and not node.style:
+            raise yaml.YAMLError("nothing stands here, and LibYAML says another place of it")
+        return node
+
+
+def _composed(text: str, name: str) -> yaml.Node | None:
+    """The root node of a text; `None` where `_Loader` may have a mistake to tell."""
+    with suppress(yaml.YAMLError, UnicodeError):
+        return _QuickLoader(text, name).get_single_node()
+    return None
 
 
 class Reader:
@@ -78,6 +118,8 @@ class Reader:
 
     def compose(self, text: str, name: str) -> yaml.Node | None:
         """The root node of a text that is one YAML document, or `None` after a mistake."""
+        if fast := _composed(text, name):
+            return fast
         mark, problem = yaml.Mark(name, 0, 0, 0, None, 0), "empty; nothing is set here"
         try:
             loader = _Loader(text)

@@ -1,9 +1,15 @@
 """YAML text to typed values: what is no value of a key, and what YAML itself forbids."""
 
+from pathlib import Path
+
 import pytest
+import yaml
 from helpers.configs import BASE, NO_TAG, ONE, load, mistakes
 
-from bnexp.config import recorded_layers
+from bnexp.config import parsing, recorded_layers
+from bnexp.config.parsing import Reader
+
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 BAD = {
     # Keys
@@ -176,3 +182,21 @@ def test_lists_words_and_null_are_read_as_their_type():
     settings = [load(f"{text}{layers}}}").base for layers in ("all", "last", "[1]")]
     assert [recorded_layers(s) for s in settings] == [(1, 2), (2,), (1,)]
     assert (settings[0].model.weight_std, settings[0].record.probe_every) == (None, None)
+
+
+def places(node):
+    """What a node holds, and where it and each of its parts begin."""
+    parts = node.value
+    if isinstance(node, yaml.MappingNode):
+        parts = [(places(key), places(value)) for key, value in parts]
+    elif isinstance(node, yaml.SequenceNode):
+        parts = [*map(places, parts)]
+    return node.start_mark.line, node.start_mark.column, node.tag, parts
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_config_is_read_alike_with_and_without_libyaml(path, monkeypatch):
+    """The values, and the place of each."""
+    quick = places(Reader().compose(path.read_text(), "x.yaml"))
+    monkeypatch.setattr(parsing, "_composed", lambda _text, _name: None)
+    assert places(Reader().compose(path.read_text(), "x.yaml")) == quick
