@@ -13,7 +13,7 @@ import numpy as np
 from bnexp.analysis.statistics import OverSeeds, PerSeed
 from bnexp.config import Value
 
-NOTE = "'End' is the end of the run. A net that still moves would settle later in a longer one."
+NOTE = "'End' is the end of the run. A network that still moves would settle later in a longer one."
 PRIMARY = "test_accuracy"
 Measures = Mapping[str, PerSeed]
 Panel = Literal["b", "c"]  # of the paper's figure: without BN, and with BN
@@ -144,7 +144,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class BiasGap:
-    """The largest difference between the probe percentiles of nets that differ in a useless bias.
+    """The largest difference between the probe percentiles where networks differ in a useless bias.
 
     Attributes:
         variants: the names of the two.
@@ -165,7 +165,7 @@ class ExperimentNumbers:
         variants: by name, whether they were begun or not.
         pairs: normalized networks with their plain counterparts.
         paper: how far each finished variant is from the paper's Figure 1, where it is that network.
-        bias_gaps: of nets that differ in a bias before the norm alone.
+        bias_gaps: of networks that differ in a bias before the norm alone.
     """
 
     experiment: str

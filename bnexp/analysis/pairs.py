@@ -27,7 +27,7 @@ def settling(
 
 
 def _counterparts(norm: Mapping[str, Value], plain: Mapping[str, Value]) -> bool:
-    """Whether these are a normalized net and a plain one that differ in nothing else."""
+    """Whether these are a normalized network and a plain one that differ in nothing else."""
     if norm.get("model.norm", "none") == "none" or plain.get("model.norm") != "none":
         return False
     same = {"model.hidden", "model.activation", "model.weight_std"}
@@ -53,7 +53,7 @@ def _pair(
 
 
 def bias_gaps(variants: Collection[VariantResults]) -> Iterator[BiasGap]:
-    """The largest gap between the percentiles of nets that should be equal.
+    """The largest gap between the percentiles of networks that should be equal.
 
     They should be where nothing but the bias before the norm differs: the norm subtracts it.
     """

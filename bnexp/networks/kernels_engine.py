@@ -30,12 +30,12 @@ from bnexp.networks.kernels.layout import (
     BIAS,
     UNITS,
     WEIGHT,
+    Buffers,
     Examples,
-    Work,
+    buffers_for,
     layers_of,
     options_of,
     parameters_for,
-    work_for,
 )
 from bnexp.networks.kernels.packing import Packing
 from bnexp.networks.kernels.selection import Selection, selection_of, sorting_size
@@ -73,21 +73,21 @@ class KernelsEngine:
         self._train, self._test = examples_of(dataset)
         self._minibatches = Minibatches(len(dataset.train_y), train.batch_size, seed)
         self._selection = selection_of(Percentiles(record.percentiles, train.batch_size))
-        self._work = self._work_for(self._train, train.batch_size, sorts=True, backward=True)
+        self._buffers = self._buffers_for(self._train, train.batch_size, sorts=True, backward=True)
         self._recorded = np.array(recorded_layers(settings), np.int64) - 1
         self._losses = np.zeros(2)  # sum and number since the last metrics row
         self._everything = np.arange(len(dataset.test_y))
-        self._test_work = self._work_for(self._test, min(CHUNK, len(dataset.test_y)))
+        self._test_buffers = self._buffers_for(self._test, min(CHUNK, len(dataset.test_y)))
         if record.probe_every is not None:
             size = probe_examples(settings)
             self._probe_selection = selection_of(Percentiles(record.percentiles, size))
-            self._probe_work = self._work_for(self._test, size, sorts=True)
+            self._probe_buffers = self._buffers_for(self._test, size, sorts=True)
 
-    def _work_for(
+    def _buffers_for(
         self, examples: Examples, capacity: int, *, sorts: bool = False, backward: bool = False
-    ) -> Work:
+    ) -> Buffers:
         """The arrays for batches of up to `capacity` of these examples."""
-        return work_for(
+        return buffers_for(
             self._layers,
             capacity,
             self._dtype,
@@ -154,7 +154,7 @@ class KernelsEngine:
         change: bool,
     ) -> int:
         """Do the steps of these minibatches; the step at which the loss is not finite, or -1."""
-        network = self._layers, self._options, self._parameters, self._work
+        network = self._layers, self._options, self._parameters, self._buffers
         failed: int = kernels.train(
             *network, self._train, order, step, change,
             self._selection, self.settings.record.every, self._recorded, out, losses,
@@ -163,7 +163,7 @@ class KernelsEngine:
 
     def _observe(
         self,
-        work: Work,
+        buffers: Buffers,
         index: NDArray[np.int64],
         selection: Selection,
         out: NDArray[np.float32],
@@ -171,14 +171,14 @@ class KernelsEngine:
     ) -> None:
         """Record the probe if `out` has room for it, else evaluate."""
         network = self._layers, self._options, self._parameters
-        kernels.observe(*network, work, self._test, index, out.size > 0, selection, out, results)
+        kernels.observe(*network, buffers, self._test, index, out.size > 0, selection, out, results)
 
     def _record_probe(self, rows: Rows) -> None:
         """Put a row of the probe, and one of gamma and beta, into `rows`."""
         _, q, units = rows.probe.shape
         rows.probe = np.empty((1, q, units), np.float32)
         index = self._everything[: probe_examples(self.settings)]
-        self._observe(self._probe_work, index, self._probe_selection, rows.probe[0], np.empty(2))
+        self._observe(self._probe_buffers, index, self._probe_selection, rows.probe[0], np.empty(2))
         if self._options.norm:
             rows.norm_parameters = self._packing.norm_parameters()[np.newaxis]
 
@@ -186,7 +186,7 @@ class KernelsEngine:
         """A row of metrics, still without the norm of the gradient."""
         results = np.empty(2)
         nothing = np.empty((0, 0), np.float32)
-        self._observe(self._test_work, self._everything, self._selection, nothing, results)
+        self._observe(self._test_buffers, self._everything, self._selection, nothing, results)
         correct, loss = (results / len(self._everything)).tolist()
         total, count = self._losses.tolist()
         train_loss = total / count if count else math.nan

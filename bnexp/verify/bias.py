@@ -88,7 +88,7 @@ def bias_drift(build: Build = initial_network) -> Finding:
     SGD adds up the learning rate times the rounding noise of a gradient that should be 0. Adam
     divides this noise by its own size, so each of its steps is about the learning rate, however
     small the noise is. The running mean of the layer holds sum k (1 - k)^(n - i) b_i of the biases
-    so far. It is measured here as the difference to the running mean of a net without the bias.
+    so far. It is measured here as the difference to the running mean of a network without the bias.
     """
     shallow = replace(NORMED, hidden=(16,))
     biased = replace(shallow, bias=True)

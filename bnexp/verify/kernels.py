@@ -16,20 +16,20 @@ from bnexp.networks.kernels import batch_norm as kernels
 from bnexp.networks.kernels.compiler import entry
 from bnexp.verify.networks import tensors
 
-Array = NDArray[np.floating]
+Floats = NDArray[np.floating]
 
 
 @entry
 def _forward(
-    x: Array,
-    gamma: Array,
-    beta: Array,
-    running_mean: Array,
-    running_var: Array,
+    x: Floats,
+    gamma: Floats,
+    beta: Floats,
+    running_mean: Floats,
+    running_var: Floats,
     eps: float,
     momentum: float,
     training: bool,
-) -> tuple[Array, Array, Array]:
+) -> tuple[Floats, Floats, Floats]:
     """y, x-hat and 1 / sqrt(var + eps); in training the running statistics move."""
     x_hat, y, inv_std = x.copy(), np.empty_like(x), np.empty_like(gamma)
     if training:
@@ -48,8 +48,8 @@ def _forward(
 
 @entry
 def _backward(
-    upstream: Array, x_hat: Array, gamma: Array, inv_std: Array
-) -> tuple[Array, Array, Array]:
+    upstream: Floats, x_hat: Floats, gamma: Floats, inv_std: Floats
+) -> tuple[Floats, Floats, Floats]:
     """The gradients of x, gamma and beta in training mode."""
     d, d_gamma, d_beta = upstream.copy(), np.empty_like(gamma), np.empty_like(gamma)
     kernels.batch_norm_backward(d, x_hat, gamma, inv_std, d_gamma, d_beta)

@@ -39,9 +39,9 @@ def implied_by_weights(networks: Sequence[nn.Sequential], x: torch.Tensor) -> Fi
             activations = module(activations)
         mu = activations.mean(0)
         centered = activations - mu
-        sigma = centered.T @ centered / len(x)
+        covariance = centered.T @ centered / len(x)
         mean = last.weight @ mu + last.bias
-        variance = ((last.weight @ sigma) * last.weight).sum(1)
+        variance = ((last.weight @ covariance) * last.weight).sum(1)
         z = last(activations)
         gaps.append(largest(mean - z.mean(0)) / largest(mean))
         gaps.append(largest(variance - z.var(0, correction=0)) / largest(variance))

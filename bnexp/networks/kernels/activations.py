@@ -1,14 +1,8 @@
 """The nonlinearities, from the pre-activation z, and their gradients, from the output a."""
 
-from typing import Any
-
-from numpy.typing import NDArray
-
 from bnexp.networks.kernels.compiler import kernel
 from bnexp.networks.kernels.exponential import exp, tanh
-from bnexp.networks.kernels.layout import ACTIVATIONS
-
-Array = NDArray[Any]
+from bnexp.networks.kernels.layout import ACTIVATIONS, Array
 
 RELU, LEAKY_RELU = ACTIVATIONS["relu"], ACTIVATIONS["leaky_relu"]
 TANH, SIGMOID = ACTIVATIONS["tanh"], ACTIVATIONS["sigmoid"]

@@ -6,11 +6,8 @@ Matrices are (examples, width); vectors have one entry a unit. m is the number o
 import math
 from typing import Any
 
-from numpy.typing import NDArray
-
 from bnexp.networks.kernels.compiler import fma, kernel
-
-Array = NDArray[Any]
+from bnexp.networks.kernels.layout import Array
 
 
 @kernel

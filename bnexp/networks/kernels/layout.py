@@ -72,7 +72,7 @@ class Examples(NamedTuple):
     labels: Array  # int64 (n,)
 
 
-class Work(NamedTuple):
+class Buffers(NamedTuple):
     """What a pass over a batch computes, for batches of at most `capacity` examples.
 
     The first four hold (examples, width) matrices of all layers, one after the other.
@@ -160,7 +160,7 @@ def parameters_for(layers: Array, total: int, options: Options, dtype: np.dtype[
     return parameters
 
 
-def work_for(
+def buffers_for(
     layers: Array,
     capacity: int,
     dtype: np.dtype[Any],
@@ -169,7 +169,7 @@ def work_for(
     entries: int = 0,
     sorting: int = 0,
     backward: bool = True,
-) -> Work:
+) -> Buffers:
     """The arrays for batches of up to `capacity` examples.
 
     Args:
@@ -184,7 +184,7 @@ def work_for(
     features, total = int(layers[0, INPUTS]), int(layers[:, WIDTH].sum())
     block = int((layers[1:, WIDTH] * layers[:-1, WIDTH]).max())
     matrices = capacity * total
-    return Work(
+    return Buffers(
         capacity=capacity,
         normalized=aligned(matrices, dtype),
         preactivation=aligned(matrices, dtype),

@@ -1,13 +1,8 @@
 """Dense products of matrices, as sums of rows."""
 
-from typing import Any
-
-from numpy.typing import NDArray
-
 from bnexp.networks.kernels.compiler import kernel
+from bnexp.networks.kernels.layout import Array
 from bnexp.networks.kernels.tiles import BYTES, ROWS, WIDE, product_tile, transpose_tile
-
-Matrix = NDArray[Any]
 
 block, strip = product_tile(ROWS, WIDE), product_tile(ROWS, 1)
 row_block, row_strip = product_tile(1, WIDE), product_tile(1, 1)
@@ -15,7 +10,7 @@ square = transpose_tile()
 
 
 @kernel
-def fill(c: Matrix, row: Matrix) -> None:
+def fill(c: Array, row: Array) -> None:
     """Set every row of c (rows, columns) to `row`."""
     for i in range(c.shape[0]):
         for j in range(c.shape[1]):
@@ -23,7 +18,7 @@ def fill(c: Matrix, row: Matrix) -> None:
 
 
 @kernel
-def add_product(a: Matrix, b: Matrix, c: Matrix) -> None:
+def add_product(a: Array, b: Array, c: Array) -> None:
     """c += a b, for a (rows, depth or more), b (depth, columns) and c (rows, columns).
 
     Row i of the result is a sum of rows of b: c_i = sum_k a_ik b_k, taken in the order of k. The
@@ -49,7 +44,7 @@ def add_product(a: Matrix, b: Matrix, c: Matrix) -> None:
 
 
 @kernel
-def transpose(w: Matrix, t: Matrix) -> None:
+def transpose(w: Array, t: Array) -> None:
     """t_ui = w_iu for w (inputs, width) and t (width, at least as many as inputs).
 
     What t has beyond the inputs of w becomes 0.
@@ -67,7 +62,7 @@ def transpose(w: Matrix, t: Matrix) -> None:
 
 
 @kernel
-def add_column_sums(d: Matrix, sums: NDArray[Any]) -> None:
+def add_column_sums(d: Array, sums: Array) -> None:
     """sums_j += sum_i d_ij, in the order of i: the gradient of a bias."""
     for i in range(d.shape[0]):
         for j in range(d.shape[1]):

@@ -1,14 +1,10 @@
 """The cross-entropy of the softmax of the logits, and its gradient."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from bnexp.networks.kernels.compiler import kernel
 from bnexp.networks.kernels.exponential import exp, log
-
-Array = NDArray[Any]
+from bnexp.networks.kernels.layout import Array
 
 
 @kernel

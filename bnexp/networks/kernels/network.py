@@ -1,9 +1,5 @@
 """The forward and the backward pass of one network, put together from the other kernels."""
 
-from typing import Any
-
-from numpy.typing import NDArray
-
 from bnexp.networks.kernels.activations import activate, activate_backward
 from bnexp.networks.kernels.batch_norm import (
     batch_norm_backward,
@@ -22,10 +18,11 @@ from bnexp.networks.kernels.layout import (
     UNITS,
     WEIGHT,
     WIDTH,
+    Array,
+    Buffers,
     Examples,
     Options,
     Parameters,
-    Work,
 )
 from bnexp.networks.kernels.linear import add_column_sums, add_product, fill, transpose
 from bnexp.networks.kernels.sparse import (
@@ -33,8 +30,6 @@ from bnexp.networks.kernels.sparse import (
     by_feature,
     pack,
 )
-
-Array = NDArray[Any]
 
 
 @kernel
@@ -52,26 +47,26 @@ def row(vector: Array, start: int, layers: Array, n: int) -> Array:
 
 @kernel
 def matrix(buffer: Array, capacity: int, layers: Array, n: int, examples: int) -> Array:
-    """What an array of `Work` holds of layer n, for so many examples: (examples, width)."""
+    """What an array of `Buffers` holds of layer n, for so many examples: (examples, width)."""
     start, width = capacity * layers[n, START], layers[n, WIDTH]
     return buffer[start : start + examples * width].reshape(examples, width)
 
 
 @kernel
-def dense_inputs(work: Work, layers: Array, examples: int) -> Array:
+def dense_inputs(buffers: Buffers, layers: Array, examples: int) -> Array:
     """The dense examples (examples, features) that `gather` has put there."""
     features = layers[0, INPUTS]
-    return work.inputs[: examples * features].reshape(examples, features)
+    return buffers.inputs[: examples * features].reshape(examples, features)
 
 
 @kernel
-def gather(examples: Examples, index: Array, work: Work) -> None:
+def gather(examples: Examples, index: Array, buffers: Buffers) -> None:
     """Copy the dense examples of a minibatch side by side, in the network's dtype."""
     features = examples.dense.shape[1]
     for b in range(index.size):
         i = index[b]
         for p in range(features):
-            work.inputs[b * features + p] = examples.dense[i, p]
+            buffers.inputs[b * features + p] = examples.dense[i, p]
 
 
 @kernel
@@ -79,7 +74,7 @@ def forward(
     layers: Array,
     options: Options,
     parameters: Parameters,
-    work: Work,
+    buffers: Buffers,
     examples: Examples,
     index: Array,
     depth: int,
@@ -94,30 +89,30 @@ def forward(
     m, vector, outputs = index.size, parameters.vector, layers.shape[0] - 1
     for n in range(depth):
         norm = options.norm and n < outputs
-        z = matrix(work.preactivation, work.capacity, layers, n, m)
-        x = matrix(work.normalized, work.capacity, layers, n, m) if norm else z
+        z = matrix(buffers.preactivation, buffers.capacity, layers, n, m)
+        x = matrix(buffers.normalized, buffers.capacity, layers, n, m) if norm else z
         fill(x, row(vector, layers[n, BIAS], layers, n))
         w = weights(vector, layers, n)
         if n > 0:
-            add_product(matrix(work.activation, work.capacity, layers, n - 1, m), w, x)
+            add_product(matrix(buffers.activation, buffers.capacity, layers, n - 1, m), w, x)
         elif examples.sparse:
-            pack(examples, index, work)
-            add_sparse_product(m, work, w, x)
+            pack(examples, index, buffers)
+            add_sparse_product(m, buffers, w, x)
         else:
-            gather(examples, index, work)
-            add_product(dense_inputs(work, layers, m), w, x)
+            gather(examples, index, buffers)
+            add_product(dense_inputs(buffers, layers, m), w, x)
         if norm:
             var = row(parameters.running_var, layers[n, START], layers, n)
             if training:
-                var = row(work.var, layers[n, START], layers, n)
-                batch_statistics(x, row(work.mean, layers[n, START], layers, n), var)
+                var = row(buffers.var, layers[n, START], layers, n)
+                batch_statistics(x, row(buffers.mean, layers[n, START], layers, n), var)
             else:
                 subtract(x, row(parameters.running_mean, layers[n, START], layers, n))
-            normalize(x, var, options.eps, row(work.inv_std, layers[n, START], layers, n))
+            normalize(x, var, options.eps, row(buffers.inv_std, layers[n, START], layers, n))
             gamma = row(vector, layers[n, GAMMA], layers, n)
             scale_and_shift(x, gamma, row(vector, layers[n, BETA], layers, n), z)
         if n + 1 < depth:
-            a = matrix(work.activation, work.capacity, layers, n, m)
+            a = matrix(buffers.activation, buffers.capacity, layers, n, m)
             activate(options.activation, z.reshape(z.size), a.reshape(a.size))
 
 
@@ -126,7 +121,7 @@ def backward(
     layers: Array,
     options: Options,
     parameters: Parameters,
-    work: Work,
+    buffers: Buffers,
     examples: Examples,
     index: Array,
 ) -> None:
@@ -138,16 +133,16 @@ def backward(
     m, last = index.size, layers.shape[0] - 1
     vector, gradient = parameters.vector, parameters.gradient
     for n in range(last, -1, -1):
-        d = matrix(work.delta, work.capacity, layers, n, m)
+        d = matrix(buffers.delta, buffers.capacity, layers, n, m)
         if n < last:
-            a = matrix(work.activation, work.capacity, layers, n, m)
+            a = matrix(buffers.activation, buffers.capacity, layers, n, m)
             activate_backward(options.activation, a.reshape(a.size), d.reshape(d.size))
             if options.norm:
                 batch_norm_backward(
                     d,
-                    matrix(work.normalized, work.capacity, layers, n, m),
+                    matrix(buffers.normalized, buffers.capacity, layers, n, m),
                     row(vector, layers[n, GAMMA], layers, n),
-                    row(work.inv_std, layers[n, START], layers, n),
+                    row(buffers.inv_std, layers[n, START], layers, n),
                     row(gradient, layers[n, GAMMA], layers, n),
                     row(gradient, layers[n, BETA], layers, n),
                 )
@@ -156,19 +151,19 @@ def backward(
             d_bias[:] = 0
             add_column_sums(d, d_bias)
         if n > 0:
-            below = matrix(work.activation, work.capacity, layers, n - 1, m)
+            below = matrix(buffers.activation, buffers.capacity, layers, n - 1, m)
             d_weights = weights(gradient, layers, n)
             d_weights[:] = 0
             add_product(below.T, d, d_weights)
-            d_below = matrix(work.delta, work.capacity, layers, n - 1, m)
+            d_below = matrix(buffers.delta, buffers.capacity, layers, n - 1, m)
             units, width = layers[n, UNITS], layers[n - 1, WIDTH]
-            w_t = work.transposed[: layers[n, WIDTH] * width].reshape(layers[n, WIDTH], width)
+            w_t = buffers.transposed[: layers[n, WIDTH] * width].reshape(layers[n, WIDTH], width)
             transpose(weights(vector, layers, n), w_t)
             d_below[:] = 0
             add_product(d, w_t[:units], d_below)
         elif examples.sparse:
-            by_feature(m, work)
+            by_feature(m, buffers)
         else:
             d_weights = weights(gradient, layers, 0)
             d_weights[:] = 0
-            add_product(dense_inputs(work, layers, m).T, d, d_weights)
+            add_product(dense_inputs(buffers, layers, m).T, d, d_weights)

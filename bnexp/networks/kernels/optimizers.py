@@ -4,14 +4,10 @@ Both first add the gradient of the penalty: g = dL/dp + weight_decay p.
 """
 
 import math
-from typing import Any
-
-from numpy.typing import NDArray
 
 from bnexp.networks.kernels.compiler import fma, kernel
-from bnexp.networks.kernels.layout import Options
+from bnexp.networks.kernels.layout import Array, Options
 
-Array = NDArray[Any]
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
 

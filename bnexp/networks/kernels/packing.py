@@ -1,7 +1,6 @@
 """Between the kernels' padded vectors and the arrays of a state_dict."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +14,9 @@ from bnexp.networks.kernels.layout import (
     UNITS,
     WEIGHT,
     WIDTH,
+    Array,
     Parameters,
 )
-
-Array = NDArray[Any]
 
 
 class Packing:

@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
-from numpy.typing import NDArray
 
 from bnexp.networks.kernels.compiler import instruction, kernel
+from bnexp.networks.kernels.layout import Array
 from bnexp.networks.kernels.tiles import BYTES, Tile
 from bnexp.recording.percentiles import Percentiles
 from bnexp.recording.sorting import selection_network
 
-Array = NDArray[Any]
 # Up to so many examples, the exchanges are listed and those that no percentile needs left out.
 # Above, listing them would take longer than they save, and a loop generates them all.
 LISTED = 2048

@@ -6,13 +6,9 @@ the dense ones, and the result is the same: a term that is left out is a product
 
 from typing import Any
 
-from numpy.typing import NDArray
-
 from bnexp.networks.kernels.compiler import entry, kernel, unsigned, zero
-from bnexp.networks.kernels.layout import Examples, Work
+from bnexp.networks.kernels.layout import Array, Buffers, Examples
 from bnexp.networks.kernels.tiles import BYTES, descend_tile, gather_tile
-
-Array = NDArray[Any]
 
 # Each term of a sum waits for the one before, about four cycles, while two others could be added in
 # each cycle. Seven sums at a time keep the processor busy. 100 units, with their padding, are seven
@@ -46,13 +42,13 @@ def keep_nonzero(dense: Array, columns: Array, values: Array) -> None:
 
 
 @kernel
-def pack(examples: Examples, index: Array, work: Work) -> None:
+def pack(examples: Examples, index: Array, buffers: Buffers) -> None:
     """Copy the nonzero features of a minibatch side by side, in the network's dtype.
 
     The examples lie far apart in memory. A copying loop waits for many of them at a time, where the
     sums of `add_sparse_product` would wait for each.
     """
-    ends, columns, values = work.ends, work.columns, work.values
+    ends, columns, values = buffers.ends, buffers.columns, buffers.values
     number = values.dtype.type
     place = 0
     for b in range(index.size):
@@ -82,53 +78,53 @@ def add_sum(x: Array, index: Array, first: int, end: int, b: Array, c: Array, i:
 
 
 @kernel
-def add_sparse_product(m: int, work: Work, w: Array, z: Array) -> None:
+def add_sparse_product(m: int, buffers: Buffers, w: Array, z: Array) -> None:
     """z_b += sum over the nonzero features p of example b of x_bp w_p, for m packed examples."""
     first = zero()
     for b in range(m):
-        add_sum(work.values, work.columns, first, work.ends[b], w, z, b)
-        first = work.ends[b]
+        add_sum(buffers.values, buffers.columns, first, buffers.ends[b], w, z, b)
+        first = buffers.ends[b]
 
 
 @kernel
-def by_feature(m: int, work: Work) -> None:
+def by_feature(m: int, buffers: Buffers) -> None:
     """Turn a packed minibatch around: which of its examples have a feature that is not 0.
 
     Feature p has the entries feature_ends[p - 1] .. feature_ends[p] of `members`, the places in the
     minibatch in ascending order, and of `member_values`. Those of feature 0 begin at 0. This is a
     counting sort.
     """
-    ends, members, values = work.feature_ends, work.members, work.member_values
-    entries = work.ends[m - 1]
+    ends, members, values = buffers.feature_ends, buffers.members, buffers.member_values
+    entries = buffers.ends[m - 1]
     ends[:] = 0
     for e in range(entries):
-        ends[unsigned(work.columns[e] + 1)] += 1
+        ends[unsigned(buffers.columns[e] + 1)] += 1
     for p in range(1, ends.size):
         ends[p] += ends[p - 1]
     # Here feature p begins at ends[p]. Each entry that is filled in moves it on, to its end.
     first = zero()
     for b in range(m):
-        for e in range(first, work.ends[b]):
-            p = unsigned(work.columns[e])
+        for e in range(first, buffers.ends[b]):
+            p = unsigned(buffers.columns[e])
             place = unsigned(ends[p])
             members[place] = b
-            values[place] = work.values[e]
+            values[place] = buffers.values[e]
             ends[p] += 1
-        first = work.ends[b]
+        first = buffers.ends[b]
 
 
 @kernel
-def set_gradient_row(work: Work, p: int, d: Array, g: Array, i: int) -> None:
+def set_gradient_row(buffers: Buffers, p: int, d: Array, g: Array, i: int) -> None:
     """g_i = sum over the examples b with feature p of x_bp d_b: row p of the gradient."""
     for j in range(g.shape[1]):
         g[i, j] = 0
-    first = work.feature_ends[p - 1] if p > 0 else 0
-    add_sum(work.member_values, work.members, first, work.feature_ends[p], d, g, i)
+    first = buffers.feature_ends[p - 1] if p > 0 else 0
+    add_sum(buffers.member_values, buffers.members, first, buffers.feature_ends[p], d, g, i)
 
 
 @kernel
 def descend_row(
-    work: Work,
+    buffers: Buffers,
     first: int,
     end: int,
     d: Array,
@@ -137,7 +133,7 @@ def descend_row(
     lr: Any,
 ) -> None:
     """w_p -= lr g_p, where g_p is the sum of `set_gradient_row` over the entries first .. end."""
-    x, index = work.member_values, work.members
+    x, index = buffers.member_values, buffers.members
     columns, lanes, j = w.shape[1], BYTES // w.itemsize, 0
     while j + WIDE * lanes <= columns:
         wide_step(x, index, first, end, d, w, p, j, lr)

@@ -1,24 +1,20 @@
 """The functions that Python calls: train for a block of steps, or look at the network."""
 
 import math
-from typing import Any
-
-from numpy.typing import NDArray
 
 from bnexp.networks.kernels.compiler import entry, yes, zero
 from bnexp.networks.kernels.layout import (
     UNITS,
+    Array,
+    Buffers,
     Examples,
     Options,
     Parameters,
-    Work,
 )
 from bnexp.networks.kernels.loss import cross_entropy, mean_loss, predicted
 from bnexp.networks.kernels.network import backward, forward, matrix
 from bnexp.networks.kernels.selection import Selection, record
 from bnexp.networks.kernels.update import finish_sparse_gradient, update, update_running
-
-Array = NDArray[Any]
 
 
 @entry
@@ -26,7 +22,7 @@ def train(
     layers: Array,
     options: Options,
     parameters: Parameters,
-    work: Work,
+    buffers: Buffers,
     examples: Examples,
     order: Array,
     step: int,
@@ -46,7 +42,7 @@ def train(
         layers: of the network, as are the next two.
         options: see there.
         parameters: see there.
-        work: for minibatches of this size.
+        buffers: for minibatches of this size.
         examples: the training set.
         order: (steps, batch) indices of training examples.
         step: of the first minibatch, counted from 0.
@@ -65,28 +61,28 @@ def train(
     for s in range(order.shape[0]):
         index = order[s]
         m = index.size
-        forward(layers, options, parameters, work, examples, index, last + 1, yes())
+        forward(layers, options, parameters, buffers, examples, index, last + 1, yes())
         if (step + s) % every == 0 and rows < out.shape[0]:
             first = zero()
             for n in recorded:
-                z = matrix(work.preactivation, work.capacity, layers, n, m)
-                record(z, layers[n, UNITS], selection, work.sorting, out[rows], first)
+                z = matrix(buffers.preactivation, buffers.capacity, layers, n, m)
+                record(z, layers[n, UNITS], selection, buffers.sorting, out[rows], first)
                 first += layers[n, UNITS]
             rows += 1
-        logits = matrix(work.preactivation, work.capacity, layers, last, m)
-        delta = matrix(work.delta, work.capacity, layers, last, m)
+        logits = matrix(buffers.preactivation, buffers.capacity, layers, last, m)
+        delta = matrix(buffers.delta, buffers.capacity, layers, last, m)
         loss = mean_loss(logits, examples.labels, index, layers[last, UNITS], delta)
         if not math.isfinite(loss):
             return step + s
         losses[0] += loss
         losses[1] += 1
-        backward(layers, options, parameters, work, examples, index)
+        backward(layers, options, parameters, buffers, examples, index)
         if change:
             if options.norm:
-                update_running(layers, options, parameters, work, m)
-            update(layers, options, parameters, work, examples, m, step + s + 1)
+                update_running(layers, options, parameters, buffers, m)
+            update(layers, options, parameters, buffers, examples, m, step + s + 1)
         elif examples.sparse:
-            finish_sparse_gradient(layers, parameters, work, m)
+            finish_sparse_gradient(layers, parameters, buffers, m)
     return -1
 
 
@@ -95,7 +91,7 @@ def observe(
     layers: Array,
     options: Options,
     parameters: Parameters,
-    work: Work,
+    buffers: Buffers,
     examples: Examples,
     index: Array,
     training: bool,
@@ -111,7 +107,7 @@ def observe(
         layers: of the network, as are the next two.
         options: see there.
         parameters: see there.
-        work: for the probe, its capacity is the number of examples.
+        buffers: for the probe, its capacity is the number of examples.
         examples: the test set.
         index: which of the examples.
         training: batch norm uses the statistics of the examples, and `out` is computed; false: it
@@ -123,19 +119,19 @@ def observe(
     last = layers.shape[0] - 1
     classes = layers[last, UNITS]
     results[:] = 0
-    for start in range(0, index.size, work.capacity):
-        chunk = index[start : start + work.capacity]
+    for start in range(0, index.size, buffers.capacity):
+        chunk = index[start : start + buffers.capacity]
         m = chunk.size
         depth = last if training else last + 1
-        forward(layers, options, parameters, work, examples, chunk, depth, training)
+        forward(layers, options, parameters, buffers, examples, chunk, depth, training)
         first = zero()
         for n in range(last if training else 0):
-            z = matrix(work.preactivation, work.capacity, layers, n, m)
-            record(z, layers[n, UNITS], selection, work.sorting, out, first)
+            z = matrix(buffers.preactivation, buffers.capacity, layers, n, m)
+            record(z, layers[n, UNITS], selection, buffers.sorting, out, first)
             first += layers[n, UNITS]
         if not training:
-            logits = matrix(work.preactivation, work.capacity, layers, last, m)
-            softmax = matrix(work.activation, work.capacity, layers, last, m)
+            logits = matrix(buffers.preactivation, buffers.capacity, layers, last, m)
+            softmax = matrix(buffers.activation, buffers.capacity, layers, last, m)
             for i in range(m):
                 label = examples.labels[chunk[i]]
                 results[0] += predicted(logits, i, classes) == label

@@ -1,9 +1,5 @@
 """The update of one network: the optimizer on every parameter, and the running statistics."""
 
-from typing import Any
-
-from numpy.typing import NDArray
-
 from bnexp.networks.kernels import optimizers
 from bnexp.networks.kernels.batch_norm import move_running
 from bnexp.networks.kernels.compiler import kernel, zero
@@ -15,43 +11,45 @@ from bnexp.networks.kernels.layout import (
     START,
     WEIGHT,
     WIDTH,
+    Array,
+    Buffers,
     Examples,
     Options,
     Parameters,
-    Work,
 )
 from bnexp.networks.kernels.network import matrix, weights
 from bnexp.networks.kernels.sparse import descend_row, set_gradient_row
 
-Array = NDArray[Any]
-
 
 @kernel
-def finish_sparse_gradient(layers: Array, parameters: Parameters, work: Work, m: int) -> None:
+def finish_sparse_gradient(layers: Array, parameters: Parameters, buffers: Buffers, m: int) -> None:
     """The whole gradient of sparse first weights, where an optimizer needs every row of it."""
     d, gradient = (
-        matrix(work.delta, work.capacity, layers, 0, m),
+        matrix(buffers.delta, buffers.capacity, layers, 0, m),
         weights(parameters.gradient, layers, 0),
     )
     for p in range(gradient.shape[0]):
-        set_gradient_row(work, p, d, gradient, p)
+        set_gradient_row(buffers, p, d, gradient, p)
 
 
 @kernel
 def update_used_rows(
-    layers: Array, options: Options, parameters: Parameters, work: Work, m: int
+    layers: Array, options: Options, parameters: Parameters, buffers: Buffers, m: int
 ) -> None:
     """Plain SGD on sparse first weights: w_p -= lr g_p, for the features that occur.
 
     The other rows have no gradient, and plain SGD leaves them as they are. The gradient itself is
     not kept.
     """
-    d, w = matrix(work.delta, work.capacity, layers, 0, m), weights(parameters.vector, layers, 0)
+    d, w = (
+        matrix(buffers.delta, buffers.capacity, layers, 0, m),
+        weights(parameters.vector, layers, 0),
+    )
     start = zero()
     for p in range(w.shape[0]):
-        end = work.feature_ends[p]
+        end = buffers.feature_ends[p]
         if end > start:
-            descend_row(work, start, end, d, w, p, options.lr)
+            descend_row(buffers, start, end, d, w, p, options.lr)
         start = end
 
 
@@ -72,7 +70,7 @@ def update(
     layers: Array,
     options: Options,
     parameters: Parameters,
-    work: Work,
+    buffers: Buffers,
     examples: Examples,
     m: int,
     step: int,
@@ -83,10 +81,10 @@ def update(
     for n in range(last + 1):
         width = layers[n, WIDTH]
         if n == 0 and examples.sparse and plain:
-            update_used_rows(layers, options, parameters, work, m)
+            update_used_rows(layers, options, parameters, buffers, m)
         else:
             if n == 0 and examples.sparse:
-                finish_sparse_gradient(layers, parameters, work, m)
+                finish_sparse_gradient(layers, parameters, buffers, m)
             update_part(options, parameters, layers[n, WEIGHT], layers[n, INPUTS] * width, step)
         if n == last or options.bias:
             update_part(options, parameters, layers[n, BIAS], width, step)
@@ -98,13 +96,13 @@ def update(
 
 @kernel
 def update_running(
-    layers: Array, options: Options, parameters: Parameters, work: Work, m: int
+    layers: Array, options: Options, parameters: Parameters, buffers: Buffers, m: int
 ) -> None:
     """Move the running statistics of all hidden layers towards those of the minibatch."""
     total = layers[layers.shape[0] - 1, START]
     move_running(
-        work.mean[:total],
-        work.var[:total],
+        buffers.mean[:total],
+        buffers.var[:total],
         m,
         options.running_keep,
         options.running_take,

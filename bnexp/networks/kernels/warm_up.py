@@ -13,7 +13,7 @@ from bnexp.config import ModelConfig, TrainConfig
 from bnexp.networks.kernels import sparse, step
 from bnexp.networks.kernels.compiler import is_cached
 from bnexp.networks.kernels.examples import most_entries, sparse_examples
-from bnexp.networks.kernels.layout import layers_of, options_of, parameters_for, work_for
+from bnexp.networks.kernels.layout import buffers_for, layers_of, options_of, parameters_for
 from bnexp.networks.kernels.selection import selection_of, sorting_size
 from bnexp.recording.percentiles import Percentiles
 
@@ -45,8 +45,8 @@ def calls(name: str) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
     examples = sparse_examples(pointers, columns, values, labels)
     selection = selection_of(Percentiles((50.0,), batch))
     entries, sorting = most_entries(examples, batch), sorting_size(batch)
-    work = work_for(layers, batch, dtype, dense=False, entries=entries, sorting=sorting)
-    network = layers, options, parameters, work, examples
+    buffers = buffers_for(layers, batch, dtype, dense=False, entries=entries, sorting=sorting)
+    network = layers, options, parameters, buffers, examples
     index, order, out = (
         np.arange(batch),
         np.arange(batch)[np.newaxis],
