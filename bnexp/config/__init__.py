@@ -2,10 +2,11 @@
 
 `schema` is the reference of the keys: type, allowed values, default and meaning of each. `rules`
 holds what a value must keep beside its type, and `constraints` what several keys say together.
-`parsing` turns YAML text into typed values and notes every mistake with its line, for which `nodes`
-reads the single value, and `suggestions` holds "did you mean". `experiment` puts the values
-together to variants and grids; `serialization` writes them back, and `sources` finds the config
-files. This room imports only `bnexp.errors`. Begin reading in `schema`.
+`parsing` turns YAML text, and an override on the command line, into typed values and notes every
+mistake with its line, for which `nodes` reads the single value, and `suggestions` holds "did you
+mean". `experiment` puts the values together to variants and grids; `serialization` writes them
+back, and `sources` finds the config files. This room imports only `bnexp.errors`. Begin reading in
+`schema`.
 
 Other rooms import the names below from here.
 """

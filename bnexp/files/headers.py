@@ -32,7 +32,7 @@ def csv_header(columns: Sequence[str]) -> bytes:
 
 def csv_row(values: Sequence[float]) -> bytes:
     """A line of a CSV log: an empty cell for NaN; every other number can be read back exactly."""
-    cells = ("" if v != v else repr(v if isinstance(v, int) else float(v)) for v in values)  # noqa: PLR0124
+    cells = ("" if math.isnan(v) else repr(v if isinstance(v, int) else float(v)) for v in values)
     return (",".join(cells) + "\n").encode()
 
 

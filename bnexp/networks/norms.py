@@ -90,7 +90,7 @@ class StackedBatchNorm(StackedNorm):
 class StackedLayerNorm(StackedNorm):
     """Layer norm. Every example is normalized on its own, in training and in evaluation alike."""
 
-    def forward(self, x: Tensor, *, batch_statistics: bool, track: bool) -> Tensor:  # noqa: ARG002
+    def forward(self, x: Tensor, *, batch_statistics: bool, track: bool) -> Tensor:
         """See `StackedNorm`."""
         return self._scale_and_shift(F.layer_norm(x, x.shape[-1:], eps=self.eps))
 
@@ -98,7 +98,7 @@ class StackedLayerNorm(StackedNorm):
 class StackedRMSNorm(StackedNorm):
     """RMS norm. As layer norm, but the mean is neither subtracted nor learned again as beta."""
 
-    def forward(self, x: Tensor, *, batch_statistics: bool, track: bool) -> Tensor:  # noqa: ARG002
+    def forward(self, x: Tensor, *, batch_statistics: bool, track: bool) -> Tensor:
         """See `StackedNorm`."""
         return self._scale_and_shift(F.rms_norm(x, x.shape[-1:], eps=self.eps))
 
