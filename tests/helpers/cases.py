@@ -13,6 +13,7 @@ from bnexp.data import datasets, streams
 from bnexp.networks.kernels_engine import KernelsEngine
 from bnexp.networks.mlp import initial_state_dict, mlp
 from bnexp.networks.torch_engine import TorchEngine
+from helpers.bits import bits
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "identity")
 OPTIMIZERS = (
@@ -139,7 +140,7 @@ def assert_same_bits(a, b):
         one, other = (x if isinstance(x, dict) else vars(x) for x in pair)
         assert one.keys() == other.keys()
         for key, value in one.items():
-            np.testing.assert_array_equal(value, other[key], err_msg=key)
+            assert bits(value) == bits(other[key]), key
 
 
 def trained_as_plainly(name, made, steps=60):
