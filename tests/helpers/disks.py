@@ -46,6 +46,11 @@ class SlowFile:
 class Disk:
     """The disk, on which a call fails, counted from 0; `calls` is how many there were.
 
+    `changes` says of each call whether it changes what is found after the fault: only then does a
+    fault at the next call leave another disk than a fault at this one. A process that is killed
+    leaves all that it wrote, whether or not it was put on the disk. After a power cut there is only
+    what was put on the disk, under the names that the files had.
+
     Args:
         patch: a monkeypatch.
         fatal: the call that fails; None: none does.
@@ -55,19 +60,21 @@ class Disk:
 
     def __init__(self, patch, fatal, error):
         self.calls, self.fatal, self.error = 0, fatal, error
+        self.changes = []
         self.synced = {}  # content by inode
         opened = os.open
 
         def open_(path, flags, *args, **kwargs):
             if not flags & (os.O_WRONLY | os.O_RDWR) or ".lock" in str(path):
                 return opened(path, flags, *args, **kwargs)
-            self.called(takes_room=True)
+            self.called(takes_room=True, changes=flags & (os.O_CREAT | os.O_TRUNC) != 0)
             return opened(path, flags, *args, **kwargs)
 
         def fsync(descriptor):
-            self.called(takes_room=True)
             path = Path(f"/proc/self/fd/{descriptor}")
-            if error is PowerCut and path.is_file():
+            kept = error is PowerCut and path.is_file()
+            self.called(takes_room=True, changes=kept)
+            if kept:
                 self.synced[path.stat().st_ino] = path.read_bytes()
 
         fdopen = os.fdopen
@@ -82,18 +89,19 @@ class Disk:
         for name in ("replace", "unlink", "mkdir"):
             patch.setattr(Path, name, self.counted(getattr(Path, name), takes_room=name == "mkdir"))
 
-    def counted(self, original, *, takes_room=False):
+    def counted(self, original, *, takes_room=False, changes=True):
         """The function, which may fail."""
 
         def call(*args, **kwargs):
-            self.called(takes_room=takes_room)
+            self.called(takes_room=takes_room, changes=changes)
             return original(*args, **kwargs)
 
         return call
 
-    def called(self, *, takes_room):
+    def called(self, *, takes_room, changes):
         """Fail if this is the call, or comes after it."""
         number, self.calls = self.calls, self.calls + 1
+        self.changes.append(changes)
         if self.fatal is not None and number >= self.fatal:
             error = self.error()
             if number == self.fatal or takes_room or isinstance(error, Killed):
@@ -111,7 +119,8 @@ class File:
 
     def __init__(self, file, disk):
         self.file, self.disk = file, disk
-        self.truncate = disk.counted(file.truncate)
+        self.changes = disk.error is not PowerCut  # what is written is not on the disk yet
+        self.truncate = disk.counted(file.truncate, changes=self.changes)
 
     def write(self, content):
         """Write all, or a part before failing.
@@ -122,7 +131,7 @@ class File:
         if in_place and self.disk.error is no_room:
             return self.file.write(content)
         try:
-            self.disk.called(takes_room=True)
+            self.disk.called(takes_room=True, changes=self.changes)
         except OSError:
             self.file.write(content[: len(content) // 2])
             raise

@@ -70,18 +70,25 @@ def read(plan):
     return read_variant(plan.variant, [plan.folder])
 
 
+_READ = {}  # what files of these bytes hold
+
+
 def contents(folder):
     """Every byte of a run that must not depend on what happened on the way."""
     from bnexp.files import checkpoint, run_folder
+
+    def tensors(path):
+        if (content := path.read_bytes()) not in _READ:
+            _READ[content] = checkpoint.load_tensors(path)
+        return _READ[content]
 
     found = {
         name: (folder / name).read_bytes()
         for name in (*run_folder.LOGS, run_folder.PERCENTILES)
         if (folder / name).exists()
     }
-    state = checkpoint.load_tensors(folder / run_folder.CHECKPOINT)
-    for key, value in state["arrays"].items():
+    for key, value in tensors(folder / run_folder.CHECKPOINT)["arrays"].items():
         found[f"checkpoint/{key}"] = value.numpy().tobytes()
-    for key, value in checkpoint.load_tensors(folder / run_folder.MODEL).items():
+    for key, value in tensors(folder / run_folder.MODEL).items():
         found[f"model/{key}"] = value.numpy().tobytes()
     return found
