@@ -18,16 +18,23 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 RESULTS = (ROOT / "results" / "README.md").read_text()
 # What shortens a training to a moment; MNIST's experiments are trained on the digits here.
-SHORT = {
-    "quickstart": [],
-    "fig1": ["train.steps=20", "data.name=digits", "record.statistics_every=null"],
-}
+SHORT = {"fig1": ["train.steps=20", "data.name=digits", "record.statistics_every=null"]}
 
 
 def blocks(language, text=README):
     """The README's examples in a language, in order."""
     found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
     return [textwrap.dedent(block) for _, block in found]
+
+
+def shortened(words):
+    """A command with what shortens it; a number of steps that it states is divided by 50."""
+    if words[0] != "train":
+        return words
+    stated = [word.partition("=")[2] for word in words if word.startswith("train.steps=")]
+    fewer = [f"train.steps={int(steps) // 50}" for steps in stated]
+    known = [word for name in SHORT if name in words for word in SHORT[name]]
+    return [*words, "--jobs", "1", *fewer, *known]
 
 
 def commands():
@@ -62,48 +69,36 @@ def share_kernels(clone):
         shutil.copy(file, theirs / "__pycache__")
 
 
-def run(clone, *words):
-    """Run Python in the clone, on the clone's own bnexp."""
-    done = subprocess.run(
-        [sys.executable, *words],
-        cwd=clone, env={**os.environ, "PYTHONPATH": str(clone)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, (words, done.stderr)
-    assert "Traceback" not in done.stderr
-
-
 RUN_EACH = """
 import json, os, sys
 import bnexp
 assert bnexp.__file__.startswith(os.getcwd()), bnexp.__file__
 sys.path.append(sys.argv[1])
+import torch._dynamo  # which the first optimizer of each process imports otherwise
 from helpers import preloaded, warm
 warm.run_each(json.loads(sys.argv[2]))
 """
 
 
 def test_every_command_and_example_of_the_readmes_runs_in_order_in_a_clone(clone):
-    """Long trainings are shortened by an override; one worker does what takes a second anyway.
+    """Long trainings are shortened by an override, and one worker does what is left.
 
-    The first command is started as users start it. The others, and the examples, are forks of a
-    process that has imported the clone's bnexp.
+    All are forks of a process that has imported the clone's bnexp. Other tests start commands as
+    users do, such as those of `tests/test_cli/test_streams.py`.
     """
-    shortened = []
-    for words in commands():
-        short = []
-        if words[0] == "train":
-            known = (SHORT[name] for name in SHORT if any(name in word for word in words))
-            short = ["--jobs", "1", *next(known, [])]
-        shortened.append([*words, *short])
-    first, *others = shortened
-    ran = {words[0] for words in shortened}
+    programs = [shortened(words) for words in commands()]
+    ran = {words[0] for words in programs}
     assert {"train", "compare", "plot", "verify", "runs", "configs", "validate"} <= ran
     examples = blocks("python") + blocks("python", RESULTS)
     assert len(examples) == 3
     assert any("strict=True" in script for script in examples)
-    run(clone, "-m", "bnexp", *first)
-    run(clone, "-P", "-c", RUN_EACH, ROOT / "tests", json.dumps([*others, *examples]))
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", RUN_EACH, ROOT / "tests", json.dumps([*programs, *examples])],
+        cwd=clone, env={**os.environ, "PYTHONPATH": str(clone)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_readme_is_short_enough_to_be_read():
