@@ -44,27 +44,40 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     config = folder / "stress.yaml"
     config.write_text(stress.CONFIG.format(steps=8_000).replace("[0, 1]", "[0]"))
-    finish(config, folder / "out", "--jobs", "1")
-    return config, stress.contents(folder / "out")
+    finish(config, folder / "out", "--jobs", "1", draws=True)
+    files = stress.contents(folder / "out")
+    assert files.keys() > without_figures(files).keys()
+    return config, files
 
 
-def start(config, out, *words):
+def start(config, out, *words, draws=False):
     """The command, from a process that has imported what it needs."""
-    return warm.Command("train", "--config", config, "--out", out, *words, merged=True)
+    train = "train", "--config", config, "--out", out, *words
+    return warm.Command(*train, merged=True, draws=draws)
 
 
-def finish(config, out, *words):
+def finish(config, out, *words, draws=False):
     """Run the command to its end; its output."""
-    output, _ = (process := start(config, out, *words)).communicate()
+    output, _ = (process := start(config, out, *words, draws=draws)).communicate()
     assert process.returncode == 0, output
     return output
+
+
+def servers(process):
+    """The fork server of a command that was started here, if it lives: a fork, as the command."""
+    return stress.children(process.pid, "forkserver")
+
+
+def without_figures(files):
+    """The files of the runs alone, of those that `stress.contents` gives."""
+    return {name: content for name, content in files.items() if not name.startswith("figures/")}
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGKILL to one worker", "SIGTERM to one worker"])
 def test_a_run_that_was_hit_ends_bitwise_equal(whole, tmp_path, how):
     """Whatever the signal and to whom, every file is as if undisturbed, whatever the jobs."""
     (config, expected), out = whole, tmp_path / "out"
-    process = start(config, out, "--jobs", "2")
+    process = start(config, out, "--jobs", "2", draws=True)
     assert stress.begun(process, out)
     assert stress.interrupt(process, out, how, 0.0)
     output, _ = process.communicate()
@@ -73,7 +86,7 @@ def test_a_run_that_was_hit_ends_bitwise_equal(whole, tmp_path, how):
         assert "its process was killed (signal 9); trying again" in output
     else:
         assert process.returncode in {-signal.SIGKILL, 130}, output
-        finish(config, out, "--jobs", "1")
+        finish(config, out, "--jobs", "1", draws=True)
     assert stress.contents(out) == expected
 
 
@@ -102,17 +115,17 @@ def test_a_worker_is_found_while_it_opens_and_closes_other_files(tmp_path):
 def test_without_the_fork_server_runs_go_on_and_a_lost_one_is_tried_again(whole, tmp_path):
     """A killed server takes no run with it, and a new one replaces it when it is needed."""
     (config, expected), out = whole, tmp_path / "out"
-    process = stress.start(config, out, "--jobs", "2")
+    process = start(config, out, "--jobs", "2")
     wait_for(lambda: len(stress.workers(out)) == 2)
-    (server,), pids = stress.fork_servers(process), stress.workers(out)
+    (server,), pids = servers(process), stress.workers(out)
     os.kill(server, signal.SIGKILL)
-    wait_for(lambda: server not in stress.fork_servers(process))
+    wait_for(lambda: server not in servers(process))
     assert all(Path(f"/proc/{pid}").exists() for pid in pids)
     os.kill(pids[0], signal.SIGKILL)
     output, _ = process.communicate()
     assert process.returncode == 0, output
     assert "its process was lost, with the server that made it; trying again" in output
-    assert stress.contents(out) == expected
+    assert stress.contents(out) == without_figures(expected)
 
 
 def test_a_server_that_is_always_killed_before_it_made_a_worker_fails_the_experiment(
@@ -131,16 +144,16 @@ def test_a_server_that_is_always_killed_before_it_made_a_worker_fails_the_experi
     assert output.count("its process was lost, with the server that made it; trying again") == 2
     assert "compiling the kernels: its process ended; perhaps out of memory: " in output
     finish(config, out, "--jobs", "2")
-    assert stress.contents(out) == expected
+    assert stress.contents(out) == without_figures(expected)
 
 
-@pytest.mark.usefixtures("cold")
 def test_where_nothing_can_be_forked_each_worker_is_spawned(
-    small_experiment, tmp_path, monkeypatch
+    small_experiment, tmp_path, monkeypatch, request
 ):
     """As on Windows and macOS; the files are the same, bit for bit."""
     experiment = replace(small_experiment(), seeds=(0, 1))
     assert train_experiment(experiment, tmp_path / "forked", 2, Listener()) == []
+    request.getfixturevalue("cold")
     monkeypatch.setattr(fork_server, "can_fork", lambda: False)
     assert train_experiment(experiment, tmp_path / "spawned", 2, Listener()) == []
     for variant, seed in itertools.product(("baseline", "batchnorm"), (0, 1)):
@@ -161,16 +174,16 @@ def test_a_signal_stops_after_a_checkpoint_and_the_same_command_continues(whole,
     states = {read_status(folder).state for folder in stress.run_folders(out)}
     assert "interrupted" in states
     assert "continuing at step" in finish(config, out, "--jobs", "1")
-    assert stress.contents(out) == expected
+    assert stress.contents(out) == without_figures(expected)
     assert "2 of 2 runs done already" in finish(config, out)
 
 
 def test_the_workers_end_with_a_killed_command(whole, tmp_path):
     """Neither they nor the server that they were forked from survive it."""
     (config, _), out = whole, tmp_path / "out"
-    process = stress.start(config, out, "--jobs", "2", "train.steps=1000000")
+    process = start(config, out, "--jobs", "2", "train.steps=1000000")
     wait_for(lambda: len(stress.workers(out)) == 2)
-    pids = stress.workers(out) + stress.fork_servers(process)
+    pids = stress.workers(out) + servers(process)
     assert len(pids) == 3
     process.kill()
     process.communicate()
