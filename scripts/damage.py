@@ -363,12 +363,11 @@ class Cases:
     """Two experiments in a folder, and what the readers give of them undamaged.
 
     Args:
-        folder: where they are made.
+        folder: where `build` has made them.
         readers: by name.
     """
 
     def __init__(self, folder: Path, readers: Mapping[str, Reader]) -> None:
-        build(folder)
         self.folder, self.readers = folder, readers
         self.undamaged = {
             (place, name): readers[name](folder / place)
@@ -448,6 +447,7 @@ def main() -> int:
         progress = arguments.progress or Path(name) / "progress.jsonl"
         progress.touch()
         done = [json.loads(line) for line in progress.read_text().splitlines()]
+        build(Path(name))
         cases = Cases(Path(name), READERS)
         numbers = {each["number"] for each in done}
         with progress.open("a") as file:

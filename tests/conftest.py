@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 # One thread in each test process: several would only wait for each other on networks this small.
@@ -12,6 +13,7 @@ for library in ("OMP", "OPENBLAS", "MKL"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 import pytest
+import typer
 from filelock import FileLock
 from helpers.experiments import small_settings
 
@@ -48,6 +50,14 @@ def _warm_workers():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fork_server, "spawn", warm.spawn)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _parser_made_once():
+    """A command in this process takes the parser that the one before has made."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
         yield
 
 

@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def attempt(action, *args):
 @pytest.fixture
 def experiments(quick, small_experiment, tmp_path):
     """An experiment, and its folder when it is done, and when it was stopped on the way."""
-    experiment = small_experiment(**SMALL)
+    experiment = replace(small_experiment(**SMALL), seeds=(0, 1))
     for folder, stop_after in (("done", None), ("stopped", 8)):
         (tmp_path / folder).mkdir()
         write_config(tmp_path / folder, experiment)

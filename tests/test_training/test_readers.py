@@ -3,7 +3,9 @@
 scripts/damage.py makes all of these cases; its counts are in results/published/reliability.
 """
 
+import os
 import random
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,12 +14,26 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import damage
 
+# One of these tests makes the experiments for all of them.
+pytestmark = pytest.mark.xdist_group("readers")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Two small experiments in a folder."""
+    folder = tmp_path_factory.mktemp("built")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", damage.no_sync)
+        damage.build(folder)
+    return folder
+
 
 @pytest.fixture
-def cases(quick, tmp_path):
-    """Makes two small experiments, and what some readers give of them undamaged."""
+def cases(quick, built, tmp_path):
+    """Copies these experiments, and takes what some readers give of them undamaged."""
 
     def make(*names):
+        shutil.copytree(built, tmp_path, dirs_exist_ok=True)
         return damage.Cases(tmp_path, {name: damage.READERS[name] for name in names})
 
     return make
