@@ -54,9 +54,13 @@ def _warm_workers():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _parser_made_once():
-    """A command in this process takes the parser that the one before has made."""
+def _nothing_done_in_vain():
+    """Nothing here waits for the disk, since no test cuts the power.
+
+    And a command in this process takes the parser that the one before has made.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
         patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
         yield
 
@@ -99,17 +103,13 @@ def small_experiment():
 
 @pytest.fixture
 def quick(monkeypatch):
-    """The data set is loaded once, nothing waits for the disk, and a stop may come at any step."""
-    import os
-    from dataclasses import replace
-
+    """The data set is loaded once, and a stop may come at any step."""
     from bnexp.data import datasets
     from bnexp.training import run
 
     digits = datasets.load(datasets.DataConfig("digits", "unused"))
     digits = replace(digits, test_x=digits.test_x[:40], test_y=digits.test_y[:40])
     monkeypatch.setattr(datasets, "load", lambda _: digits)
-    monkeypatch.setattr(os, "fsync", lambda _: None)
     monkeypatch.setattr(run, "BLOCK_SECONDS", 0.0)
 
 

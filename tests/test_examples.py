@@ -3,11 +3,10 @@
 import importlib.util
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from helpers import warm
 
 from bnexp import load
 from bnexp.errors import StorageError
@@ -27,8 +26,10 @@ def test_an_example_makes_an_experiment_of_two_variants(tmp_path, bnexp, name):
     if name == "lightning_cnn" and importlib.util.find_spec("lightning") is None:
         pytest.skip("Lightning is not installed")
     out = tmp_path / "out"
-    words = [EXAMPLES / f"{name}.py", "--out", out, "--seeds", "1", *LENGTHS[name]]
-    subprocess.run([sys.executable, *words], check=True, capture_output=True)
+    words = "--out", out, "--seeds", "1", *LENGTHS[name]
+    (log := tmp_path / "log").touch()
+    example = warm.Process(warm.program, EXAMPLES / f"{name}.py", words, tmp_path, log)
+    assert example.wait() == 0, log.read_text()
     code, printed, _ = bnexp("compare", out, "--json")
     assert code == 0
     rows = json.loads(printed)

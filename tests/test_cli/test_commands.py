@@ -423,9 +423,12 @@ def test_a_pipe_that_is_closed_at_once_is_no_error(words):
 
 def test_a_pipe_that_is_closed_after_a_line_is_no_error():
     """As in `bnexp verify | head -1`: the command ends when it prints the next lines."""
-    code, line, err = piped(["verify"], lambda stdout: stdout.readline())
-    assert line.startswith(b"holds       1  ")
-    assert (code, err) == (0, b"")
+    command = warm.Command("verify")
+    line = command.stdout.readline()
+    command.stdout.close()
+    _, err = command.communicate()
+    assert line.startswith("holds       1  ")
+    assert (command.returncode, err) == (0, "")
 
 
 def test_a_mistake_keeps_its_exit_code_where_nobody_reads_its_text():
@@ -617,19 +620,17 @@ def test_help_imports_neither_torch_nor_matplotlib_nor_numpy():
 
 
 @pytest.mark.parametrize("config", sorted(p.stem for p in (ROOT / "configs").glob("*.yaml")))
-def test_every_shipped_config_trains_for_a_few_steps(config, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("quick")
+def test_every_shipped_config_trains_for_a_few_steps(config, tmp_path):
     """On digits in place of MNIST, with few steps and units; the figures are drawn too."""
     from helpers.experiments import go
 
     from bnexp.config import load
-    from bnexp.data import datasets
     from bnexp.files.experiment_folder import write_config
 
     small = ["data.name=digits", "model.hidden=[5,4]", "train.steps=3", "seeds=[0,1]"]
     small += ["record.probe_size=20", "record.evaluate_every=1", "record.probe_every=1"]
     experiment = load(config, small)
-    digits = datasets.load(experiment.base.data)
-    monkeypatch.setattr(datasets, "load", lambda _: digits)
     write_config(tmp_path, experiment)
     for plan in plans.plans_of(experiment, tmp_path):
         assert go(plan)[0] == "done"

@@ -102,7 +102,7 @@ def test_a_mistake_in_variants_or_a_grid_is_told_with_its_place(text, expected):
     assert mistakes(text) == [expected]
 
 
-EXAMPLES = settings(max_examples=600, derandomize=True, deadline=None)
+EXAMPLES = settings(max_examples=300, derandomize=True, deadline=None)
 
 
 def test_all_mistakes_of_file_and_overrides_are_told_at_once():

@@ -19,7 +19,7 @@ def test_the_resolved_yaml_is_complete():
     assert list(written) == ["name", "seeds", "data", "model", "train", "record", "variants"]
 
 
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=80, derandomize=True, deadline=None)
 @given(base=changes, variants=st.dictionaries(names, changes, min_size=1, max_size=2))
 def test_what_is_dumped_is_what_is_loaded(base, variants):
     """load(dump(e)) == e to the last bit of each float, and dump(load(text)) == text."""
