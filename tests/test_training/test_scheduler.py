@@ -118,6 +118,7 @@ def test_without_the_fork_server_runs_go_on_and_a_lost_one_is_tried_again(whole,
     process = start(config, out, "--jobs", "2")
     wait_for(lambda: len(stress.workers(out)) == 2)
     (server,), pids = servers(process), stress.workers(out)
+    os.kill(pids[0], signal.SIGSTOP)  # so that it does not end its run before it is killed
     os.kill(server, signal.SIGKILL)
     wait_for(lambda: server not in servers(process))
     assert all(Path(f"/proc/{pid}").exists() for pid in pids)
