@@ -1,7 +1,6 @@
 """What a bias before batch norm changes: nothing but rounding."""
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.stacking import common_rows
@@ -10,6 +9,7 @@ from bnexp.figures.drawing import (
     GREY,
     PAGE,
     EndLabel,
+    NotebookFigure,
     Picture,
     decimate,
     end_labels,
@@ -37,7 +37,7 @@ def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
     seed, column = unit_position(variants[reference], log, Selection())
     with style():
         styles = looks_of(files)
-        figure = Figure((min(width, 0.75 * PAGE), 5.4), layout="constrained")
+        figure = NotebookFigure((min(width, 0.75 * PAGE), 5.4), layout="constrained")
         top, gap, norms = figure.subplots(3, sharex=True, height_ratios=[1.3, 1, 1])
         gaps, lengths = list[EndLabel](), list[EndLabel]()
         for name, variant in variants.items():

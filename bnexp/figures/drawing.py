@@ -12,7 +12,9 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import EngFormatter
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
@@ -38,7 +40,24 @@ METADATA = {
 
 
 class NotebookFigure(Figure):
-    """A figure that a notebook shows, although it belongs to no window."""
+    """A figure that a notebook shows, although it belongs to no window.
+
+    `savefig` draws a figure twice: first with nothing to see, so that the layout is made, and then
+    into the file. The layout needs no drawing, so the first time only the layout is made.
+    """
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw the figure, or make its layout where nothing else will be seen of it."""
+        engine = self.get_layout_engine()
+        if self.canvas.is_saving() and isinstance(engine, ConstrainedLayoutEngine):
+            engine.execute(self)  # for the drawing that follows, `savefig` takes the engine away
+        else:
+            super().draw(renderer)
+
+    def lay_out(self) -> None:
+        """Give the axes their places, as far as texts that are there already leave room."""
+        if (engine := self.get_layout_engine()) is not None:
+            engine.execute(self)
 
     def _repr_png_(self) -> bytes:
         buffer = BytesIO()

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from bnexp.analysis import paper
 from bnexp.analysis.results import ExperimentResults
@@ -66,7 +65,7 @@ def draw(
         ends += percentile_panels(panels, titled, styles, selection)
         narrow = width < 2 * PANEL_WIDTH
         if narrow:  # titles take much of the height, and the names need to know what is left
-            figure.draw_without_rendering()
+            figure.lay_out()
         for axes, labels in ends:  # the limits that panels share are settled now
             end_labels(axes, labels, top=0.95 if narrow and axes is accuracy else 1.0)
     return Picture(figure, _caption(variants, selection))
@@ -91,7 +90,7 @@ def _line_names(names: list[str], width: float) -> list[str]:
     return [textwrap.fill(name.replace(",", ", "), LONG, break_long_words=False) for name in names]
 
 
-def _layout(names: list[str], width: float) -> tuple[Figure, Axes, list[Axes]]:
+def _layout(names: list[str], width: float) -> tuple[NotebookFigure, Axes, list[Axes]]:
     """The accuracy and n variants, in as few rows as there is room for, evenly filled.
 
     The accuracy is as wide as two panels where the names at its lines are long. Its row is high

@@ -1,7 +1,6 @@
 """What batch norm's learned scale, gamma, changes with each activation."""
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bnexp.analysis.measuring import last_layer
@@ -11,6 +10,7 @@ from bnexp.figures.curves import Selection, variants_with_rows
 from bnexp.figures.drawing import (
     GREY,
     PAGE,
+    NotebookFigure,
     Picture,
     end_labels,
     letter,
@@ -46,7 +46,7 @@ def draw_gamma(files: ExperimentResults) -> Picture:
         rows.setdefault(str(settings["model.activation"]), {})[kind] = name
     with style():
         styles = looks_of(files)
-        figure = Figure((PAGE, 1.75 * len(rows)), layout="constrained")
+        figure = NotebookFigure((PAGE, 1.75 * len(rows)), layout="constrained")
         grid = figure.subplots(len(rows), 4, squeeze=False, width_ratios=[1.1, 1, 1, 0.9])
         for place, ((activation, names), axes) in enumerate(zip(rows.items(), grid, strict=True)):
             letters = [f"({letter(4 * place + i)})" for i in range(4)]

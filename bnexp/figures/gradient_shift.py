@@ -11,6 +11,7 @@ from bnexp.figures.drawing import (
     PAGE,
     EndLabel,
     Look,
+    NotebookFigure,
     Picture,
     end_labels,
     letter,
@@ -74,7 +75,7 @@ def draw_gradient_shift(files: ExperimentResults, width: float = PAGE) -> Pictur
 def _layout(n: int, across: int, width: float) -> tuple[Figure, list[Axes]]:
     """Panels of the distance for n layers, then of the cosine; each kind has one vertical axis."""
     down = 2 * n // across
-    figure = Figure((width, 3.8 if down == 2 else 1.5 * down), layout="constrained")
+    figure = NotebookFigure((width, 3.8 if down == 2 else 1.5 * down), layout="constrained")
     panels = list(figure.subplots(down, across, squeeze=False, sharex=True).flat)
     for place, axes in enumerate(panels):
         if place % n:

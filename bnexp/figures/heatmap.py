@@ -15,7 +15,7 @@ from bnexp.analysis.statistics import OverSeeds, direction, over_seeds
 from bnexp.analysis.tables import MEASURES
 from bnexp.config import suggestion
 from bnexp.errors import ConfigError
-from bnexp.figures.drawing import PAGE, Picture, lettered, style, title
+from bnexp.figures.drawing import PAGE, NotebookFigure, Picture, lettered, style, title
 
 Place = tuple[int, int]  # row and column of a cell
 Cells = Mapping[Place, OverSeeds]
@@ -129,7 +129,7 @@ def _layout(lines: int, panels: int, shape: Place, width: float) -> tuple[Figure
     across = panels if one * panels + 2.1 <= width else 1
     down = lines * panels // across
     size = max(min(width, 3.25), one * across + (2.1 if across > 1 else 1.35))
-    figure = Figure((size, 0.4 + down * (0.55 + 0.36 * shape[0])), layout="constrained")
+    figure = NotebookFigure((size, 0.4 + down * (0.55 + 0.36 * shape[0])), layout="constrained")
     return figure, list(figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).flat)
 
 

@@ -1,7 +1,6 @@
 """What batch norm keeps for each unit: gamma and beta, and its running statistics."""
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from bnexp.analysis.distributions import normal_quantiles
 from bnexp.analysis.records import RunningStatistics
@@ -11,6 +10,7 @@ from bnexp.figures.curves import Selection, read_curves, unit_position
 from bnexp.figures.drawing import (
     PAGE,
     EndLabel,
+    NotebookFigure,
     Picture,
     decimate,
     end_labels,
@@ -47,7 +47,7 @@ def draw_norm_parameters(files: ExperimentResults, width: float = PAGE) -> Pictu
         width = min(width, 2.6 * n + 0.6)
         shape = (1, n) if width / n >= LEAST_WIDTH else (n, 1)
         size = width, 2.6 if shape[0] == 1 else 1.9 * n + 0.3
-        figure = Figure(size, layout="constrained")
+        figure = NotebookFigure(size, layout="constrained")
         panels = figure.subplots(*shape, squeeze=False, sharex=True, sharey=True).flat
         ends = list[list[EndLabel]]()
         for i, (axes, (name, variant)) in enumerate(zip(panels, variants.items(), strict=True)):
@@ -105,7 +105,7 @@ def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Pi
     with style():
         styles = looks_of(files)
         shape = (1, 3) if width / 3 >= LEAST_WIDTH else (3, 1)
-        figure = Figure((width, 2.5 if shape[0] == 1 else 5.6), layout="constrained")
+        figure = NotebookFigure((width, 2.5 if shape[0] == 1 else 5.6), layout="constrained")
         panels = list(figure.subplots(*shape, squeeze=False, sharex=True).flat)
         mean, variance, accuracy = panels
         ends: dict[str, list[EndLabel]] = {"mean": [], "variance": [], "accuracy": []}
