@@ -47,8 +47,8 @@ def batch_norm(  # noqa: PLR0913  (one for each mistake)
         def forward(self, x):
             if self.training and len(x) < fewest:
                 raise ValueError(f"{len(x)} example")
-            mean = x.mean(axes, keepdim=True).squeeze(0)
-            var = x.var(axes, correction=correction, keepdim=True).squeeze(0)
+            moments = torch.var_mean(x, axes, correction=correction, keepdim=True)
+            var, mean = (each.squeeze(0) for each in moments)
             if constants:
                 mean, var = mean.detach(), var.detach()
             if (mode or ("batch" if self.training else "running")) == "running":
@@ -56,10 +56,10 @@ def batch_norm(  # noqa: PLR0913  (one for each mistake)
             normalized = (x - centre * mean) / (var + eps(self.eps)).sqrt()
             if (self.training or always_moves) and len(x) > 1:
                 k = momentum(self.momentum)
-                moments = x.mean(0), x.var(0, correction=running_correction)
                 with torch.no_grad():
-                    self.running_mean.lerp_(moments[0].detach(), k)
-                    self.running_var.lerp_(moments[1].detach(), k)
+                    var, mean = torch.var_mean(x, 0, correction=running_correction)
+                    self.running_mean.lerp_(mean, k)
+                    self.running_var.lerp_(var, k)
             return gamma(self.weight) * normalized + self.bias
 
     return Norm
