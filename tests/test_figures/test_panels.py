@@ -49,28 +49,34 @@ def test_the_paper_is_compared_on_the_papers_axis():
     assert figure1.draw(fig1(rows=51, seeds=2)).figure.axes[0].get_ylim() == (0.7, 1.0)
 
 
-def test_lines_are_named_by_their_variants_however_long_the_names_are(files):
-    """In the accuracy panel of a page and of a column, where they may break."""
+@pytest.fixture(scope="module")
+def grid(files):
+    """Ten variants with the names of a grid."""
     names = [f"activation=leaky_relu,gamma={i}" for i in range(10)]
-    run = files.variants["batchnorm"]
-    many = experiment_of({name: other(run, name=name) for name in names})
-    for width in (6.75, 3.25):
-        figure = figure1.draw(many, width=width).figure
+    return {name: other(files.variants["batchnorm"], name=name) for name in names}
+
+
+@pytest.fixture(scope="module")
+def column(grid):
+    """Their figure in a column."""
+    return figure1.draw(experiment_of(grid), width=3.25).figure
+
+
+def test_lines_are_named_by_their_variants_however_long_the_names_are(grid, column):
+    """In the accuracy panel of a page and of a column, where they may break."""
+    page = figure1.draw(experiment_of(grid)).figure
+    for figure in (page, column):
         found = [text.replace("\n", " ") for text in names_at_ends(figure.axes[0])]
-        assert found == [name.replace(",", ", ") for name in names]
+        assert found == [name.replace(",", ", ") for name in grid]
         assert overlaps(figure) == []
 
 
-def test_in_a_column_names_stand_a_line_apart_and_titles_break_between_words(files):
+def test_in_a_column_names_stand_a_line_apart_and_titles_break_between_words(column):
     """A name of the panel of accuracies takes nine points; a title breaks behind "," or "="."""
-    names = [f"activation=leaky_relu,gamma={i}" for i in range(10)]
-    run = files.variants["batchnorm"]
-    many = experiment_of({name: other(run, name=name) for name in names})
-    figure = figure1.draw(many, width=3.25).figure
-    figure.draw_without_rendering()
-    first, *panels = figure.axes
+    column.draw_without_rendering()
+    first, *panels = column.axes
     places = [text.xyann[1] for text in first.texts if isinstance(text, Annotation)]
-    points = first.get_window_extent().height * 72 / figure.dpi
+    points = first.get_window_extent().height * 72 / column.dpi
     assert np.diff(sorted(places)).min() * points > 9
     for i, axes in enumerate(panels):
         title = axes.get_title(loc="left").replace("=\n", "=").replace("\n", " ")

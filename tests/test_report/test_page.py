@@ -83,12 +83,20 @@ def test_identifiers_stand_once(page, experiment, tmp_path):
         assert len(identifiers) == len(set(identifiers))
 
 
-def test_the_summary_alone_makes_a_page_that_says_how_to_get_the_rest(experiment, tmp_path):
-    """Tables and claims, but no figure and no explorer."""
+@pytest.fixture
+def bare(experiment, tmp_path):
+    """The experiment's folder without its logs, whose page has no figure to draw."""
+    folder = tmp_path / "bare"
+    folder.mkdir()
     for name in ("summary.json", "config.yaml"):
-        shutil.copy(experiment / name, tmp_path)
+        shutil.copy(experiment / name, folder)
+    return folder
+
+
+def test_the_summary_alone_makes_a_page_that_says_how_to_get_the_rest(bare, tmp_path):
+    """Tables and claims, but no figure and no explorer."""
     out = tmp_path / "page.html"
-    assert write_report([tmp_path], out) == []
+    assert write_report([bare], out) == []
     found = Elements(out.read_text())
     tags = [tag for tag, _ in found.found]
     assert "svg" not in tags
@@ -122,22 +130,25 @@ def test_a_layers_name_cannot_end_the_data(experiment):
     assert "b" not in [tag for tag, _ in Elements(text).found]
 
 
-def test_a_file_that_bnexp_did_not_write_stays(experiment, tmp_path):
+def test_a_file_that_bnexp_did_not_write_stays(bare, tmp_path):
     """Nor is a link followed; an earlier page is replaced."""
     out = tmp_path / "report.html"
     out.write_text("<!doctype html><title>mine</title>")
     with pytest.raises(StorageError, match="bnexp did not write it"):
-        write_report([experiment], out)
+        write_report([bare], out)
     assert "mine" in out.read_text()
     out.unlink()
     (tmp_path / "target.html").write_text("theirs")
     out.symlink_to(tmp_path / "target.html")
     with pytest.raises(StorageError, match="a link"):
-        write_report([experiment], out)
+        write_report([bare], out)
     assert (tmp_path / "target.html").read_text() == "theirs"
     out.unlink()
-    write_report([experiment], out)
-    write_report([experiment], out)
+    write_report([bare], out)
+    whole = out.read_bytes()
+    out.write_bytes(whole + b"earlier")
+    write_report([bare], out)
+    assert out.read_bytes() == whole
 
 
 def test_a_damaged_variant_is_named_and_the_others_are_shown(experiment, tmp_path, bnexp):
