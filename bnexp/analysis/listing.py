@@ -13,7 +13,7 @@ from bnexp.analysis.results import check_run
 from bnexp.analysis.runs import Run, read_run, read_settled
 from bnexp.config import Experiment, suggestion
 from bnexp.errors import BnexpError, ConfigError, StorageError
-from bnexp.files.experiment_folder import is_begun, is_first_edition, read_config
+from bnexp.files.experiment_folder import is_started, is_first_edition, read_config
 from bnexp.files.run_folder import METRICS, METRICS_COLUMNS
 from bnexp.files.status import State, Status
 
@@ -88,7 +88,7 @@ def list_runs(folder: Path, wanted: Wanted) -> Iterator[ListedRun]:
         raise StorageError(f"{folder}: no such folder; `bnexp train` makes one, as results/NAME")
     known: dict[str, None] = {}
     config = functools.cache(_config)
-    for path in sorted(filter(is_begun, folder.glob("**/seed-*")), key=_order):
+    for path in sorted(filter(is_started, folder.glob("**/seed-*")), key=_order):
         try:
             experiment = config(path.parents[1])
             run, last = _read(path, experiment)

@@ -162,7 +162,7 @@ class ExperimentNumbers:
     Attributes:
         experiment: its name.
         seeds: of all its variants.
-        variants: by name, whether they were begun or not.
+        variants: by name, whether they were started or not.
         pairs: normalized networks with their plain counterparts.
         paper: how far each finished variant is from the paper's Figure 1, where it is that network.
         bias_gaps: of networks that differ in a bias before the norm alone.

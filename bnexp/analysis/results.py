@@ -28,8 +28,8 @@ class ExperimentResults:
         path: its folder.
         name: the experiment's.
         seeds: of all its variants.
-        settings: of each variant of its config, by name, whether it was begun or not.
-        variants: those that were begun, by name.
+        settings: of each variant of its config, by name, whether it was started or not.
+        variants: those that were started, by name.
         problems: what is wrong with variants that cannot be read, by name.
     """
 
@@ -54,7 +54,7 @@ def read_experiment(path: Path) -> ExperimentResults:
         folders: dict[str, list[Path]] = {}
         for folder in runs_of(path):
             folders.setdefault(folder.parent.name, []).append(folder)
-        experiment = _config(path, begun=bool(folders))
+        experiment = _config(path, started=bool(folders))
     settings: dict[str, Mapping[str, Value]] = {}
     seeds: tuple[int, ...] = ()
     if experiment is None:
@@ -93,21 +93,21 @@ def check_folder(path: Path) -> None:
         raise StorageError(f"{path}: no such folder; `bnexp runs` lists the experiments")
 
 
-def _config(path: Path, *, begun: bool) -> Experiment | None:
+def _config(path: Path, *, started: bool) -> Experiment | None:
     """The config of an experiment; `None` of one that `bnexp.record` made, which has none.
 
     Raises:
-        StorageError: no run was begun, and there is no config or the logs are gone.
+        StorageError: no run was started, and there is no config or the logs are gone.
         DamagedError: the config is damaged.
     """
-    if not begun and (path / SUMMARY).is_file():
+    if not started and (path / SUMMARY).is_file():
         raise StorageError(
             f"{path}: its logs are not here, and `bnexp compare` needs none; "
             f"`bnexp train --config {path / CONFIG}` makes them"
         )
     if (path / CONFIG).exists():
         return read_config(path)
-    if not begun:
+    if not started:
         above = [str(each) for each in [*path.parents][:2] if (each / CONFIG).is_file()]
         hint = did_you_mean(above[0]) if above else "; `bnexp runs` lists those there are"
         raise StorageError(f"{path}: no experiment here ({CONFIG} is missing){hint}")

@@ -42,7 +42,7 @@ class VariantResults:
         settings: of all its runs, by dotted key, such as `model.norm`. Runs may differ in
             `train.steps` alone, while an experiment is made longer; this is the config's.
         path: the variant's folder.
-        runs: one for each seed that was begun.
+        runs: one for each seed that was started.
     """
 
     name: str
@@ -52,7 +52,7 @@ class VariantResults:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds that were begun."""
+        """The seeds that were started."""
         return tuple(run.seed for run in self.runs)
 
     @property

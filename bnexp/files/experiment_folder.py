@@ -120,12 +120,12 @@ def runs_of(folder: Path) -> Iterator[Path]:
     """The folders of all runs of an experiment, in order; links are not followed."""
     for variant in sorted(folder.iterdir()):
         if variant.is_dir() and not variant.is_symlink():
-            found = filter(is_begun, variant.glob("seed-*"))
+            found = filter(is_started, variant.glob("seed-*"))
             yield from sorted(found, key=lambda path: (len(path.name), path.name))
 
 
-def is_begun(folder: Path) -> bool:
-    """Whether a run was begun there, also if its status was lost.
+def is_started(folder: Path) -> bool:
+    """Whether a run was started there, also if its status was lost.
 
     A run's status is there before its first row and its first checkpoint. So where one of these is
     there without it, something is wrong, which the reader of the status tells.

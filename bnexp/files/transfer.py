@@ -22,7 +22,7 @@ _MAX_BYTES = 1 << 36
 
 
 def pack(folder: Path) -> dict[str, bytes]:
-    """What training wrote into the folder of a run, by file name; nothing before it was begun.
+    """What training wrote into the folder of a run, by file name; nothing before it was started.
 
     Raises:
         StorageError: a file cannot be read.
