@@ -13,7 +13,7 @@ from bnexp.analysis.results import check_run
 from bnexp.analysis.runs import Run, read_run, read_settled
 from bnexp.config import Experiment, suggestion
 from bnexp.errors import BnexpError, ConfigError, StorageError
-from bnexp.files.experiment_folder import is_started, is_first_edition, read_config
+from bnexp.files.experiment_folder import is_first_edition, is_started, read_config
 from bnexp.files.run_folder import METRICS, METRICS_COLUMNS
 from bnexp.files.status import State, Status
 
