@@ -46,7 +46,7 @@ class Failure(NamedTuple):
 class Rows:
     """What a block of steps recorded of one run."""
 
-    batch: NDArray[np.float32]  # (rows, percentiles, units of the recorded layers)
+    minibatch: NDArray[np.float32]  # (rows, percentiles, units of the recorded layers)
     probe: NDArray[np.float32]  # (rows, percentiles, units of all hidden layers)
     norm_parameters: NDArray[np.float32]  # (rows of the probe, 2, the same units); 0 without norm
     metrics: list[MetricsRow] = field(default_factory=list)
@@ -144,7 +144,7 @@ def empty_rows(settings: Settings, failure: Failure | None = None) -> Rows:
 def joined(blocks: Sequence[Rows]) -> Rows:
     """The rows of several blocks of one run, one block after the other."""
     return Rows(
-        np.concatenate([rows.batch for rows in blocks]),
+        np.concatenate([rows.minibatch for rows in blocks]),
         np.concatenate([rows.probe for rows in blocks]),
         np.concatenate([rows.norm_parameters for rows in blocks]),
         [row for rows in blocks for row in rows.metrics],

@@ -131,7 +131,7 @@ class KernelsEngine:
                 self._losses[:] = losses
                 return empty_rows(self.settings)
             end = failed
-        rows.batch = out[: count_due(first, end, record.every)]
+        rows.minibatch = out[: count_due(first, end, record.every)]
         if evaluated:
             norm = self._bias_norm(self._parameters.gradient)
             rows.metrics = [rows.metrics[0]._replace(bias_gradient_norm=norm)]
@@ -141,7 +141,7 @@ class KernelsEngine:
         return rows
 
     def _empty_rows_of_batch(self, rows: int) -> NDArray[np.float32]:
-        _, q, units = empty_rows(self.settings).batch.shape
+        _, q, units = empty_rows(self.settings).minibatch.shape
         return np.empty((rows, q, units), np.float32)
 
     def _run(

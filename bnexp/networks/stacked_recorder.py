@@ -70,7 +70,7 @@ class StackedRecorder:
             end = np.inf if failure is None else failure.step
             rows = empty_rows(self.settings, failure)
             if len(batch):
-                rows.batch = self._batch.interpolate(batch[batch_steps < end, run])
+                rows.minibatch = self._batch.interpolate(batch[batch_steps < end, run])
             if len(probe):
                 rows.probe = self._probe.interpolate(probe[probe_steps < end, run])
             if len(norm):

@@ -114,7 +114,7 @@ class RunWriter:
         """Append what a block of steps recorded."""
         logs = self.logs
         for log, recorded in (
-            (logs.minibatch, rows.batch),
+            (logs.minibatch, rows.minibatch),
             (logs.probe, rows.probe),
             (logs.norm_parameters, rows.norm_parameters),
         ):

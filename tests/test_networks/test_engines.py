@@ -134,14 +134,14 @@ def test_the_rows_are_those_of_the_steps_that_are_due(engine):
     trained = make(engine, made)
     (rows,) = trained.advance(21)
     (last,) = trained.finish()
-    assert rows.batch.shape == (6, 4, 7)  # steps 0, 4, .. 20
+    assert rows.minibatch.shape == (6, 4, 7)  # steps 0, 4, .. 20
     assert rows.probe.shape == (3, 4, 16)  # 0, 10, 20
     assert rows.norm_parameters.shape == (3, 2, 16)
     assert [row.step for row in rows.metrics] == [0, 7, 14]
-    assert (last.batch.shape, last.probe.shape) == ((0, 4, 7), (1, 4, 16))
+    assert (last.minibatch.shape, last.probe.shape) == ((0, 4, 7), (1, 4, 16))
     assert [row.step for row in last.metrics] == [21]
     assert np.isnan(rows.metrics[0].train_loss)
-    assert {array.dtype for array in (rows.batch, rows.probe)} == {np.dtype(np.float32)}
+    assert {array.dtype for array in (rows.minibatch, rows.probe)} == {np.dtype(np.float32)}
 
 
 @both
@@ -153,7 +153,7 @@ def test_percentiles_are_those_of_numpy_on_the_plain_network(engine, norm):
     network = plain(made).train()
     dataset, q = digits(), made.record.percentiles
     probe = torch.from_numpy(dataset.test_x[:50]).double()
-    for inputs, measured in ((minibatch(made, 0)[0], rows.batch[0]), (probe, rows.probe[0])):
+    for inputs, measured in ((minibatch(made, 0)[0], rows.minibatch[0]), (probe, rows.probe[0])):
         x, seen = inputs, []
         for name, module in network.named_children():
             if name.startswith("activation"):
@@ -198,9 +198,9 @@ def test_a_run_that_diverges_says_at_which_step(engine):
     assert words[:-1] == ["the", "loss", "is", "not", "finite", "at", "step"]
     step = int(words[-1])
     assert 0 < step < 50
-    assert len(rows.batch) == len(rows.probe) == len(rows.metrics) == step
+    assert len(rows.minibatch) == len(rows.probe) == len(rows.metrics) == step
     assert again.failure == rows.failure
-    assert len(again.batch) == len(again.metrics) == 0
+    assert len(again.minibatch) == len(again.metrics) == 0
 
 
 @both
@@ -226,7 +226,7 @@ def test_a_minibatch_of_one_example_trains_without_batch_norm(engine):
     (state,) = trained.state_dicts()
     for key, value in expected.items():
         np.testing.assert_allclose(state[key], value, rtol=0, atol=1e-12, err_msg=key)
-    np.testing.assert_array_equal(rows.batch[:, 0], rows.batch[:, 2])
+    np.testing.assert_array_equal(rows.minibatch[:, 0], rows.minibatch[:, 2])
 
 
 @pytest.mark.parametrize("hidden", [(1,), (300, 3), (16, 17, 5, 33)])
@@ -245,7 +245,7 @@ def test_layers_and_minibatches_of_any_size_agree(hidden, batch_size):
     (a,), (b,) = (engine.state_dicts() for engine in engines)
     for key, value in a.items():
         np.testing.assert_allclose(value, b[key], rtol=tolerance, atol=tolerance, err_msg=key)
-    np.testing.assert_allclose(ours.batch, theirs.batch, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(ours.minibatch, theirs.minibatch, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("binarize", [True, False])

@@ -97,7 +97,7 @@ def test_percentiles_are_of_what_the_norm_returns(norm):
     first = network[:2](x)
     for values, unit in ((first, slice(9)), (network[2:5](first), slice(9, None))):
         expected = np.percentile(values.detach().numpy(), (15, 50, 85), axis=0)
-        np.testing.assert_allclose(rows.batch[0][:, unit], expected, atol=1e-6)
+        np.testing.assert_allclose(rows.minibatch[0][:, unit], expected, atol=1e-6)
     np.testing.assert_array_equal(rows.norm_parameters[0, 0], np.ones(16))
     np.testing.assert_array_equal(rows.norm_parameters[0, 1], np.zeros(16))
 
@@ -108,7 +108,7 @@ def test_a_run_depends_on_itself_alone(norm):
     made = settings(model={"norm": norm})
     stack, alone = make("torch", made, seeds=(0, 1)), make("torch", made, seeds=(1,))
     for rows, expected in zip(stack.advance(30)[1:], alone.advance(30), strict=True):
-        np.testing.assert_allclose(rows.batch, expected.batch, atol=1e-6)
+        np.testing.assert_allclose(rows.minibatch, expected.minibatch, atol=1e-6)
     again = make("torch", made, seeds=(1,))
     again.load_state(alone.step, alone.state())
     assert_same_bits(again.advance(10), alone.advance(10))

@@ -21,7 +21,7 @@ def test_a_run_of_a_stack_equals_the_run_alone(case):
         (state,) = alone.state()
         for key, value in state.items():
             np.testing.assert_allclose(value, states[place][key], rtol=0, atol=1e-12, err_msg=key)
-        np.testing.assert_allclose(rows.batch, stacked[place].batch, rtol=1e-6, atol=1e-12)
+        np.testing.assert_allclose(rows.minibatch, stacked[place].minibatch, rtol=1e-6, atol=1e-12)
         np.testing.assert_allclose(rows.metrics, stacked[place].metrics, rtol=0, atol=1e-12)
         shift = np.array(rows.gradient_shift)
         np.testing.assert_allclose(shift, stacked[place].gradient_shift, rtol=1e-9, atol=1e-12)
@@ -55,8 +55,8 @@ def test_one_run_that_diverges_leaves_the_others_alone():
     assert good.failure is None
     alone = make("torch", made, seeds=(1,))
     (rows,) = alone.advance(30)
-    np.testing.assert_allclose(good.batch, rows.batch, rtol=1e-5, atol=1e-6)
-    assert (len(bad.batch), len(good.batch)) == (0, 30)
+    np.testing.assert_allclose(good.minibatch, rows.minibatch, rtol=1e-5, atol=1e-6)
+    assert (len(bad.minibatch), len(good.minibatch)) == (0, 30)
 
 
 def test_the_device_auto_is_cuda_or_the_cpu():
