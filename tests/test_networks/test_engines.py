@@ -42,7 +42,7 @@ def test_the_engines_agree_after_200_steps(case):
     assert ours_state.keys() == theirs_state.keys()
     for key, value in ours_state.items():
         np.testing.assert_allclose(value, theirs_state[key], rtol=0, atol=1e-10, err_msg=key)
-    for name in ("batch", "probe", "norm_parameters"):
+    for name in ("minibatch", "probe", "norm_parameters"):
         a, b = getattr(ours, name), getattr(theirs, name)
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9, err_msg=name)
     np.testing.assert_allclose(ours.metrics, theirs.metrics, rtol=0, atol=1e-10)
@@ -119,7 +119,7 @@ def test_nothing_depends_on_how_the_steps_are_divided(engine, dtype, case):
         other.load_state(step, states)
     assert_same_bits(whole.state(), other.state())
     assert_same_bits(whole.finish(), other.finish())
-    for name in ("batch", "probe", "norm_parameters"):
+    for name in ("minibatch", "probe", "norm_parameters"):
         joined = np.concatenate([getattr(rows, name) for rows in parts])
         np.testing.assert_array_equal(joined, getattr(expected, name))
     np.testing.assert_array_equal([r for rows in parts for r in rows.metrics], expected.metrics)
