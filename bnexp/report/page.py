@@ -30,9 +30,10 @@ from bnexp.verify.check import Check
 
 REPORT = "report.html"
 MARK = '<meta name="generator" content="bnexp'  # by which bnexp knows a page as its own
+FROM_LOGS = b'<figure class="drawing">', b'<section class="explorer"'  # what only logs can make
 MOST_BYTES, TEXTS = 2_000_000, 300_000  # of a page; of its texts, tables, style and script
 MOST_PAIRS = 4  # of networks with and without a norm, whose claims a page takes
-MOST_ADDRESSED = 1 << 30  # of a page that is to be replaced: only its head is looked at
+MOST_ADDRESSED = 1 << 30  # of a page that is to be replaced
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,10 @@ def write_report(folders: Sequence[Path], out: Path) -> list[str]:
         out: where the page goes. An earlier page of bnexp is replaced.
 
     Raises:
-        StorageError: there is no experiment, the page cannot be written, or another file is there.
+        StorageError: there is no experiment, the page cannot be written, or another file is there,
+            or an earlier page that was made from logs which are gone.
     """
-    _refuse_foreign(out)
+    earlier = _earlier(out)
     found = [(folder, *summary.read_numbers(folder)) for folder in folders]
     drawn = [
         _drawings(place, numbers, results) for place, (_, numbers, results) in enumerate(found)
@@ -107,20 +109,33 @@ def write_report(folders: Sequence[Path], out: Path) -> list[str]:
         _section(folder, numbers, results, drawings, budget)
         for (folder, numbers, results), drawings in zip(found, drawn, strict=True)
     ]
-    write_whole(out, render(sections).encode())
+    page = render(sections).encode()
+    gone = [section.advice for section in sections if section.advice]
+    if gone and any(page.count(part) < earlier.count(part) for part in FROM_LOGS):
+        raise StorageError(
+            f"{out}: has figures or an explorer, made from logs that are gone; it stays as it is.\n"
+            f"Give another --out, or make the logs again: {gone[0]}"
+        )
+    write_whole(out, page)
     return [problem for section in sections for problem in section.problems.values()]
 
 
-def _refuse_foreign(out: Path) -> None:
+def _earlier(out: Path) -> bytes:
+    """The page of bnexp that is to be replaced; empty where there is none.
+
+    Raises:
+        StorageError: a folder, or a file that bnexp did not write, is there.
+    """
     if not out.exists() and not out.is_symlink():
-        return
+        return b""
     if out.is_dir():
         raise StorageError(f"{out}: a folder; give a file, such as --out {out / REPORT}")
-    head = read_whole(out, "give another --out", MOST_ADDRESSED)[:4096]
-    if MARK.encode() not in head:
+    content = read_whole(out, "give another --out", MOST_ADDRESSED)
+    if MARK.encode() not in content[:4096]:
         raise StorageError(
             f"{out}: is there already, and bnexp did not write it.\nGive another --out."
         )
+    return content
 
 
 def _section(

@@ -200,3 +200,16 @@ def test_a_large_grid_fits_the_page(monkeypatch, tmp_path):
     found = explorer(files)
     assert found.variants == 12
     assert math.isfinite(found.error[1])
+
+
+def test_a_page_made_from_logs_is_not_replaced_where_the_logs_are_gone(experiment, page, tmp_path):
+    """It has more than can be made without them; elsewhere, and again, a page can be made."""
+    for name in ("config.yaml", "summary.json"):
+        shutil.copy(experiment / name, tmp_path)
+    complete = tmp_path / "report.html"
+    shutil.copy(page, complete)
+    with pytest.raises(StorageError, match=r"stays as it is\.\nGive another --out, or .*train"):
+        write_report([tmp_path], complete)
+    assert complete.read_bytes() == page.read_bytes()
+    for _ in range(2):
+        write_report([tmp_path], tmp_path / "other.html")
