@@ -2,11 +2,12 @@
 
 import csv
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from math import isnan
 from typing import Literal
 
+from bnexp.analysis.columns import aligned as aligned  # noqa: PLC0414  (exported)
 from bnexp.analysis.comparison import ComparedVariant, Comparison, to_json
 from bnexp.analysis.formatting import cell, number
 from bnexp.analysis.numbers import (
@@ -32,9 +33,6 @@ MEASURES = {
     "steps_to_95": ("steps to 95 %", ",.0f"),
 }
 """The measures that text and Markdown show: the heading, and the format of a value."""
-
-MORE = "More columns are shown by a wider terminal, or with --all."
-
 
 MAIN = ("variant", MEASURES[PRIMARY][0])  # what the narrowest table of variants shows
 JUDGED = ("measure", "variant", "difference", "verdict")  # the same of differences
@@ -140,32 +138,6 @@ def method(compared: Comparison) -> str:
         f"{text}\nThe intervals are over seeds. The size of the test set alone gives each accuracy "
         f"a standard error of {compared.test_error:.4f}."
     )
-
-
-def aligned(rows: Sequence[Row], width: int | None = None, important: Collection[str] = ()) -> str:
-    """Rows of equal keys as plain text, in columns; numbers to the right.
-
-    Args:
-        rows: the cells by heading.
-        width: the characters of a line; columns that do not fit are left out, the last first, and a
-            line says so. None: all are shown.
-        important: the headings of columns that are left out after all others.
-    """
-    if not rows:
-        return ""
-    table = [list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]
-    columns = []
-    for column in zip(*table, strict=True):
-        numbers = all(text[:1] in "+-0123456789" for text in column[1:])
-        place, wide = str.rjust if numbers else str.ljust, max(map(len, column))
-        columns.append([place(text, wide) for text in column])
-    shown, headings = list(columns), list(rows[0])
-    while width is not None and len(shown) > 1 and sum(len(c[0]) + 2 for c in shown) - 2 > width:
-        others = [i for i, heading in enumerate(headings) if heading not in important]
-        least = max(others, default=len(shown) - 1)
-        del shown[least], headings[least]
-    lines = ["  ".join(line).rstrip() for line in zip(*shown, strict=True)]
-    return "\n".join([*lines, MORE] if len(shown) < len(columns) else lines)
 
 
 def markdown(rows: Sequence[Row]) -> str:

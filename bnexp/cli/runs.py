@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bnexp.cli.terminal import say
+from bnexp.cli.terminal import say, width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bnexp.analysis.listing import ListedRun, Wanted
 
 WATCH_SECONDS = 2.0
+MORE = "A wider terminal shows more columns, and a file or a pipe gets all of them."
 CLEAR = "\x1b[2J\x1b[H"  # an empty screen, from its top on
 
 
@@ -63,16 +64,21 @@ def runs(
 
 
 def _table(found: "Sequence[ListedRun]") -> str:
-    """The runs as a table; the column of causes is there if a run has one."""
+    """The runs as a table that fits the terminal; the column of causes is there if a run has one.
+
+    When a run last said something is left out first.
+    """
     from dataclasses import asdict
 
-    from bnexp.analysis import tables
+    from bnexp.analysis.columns import aligned
 
+    if not found:
+        return ""
     rows = [asdict(row) for row in found]
     if all(row["cause"] is None for row in rows):
         for row in rows:
             del row["cause"]
-    return tables.aligned(rows)
+    return aligned(rows, width(), [key for key in rows[0] if key != "heartbeat"], MORE)
 
 
 def _watch(folder: Path, wanted: "Wanted") -> None:

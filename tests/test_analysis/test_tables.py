@@ -3,15 +3,18 @@
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.synthetic import experiment_of, fig1, other
 
+from bnexp.analysis.columns import MORE, aligned
 from bnexp.analysis.comparison import Difference, compare, to_json
 from bnexp.analysis.measuring import measure
 from bnexp.analysis.statistics import over_seeds
-from bnexp.analysis.tables import MORE, MOST, aligned, comparison, markdown, summary
+from bnexp.analysis.summary import read_numbers
+from bnexp.analysis.tables import MEASURES, MOST, comparison, markdown, summary
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +146,33 @@ def test_the_summary_states_the_ratios_the_distance_to_the_paper_and_the_caveat(
     assert "the probability that a random unit with a norm" in text
     assert "times longer (0.2)" in text
     assert text.splitlines()[-1].startswith("'End' is the end of the run.")
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_long_labels_hide_neither_the_accuracy_nor_a_difference_nor_its_verdict(width):
+    """Texts that are too long go on in the next line, and none of them is lost."""
+    folder = Path(__file__).parents[2] / "results" / "published" / "gamma"
+    numbers, _ = read_numbers(folder)
+    found = compare([(folder, numbers)])
+    variants, _, differences, *_ = comparison(found, width=width).split("\n\n")
+    assert "test accuracy" in variants.splitlines()[0]
+    head, *lines = [line for line in differences.splitlines() if line != MORE]
+    assert set(head.split()) >= {"measure", "variant", "difference", "verdict"}
+    assert all(len(line) <= width for line in [head, *lines])
+    lines = [line for line in lines if line]
+    at, end = head.index("variant"), head.index("difference")
+    labels = "".join(line[at:end].strip() for line in lines)
+    told = " ".join(line[head.index("verdict") :].strip() for line in lines)
+    rows = [row for row in found.rows if row.baseline]
+    assert labels.startswith("".join(row.label for row in rows))
+    assert (
+        told.split()
+        == " ".join(
+            row.differences[name].verdict
+            for name in MEASURES
+            for row in rows
+            if name in row.differences
+        ).split()
+    )
+    assert all(row.label in variants for row in found.rows)
+    assert "-0.0054" in differences
