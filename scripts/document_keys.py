@@ -52,9 +52,9 @@ other keys stand in four sections. This file and `schema.json` are made from
 
 The first line of each config names `schema.json`. Editors with a YAML language server, such as VS
 Code with Red Hat's extension, then complete the keys, explain them and underline mistakes.
-A copy made with `--copy` names the schema by its whole path on your machine, so that this works
-there too. What several keys say together, such as a minibatch that is larger than the data set, is
-found by `bnexp validate` alone.
+What `bnexp configs` prints or copies names the schema by its whole path on your machine, so that
+this works there too. What several keys say together, such as a minibatch that is larger than the
+data set, is found by `bnexp validate` alone.
 """
 
 

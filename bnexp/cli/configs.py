@@ -27,7 +27,7 @@ def configs(
     ] = None,
 ) -> None:
     """List the packaged configs and what each shows, or print one."""
-    from bnexp.config import copy_of, header, packaged, suggestion
+    from bnexp.config import copy_of, header, is_name, packaged, suggestion
 
     if name is not None:
         name = name.removesuffix(".yaml")
@@ -36,11 +36,12 @@ def configs(
             hint = suggestion(name, known) or f"; there are {', '.join(known)}"
             raise ConfigError(f"{name}: no such packaged config{hint}")
         if copy is None:
-            print(known[name].read_text(encoding="utf-8"), end="")
+            print(copy_of(known[name]), end="")
             return
+        own = copy.stem if is_name(copy.stem) else name
         try:
             with copy.open("x", encoding="utf-8") as file:
-                file.write(copy_of(known[name]))
+                file.write(copy_of(known[name], own))
         except FileExistsError:
             raise StorageError(f"{copy}: is there already, and stays as it is") from None
         except FileNotFoundError:
@@ -48,6 +49,7 @@ def configs(
         except OSError as error:
             raise StorageError(f"{copy}: {error.strerror or error}") from None
         print(copy)
+        terminal.say(f"its name is {own}: it trains into results/{own}")
         return
     if copy is not None:
         raise ConfigError("configs --copy: which config? `bnexp configs` lists them")
@@ -73,13 +75,17 @@ def validate(
 
     mistakes = []
     for name in config:
+        if "=" in name and not name.endswith(".yaml") and not Path(name).exists():
+            hint = f"`bnexp train CONFIG {name} --dry-run` checks it with one"
+            mistakes.append(f"{name}: an override, where a config is expected; {hint}")
+            continue
         try:
             experiment = load(name)
         except ConfigError as error:
             mistakes += error.mistakes
         else:
             warn_of_identical(experiment)
-            variants, seeds = len(experiment.variants), len(experiment.seeds)
-            print(f"{name}: valid; {variants} variants, {seeds} seeds")
+            variants = terminal.counted(len(experiment.variants), "variant")
+            print(f"{name}: valid; {variants}, {terminal.counted(len(experiment.seeds), 'seed')}")
     if mistakes:
         raise ConfigError(mistakes)

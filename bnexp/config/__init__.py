@@ -19,6 +19,7 @@ from bnexp.config.constraints import (
     recorded_layers,
 )
 from bnexp.config.experiment import identical_variants, load
+from bnexp.config.rules import is_name
 from bnexp.config.schema import (
     Activation,
     DataConfig,
@@ -35,7 +36,7 @@ from bnexp.config.schema import (
 )
 from bnexp.config.serialization import dump
 from bnexp.config.sources import copy_of, header, packaged
-from bnexp.config.suggestions import did_you_mean, shorten, suggestion
+from bnexp.config.suggestions import did_you_mean, nearest, shorten, suggestion
 
 __all__ = [
     "DATASET_SIZES",
@@ -57,7 +58,9 @@ __all__ = [
     "flatten",
     "header",
     "identical_variants",
+    "is_name",
     "load",
+    "nearest",
     "packaged",
     "probe_examples",
     "recorded_layers",

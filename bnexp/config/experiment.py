@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,9 @@ def load(config: str | Path, overrides: Sequence[str] = (), grid: Sequence[str] 
             key, given, values = text.partition("=")
             if [each.partition("=")[0] for each in grid].count(key) > 1:
                 raise ConfigError(f"--grid {key}: given twice; give all of its values at once")
-            value = f"=[{values}]" if given else ""
-            reader.override(root, f"grid.{key}{value}", f"--grid '{shorten(text)}'")
+            if not given:
+                raise ConfigError(f"--grid '{shorten(text)}': expected KEY=A,B,C")
+            reader.override(root, f"grid.{key}=[{values}]", f"--grid '{shorten(text)}'")
         experiment = _experiment(reader, root)
         if not reader.mistakes:
             return experiment
@@ -151,12 +153,22 @@ def _crossed(
     }
 
 
-def identical_variants(experiment: Experiment) -> list[tuple[str, str]]:
-    """Pairs of variants that do not differ in any setting, each with the first that is like it."""
+def identical_variants(
+    experiment: Experiment, *, but_for_bias: bool = False
+) -> list[tuple[str, str]]:
+    """Pairs of variants that do not differ in any setting, each with the first that is like it.
+
+    Args:
+        experiment: whose variants are compared.
+        but_for_bias: a bias before batch norm, which does nothing, is no difference either.
+    """
     first: dict[Settings, str] = {}
     pairs = []
     for variant in experiment.variants:
-        known = first.setdefault(variant.settings, variant.name)
+        settings = variant.settings
+        if but_for_bias and settings.model.norm == "batch":
+            settings = replace(settings, model=replace(settings.model, bias=False, bias_std=0.0))
+        known = first.setdefault(settings, variant.name)
         if known != variant.name:
             pairs.append((known, variant.name))
     return pairs

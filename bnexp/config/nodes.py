@@ -22,6 +22,7 @@ Hint = Any
 NULL, _TEXT = "tag:yaml.org,2002:null", "tag:yaml.org,2002:str"
 
 _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_THOUSANDS = re.compile(r"[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]*)?")  # as in 50,000
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _NOUNS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
 _NOUNS[NoneType] = "null"
@@ -61,13 +62,18 @@ def _unquoted(node: yaml.ScalarNode, option: Hint) -> Value:
     return None if option is NoneType and node.tag == NULL else INVALID
 
 
-def mismatch(node: yaml.Node, types: list[Hint]) -> str:
-    """What a node should have been, what it is, and what to write instead if that can be told."""
+def mismatch(node: yaml.Node, types: list[Hint], override: str = "") -> str:
+    """What a node should have been, what it is, and what to write instead if that can be told.
+
+    Args:
+        node: whose value is none of the types.
+        types: which were possible.
+        override: the dotted key, where the node comes from the command line.
+    """
     advice, number = "", scalar(node, float)
-    if isinstance(node, yaml.ScalarNode) and number is INVALID and not node.style:
-        plain = node.value.replace("_", "").replace(",", "")
-        if plain != node.value and _NUMBER.fullmatch(plain) and {int, float} & {*types}:
-            return f"{_expected(types)}, got {shown(node)}; write {plain}"
+    plain = isinstance(node, yaml.ScalarNode) and not node.style and node.value
+    if plain and (instead := _instead(node.value, types, override)):
+        return f"{_expected(types)}, got {shown(node)}; write {instead}"
     for option in types:
         if origin(option) is Literal:
             advice = suggestion(str(node.value), get_args(option))
@@ -78,6 +84,34 @@ def mismatch(node: yaml.Node, types: list[Hint]) -> str:
     return f"{_expected(types)}, got {shown(node)}{advice}"
 
 
+def _instead(text: str, types: list[Hint], override: str) -> str:
+    """What to write in place of a text with the commas or underscores of a number or a list."""
+    parts = text.replace(" ", "").split(",")
+    for option in types:
+        pattern = _WHOLE if _item(option) is int else _NUMBER
+        if origin(option) is tuple and all(map(pattern.fullmatch, parts)):
+            # In quotes, since some shells read brackets themselves.
+            return f"'{override}=[{','.join(parts)}]'" if override else f"[{', '.join(parts)}]"
+    if not {int, float} & {*types}:
+        return ""
+    plain = text.replace("_", "")
+    if _THOUSANDS.fullmatch(plain):
+        plain = plain.replace(",", "")
+    if plain != text and _NUMBER.fullmatch(plain):
+        return plain
+    if len(parts) < 2 or not all(map(_NUMBER.fullmatch, parts)):
+        return ""
+    grid = f"--grid {override.removeprefix('grid.') or 'KEY'}={','.join(parts)} to train with each"
+    point = ".".join(parts)  # 0,2 as many countries write 0.2
+    return f"{point}, or {grid}" if float in types and _NUMBER.fullmatch(point) else grid
+
+
+def _item(option: Hint) -> Hint:
+    """The type of a list's items, without its rules."""
+    items = get_args(option)
+    return getattr(items[0], "__origin__", items[0]) if items else None
+
+
 def _expected(types: list[Hint]) -> str:
     """What a node should have been, such as `expected a whole number or null`."""
     wanted = []
@@ -85,8 +119,8 @@ def _expected(types: list[Hint]) -> str:
         if origin(option) is Literal:
             wanted.append(f"one of {', '.join(get_args(option))}")
         elif origin(option) is tuple:
-            item: Any = getattr(get_args(option)[0], "__origin__", None)
-            wanted.append(f"a list of {_NOUNS.get(item, 'value').removeprefix('a ')}s")
+            noun = _NOUNS.get(_item(option), "value").removeprefix("a ")
+            wanted.append(f"a list of {noun}s")
         else:
             wanted.append(_NOUNS[option])
     return f"expected {' or '.join(wanted)}"

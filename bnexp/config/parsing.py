@@ -21,11 +21,12 @@ except ImportError:  # PyYAML was built without LibYAML
     from yaml import SafeLoader as Quick  # type: ignore[assignment]
 
 from bnexp.config.nodes import NULL, Hint, mismatch, origin, scalar, shown
-from bnexp.config.rules import violation
+from bnexp.config.rules import repeated, violation
 from bnexp.config.schema import HINTS, INVALID, Value
-from bnexp.config.suggestions import did_you_mean, shorten, suggestion
+from bnexp.config.suggestions import did_you_mean, nearest, shorten, suggestion
 
 ANY = "*"  # in a dict of types: any key
+_EMPTY = "empty; `bnexp configs quickstart` prints a config to begin with"
 _MAX_DEPTH = 20  # of lists and maps inside each other
 
 
@@ -120,7 +121,7 @@ class Reader:
         """The root node of a text that is one YAML document, or `None` after a mistake."""
         if fast := _composed(text, name):
             return fast
-        mark, problem = yaml.Mark(name, 0, 0, 0, None, 0), "empty; nothing is set here"
+        mark, problem = yaml.Mark(name, 0, 0, 0, None, 0), _EMPTY
         try:
             loader = _Loader(text)
             loader.name = name
@@ -169,6 +170,8 @@ class Reader:
                 return self.report("", "expected key.path=value", new)
             at = [*known, key].index(key)
             named, child = [*node.value, (new, None)][at]
+            if end == "=" and not rest.strip():
+                return self.report(path, "no value; write one after the =", new)
             if end == "=":
                 child = self.compose(rest, name)
             elif child is None or child.tag == NULL:
@@ -200,9 +203,12 @@ class Reader:
             if value is not INVALID:
                 if problem := violation(rules, value):
                     got = f", got {shown(node)}" if isinstance(node, yaml.ScalarNode) else ""
+                    if isinstance(value, tuple) and (again := repeated(value)):
+                        got = f"; {shorten(again)} is repeated"
                     self.report(path, f"{problem}{got}")
                 return INVALID if problem else value
-        self.report(path, mismatch(node, [option for option, *_ in options]))
+        override = path if self.overridden(path) else ""
+        self.report(path, mismatch(node, [option for option, *_ in options], override))
         return INVALID
 
     def _map(self, node: yaml.Node, hints: Mapping[str, Hint], path: str) -> dict[str, Any]:
@@ -227,13 +233,17 @@ class Reader:
                     self.value(key, str, here)
                 values[name] = self.value(child, hints.get(name, hints.get(ANY)), here)
             else:
-                self.report(here, f"unknown key{_key_advice(name, hints)}", key)
+                whole = key.start_mark.name in self._overrides and path not in {"", "grid"}
+                place = f"{path}." if whole else ""  # as it was written
+                self.report(here, f"unknown key{_key_advice(name, hints, place)}", key)
         return values
 
 
-def _key_advice(name: str, hints: Mapping[str, Hint]) -> str:
-    """What may have been meant by a key that is not there."""
+def _key_advice(name: str, hints: Mapping[str, Hint], place: str) -> str:
+    """What may have been meant by a key that is not there; `place` is what stands before it."""
     elsewhere = [dotted for dotted in HINTS if dotted.endswith(f".{name}")]
     if elsewhere:
         return did_you_mean(elsewhere[0])
-    return suggestion(name, hints) or f"; expected one of {', '.join(hints)}"
+    if near := nearest(name.lower(), hints):
+        return did_you_mean(f"{place}{near}")
+    return f"; expected one of {', '.join(hints)}"

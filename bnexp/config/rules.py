@@ -1,7 +1,8 @@
 """The rules that a value must keep beside its type, and the types of names, seeds and numbers."""
 
+import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any
 
 # A rule says what must hold of a value, and what an error says where it does not. Rules stand
@@ -22,6 +23,16 @@ def of_length(most: int) -> Rule:
 def violation(rules: Iterable[Rule], value: object) -> str | None:
     """What an error says of the first rule that a value breaks; `None` if it breaks none."""
     return next((problem for holds, problem in rules if not holds(value)), None)
+
+
+def repeated(items: Sequence[object]) -> str:
+    """The first value of a list that stands there twice, as text; empty if none does."""
+    seen = set[object]()
+    # `add` returns None, so a value counts as seen from its second place on.
+    again = next((x for x in items if x in seen or seen.add(x)), "")  # type: ignore[func-returns-value]
+    if isinstance(again, str):
+        return again
+    return f"{again:g}" if isinstance(again, float) else json.dumps(again)
 
 
 ABOVE_0: Rule = (lambda value: value > 0, "must be above 0")
@@ -45,6 +56,12 @@ NAME_RULES: tuple[Rule, ...] = (
     (_NOT_OURS.match, "must not be the name of one of the experiment's own files"),
     (_NO_DEVICE.match, "must not be a name that Windows keeps for a device"),
 )
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can be the name of an experiment, or of a variant."""
+    return violation(NAME_RULES, text) is None
+
 
 Name = Annotated[str, *NAME_RULES]
 Seed = Annotated[int, within(0, 2**32 - 1)]

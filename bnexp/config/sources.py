@@ -41,14 +41,20 @@ def header(path: Path) -> dict[str, str]:
     return fields
 
 
-def copy_of(path: Path) -> str:
+def copy_of(path: Path, name: str = "") -> str:
     """The text of a packaged config for another folder.
 
     Its first line names the JSON Schema that lies beside it, by which editors help; a copy names it
     by its whole path.
+
+    Args:
+        path: of the packaged config.
+        name: of the experiment in the copy, so that it does not train into the folder of the first.
     """
     beside = f"$schema={SCHEMA}"
-    return path.read_text(encoding="utf-8").replace(beside, f"$schema={path.with_name(SCHEMA)}", 1)
+    text = path.read_text(encoding="utf-8")
+    text = text.replace(beside, f"$schema={path.with_name(SCHEMA)}", 1)
+    return text.replace(f"\nname: {path.stem}\n", f"\nname: {name or path.stem}\n", 1)
 
 
 def resolve(config: str | Path) -> Path:
@@ -79,7 +85,8 @@ def read_text(path: Path) -> str:
         listed = "`bnexp configs` lists the packaged ones"
         problem = f"no such file{advice} ({listed})" if advice else f"no such file; {listed}"
     except IsADirectoryError:
-        problem = "a folder; give a YAML file"
+        inside = path / "config.yaml"  # as in the folder of an experiment
+        problem = f"a folder; give {inside if inside.is_file() else 'a YAML file'}"
     except (OSError, ValueError) as error:  # a path that holds a NUL raises ValueError
         problem = f"cannot be read: {error}"
     raise ConfigError(f"{shorten(str(path))}: {problem}")

@@ -75,7 +75,7 @@ BAD = {
     ),
     "a grid with a value twice": (
         NAME + "grid: {train.lr: [1, 1.0]}",
-        "x.yaml:2:18: grid.train.lr: must hold each value once",
+        "x.yaml:2:18: grid.train.lr: must hold each value once; 1 is repeated",
     ),
     "a bad value in a grid": (
         NAME + "grid: {train.lr: [1, x]}",
@@ -136,7 +136,7 @@ variants:
         "x.yaml:8:30: variants.one.zzz: unknown key; expected one of data, model, train, record",
         "x.yaml:9:3: variants.no: expected text, got no; put it in quotes",
         "x.yaml:9:7: variants.no: expected a map (key: value), got a list",
-        "override 1 'train.stesp=5': train.stesp: unknown key; did you mean 'steps'?",
+        "override 1 'train.stesp=5': train.stesp: unknown key; did you mean 'train.steps'?",
         "override 2 'record.every=0': record.every: must be 1 to 1000000000, got 0",
     ]
 
@@ -217,13 +217,13 @@ def test_a_variants_own_change_wins_over_an_override_of_the_base():
 
 
 BAD_OVERRIDES = {
-    "model.bais=1": "model.bais: unknown key; did you mean 'bias'?",
+    "model.bais=1": "model.bais: unknown key; did you mean 'model.bias'?",
     "lr=1": "lr: unknown key; did you mean 'train.lr'?",
     "train.lr": "expected key.path=value",
     "quickstart": "expected key.path=value",
     "": "expected key.path=value",
     "=1": "unknown key; expected one of name, seeds, data, model, train, record, variants, grid",
-    "train.lr=": "empty; nothing is set here",
+    "train.lr=": "train.lr: no value; write one after the =",
     "train.lr=fast": "train.lr: expected a finite number, got fast",
     "train.lr.x=1": "train.lr: holds 0.1, no keys",
     "model.bias.x=1": "model.bias: expected true or false, got a map",
@@ -382,7 +382,7 @@ def test_a_grid_of_the_command_line_adds_axes_to_that_of_a_file():
     [
         ("train.lr=0.1,-2", "--grid 'train.lr=0.1,-2': grid.train.lr[1]: must be above 0, got -2"),
         ("train.rl=1", "--grid 'train.rl=1': grid.train.rl: unknown key; did you mean 'train.lr'?"),
-        ("train.lr", "--grid 'train.lr': expected key.path=value"),
+        ("train.lr", "--grid 'train.lr': expected KEY=A,B,C"),
         ("record.every=1,2", "--grid 'record.every=1,2': grid.record.every: unknown key"),
         ("train.batch_size=1,2", NEEDS_TWO),
     ],
@@ -451,3 +451,44 @@ def test_several_wrong_overrides_are_told_in_the_order_given():
     first, *found = mistakes(text, "train.lr=-1", "data.name=x", "model.bias=maybe")
     assert first.startswith("x.yaml:3:")
     assert [text.split("'")[0] for text in found] == ["override 1 ", "override 2 ", "override 3 "]
+
+
+@pytest.mark.parametrize(
+    ("override", "instead"),
+    [
+        ("seeds=1,2", "'seeds=[1,2]'"),
+        ("seeds=1,000", "1000"),
+        ("model.hidden=50,50", "'model.hidden=[50,50]'"),
+        ("model.hidden=100,100", "'model.hidden=[100,100]'"),
+        ("record.percentiles=2.5,50", "'record.percentiles=[2.5,50]'"),
+        ("train.lr=0,2", "0.2, or --grid train.lr=0,2 to train with each"),
+        ("train.lr=0.1,0.2", "--grid train.lr=0.1,0.2 to train with each"),
+        ("train.steps=1,2", "--grid train.steps=1,2 to train with each"),
+        ("train.steps=1,000,000", "1000000"),
+    ],
+)
+def test_values_with_commas_get_the_list_the_number_or_the_grid_to_write(override, instead):
+    """Commas are dropped between groups of three digits alone."""
+    (told,) = mistakes(BASE, override)
+    assert told.endswith(f"; write {instead}")
+    assert override.split("=")[1] not in instead or "[" in instead or "--grid" in instead
+
+
+def test_a_list_in_a_file_without_its_brackets_gets_them():
+    """There it needs no quotes."""
+    assert mistakes(BASE + "seeds: 1,2")[0].endswith("got 1,2; write [1, 2]")
+
+
+def test_a_bias_before_batch_norm_can_count_as_no_difference():
+    """Batch norm subtracts it; before another norm, or none, it counts."""
+    text = (
+        NAME
+        + """variants:
+  a: {model: {norm: batch}}
+  b: {model: {norm: batch, bias: false}}
+  c: {model: {bias: false}}
+  d: {}
+"""
+    )
+    assert identical_variants(load(text)) == []
+    assert identical_variants(load(text), but_for_bias=True) == [("a", "b")]

@@ -93,7 +93,7 @@ BAD = {
     ),
     "a number for a list": (
         BASE + "model: {hidden: 100}",
-        "x.yaml:3:17: model.hidden: expected a list of whole numbers, got 100",
+        "x.yaml:3:17: model.hidden: expected a list of whole numbers, got 100; write [100]",
     ),
     "a list for a map": (
         BASE + "model: [1]",
@@ -110,8 +110,14 @@ BAD = {
         "x.yaml:2:7: name: expected text, got 1e-3; put it in quotes",
     ),
     # YAML itself
-    "an empty file": ("", "x.yaml:1:1: empty; nothing is set here"),
-    "only comments": ("# nothing\n", "x.yaml:1:1: empty; nothing is set here"),
+    "an empty file": (
+        "",
+        "x.yaml:1:1: empty; `bnexp configs quickstart` prints a config to begin with",
+    ),
+    "only comments": (
+        "# nothing\n",
+        "x.yaml:1:1: empty; `bnexp configs quickstart` prints a config to begin with",
+    ),
     "a tab": (
         BASE + "model:\n\tbias: true",
         (

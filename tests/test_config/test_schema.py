@@ -7,6 +7,8 @@ from helpers.configs import BASE, NAMES, load, mistakes, words
 
 from bnexp.config import DataConfig, ModelConfig, RecordConfig, Settings, TrainConfig
 
+RISING = "x.yaml:3:23: record.percentiles: must be in ascending order, each value once"
+
 BAD = {
     "an unknown dataset": (
         BASE + "data: {name: minst}",
@@ -52,7 +54,7 @@ BAD = {
     ),
     "a percentile twice": (
         BASE + "record: {percentiles: [15, 15.0]}",
-        "x.yaml:3:23: record.percentiles: must be in ascending order, each value once",
+        f"{RISING}; 15 is repeated",
     ),
     "a probe of one example": (
         BASE + "record: {probe_size: 1}",
@@ -60,7 +62,7 @@ BAD = {
     ),
     "a seed twice": (
         BASE + "seeds: [1, 1]",
-        "x.yaml:3:8: seeds: must hold each value once",
+        "x.yaml:3:8: seeds: must hold each value once; 1 is repeated",
     ),
     "a negative seed": (
         BASE + "seeds: [-1]",

@@ -66,7 +66,7 @@ def test_every_packaged_config_says_in_whole_sentences_what_it_is(name, path):
     """Its header has four fields, of which the command is one that can be pasted."""
     fields = header(path)
     assert list(fields) == ["What it shows", "Command", "Time", "Expected"]
-    assert fields.pop("Command") == f"bnexp train --config configs/{name}.yaml"
+    assert fields.pop("Command") == f"bnexp train --config {name}"
     for text in fields.values():
         assert text[0].isupper()
         assert text.endswith(".")
