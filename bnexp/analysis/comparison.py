@@ -91,7 +91,7 @@ class Comparison:
         rows: in the order of the experiments and their variants.
         margin: within which two accuracies count as equivalent.
         test_error: the standard error of one network's accuracy that comes from the test set having
-            so few examples; NaN where the data set is not known.
+            so few examples; NaN where the data set is not known, or not the same in all rows.
     """
 
     rows: tuple[ComparedVariant, ...]
@@ -212,8 +212,13 @@ def _corrected(rows: Sequence[ComparedVariant]) -> Iterator[ComparedVariant]:
 
 
 def _test_error(rows: Iterable[ComparedVariant]) -> float:
-    """sqrt(p (1 - p) / n), for the mean accuracy p of all variants and n test examples."""
-    errors = []
+    """sqrt(p (1 - p) / n), for the mean accuracy p of all variants and n test examples.
+
+    NaN where the variants have not the same test set, since it would be true of none.
+    """
+    errors, rows = [], [*rows]
+    if len({row.numbers.settings.get("data.name") for row in rows}) > 1:
+        return float("nan")
     for row in rows:
         sizes = DATASET_SIZES.get(str(row.numbers.settings.get("data.name")))
         accuracy = row.numbers.measures.get(PRIMARY)

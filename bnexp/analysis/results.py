@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bnexp.analysis.runs import Run
 from bnexp.analysis.variants import VariantResults, read_variant
-from bnexp.config import Experiment, Value, did_you_mean, flatten
+from bnexp.config import Experiment, Value, did_you_mean, flatten, nearest
 from bnexp.errors import BnexpError, DamagedError, StorageError
 from bnexp.files.atomic import reading
 from bnexp.files.experiment_folder import (
@@ -90,7 +90,12 @@ def check_folder(path: Path) -> None:
     if path.is_file():
         raise StorageError(f"{path}: a file; give the folder of an experiment")
     if not path.is_dir():
-        raise StorageError(f"{path}: no such folder; `bnexp runs` lists the experiments")
+        listed = "`bnexp runs` lists the experiments"
+        beside = [*path.parent.glob("*"), *Path("results").glob("*")]
+        known = {each.name: str(each) for each in beside if each.is_dir()}
+        near = nearest(path.name, known)
+        told = f"; {listed}" if near is None else f"{did_you_mean(known[near])} ({listed})"
+        raise StorageError(f"{path}: no such folder{told}")
 
 
 def _config(path: Path, *, started: bool) -> Experiment | None:

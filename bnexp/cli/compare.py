@@ -27,7 +27,7 @@ def compare(
     margin: Annotated[
         float,
         typer.Option(
-            min=0, help="Differences of test accuracy within it count as none.", metavar="M"
+            min=0, max=1, help="Differences of test accuracy within it count as none.", metavar="M"
         ),
     ] = 0.001,
     as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,

@@ -1,5 +1,6 @@
 """`bnexp plot`."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,9 @@ from bnexp.errors import ConfigError
 
 # Of the formats of `figures.drawing` and `figures.animation`, which load matplotlib.
 SUFFIXES = (".png", ".pdf", ".svg", ".gif", ".mp4")
+FIGURES = (
+    "fig1", "bias", "gamma", "grid", "gradient_shift", "norm_parameters", "running_statistics",
+)  # fmt: skip
 
 
 def plot(
@@ -17,8 +21,7 @@ def plot(
     figure: Annotated[
         str,
         typer.Option(
-            help="Another figure that `train` draws: bias, gamma, grid, gradient_shift, "
-            "norm_parameters or running_statistics.",
+            help=f"Another figure that `train` draws: {', '.join(FIGURES[1:-1])} or {FIGURES[-1]}.",
             metavar="NAME",
         ),
     ] = "fig1",
@@ -70,7 +73,7 @@ def plot(
         ),
     ] = 6.75,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             help="Where the figure goes: a folder, or a path; its suffix names the format.  "
             "[default: figures/ in the experiment]",
@@ -87,17 +90,23 @@ def plot(
     Its caption is printed, and stored in the file's metadata.
     """
     from bnexp.analysis import measuring, results
+    from bnexp.config import suggestion
     from bnexp.figures import curves, drawing, figure1, fitting
     from bnexp.files import locks
 
-    if out is not None and out.suffix[1:].isalpha() and not out.is_dir():  # and not as in `v1.2`
-        named = out.suffix[1:]
-        if out.suffix not in SUFFIXES:
+    if figure not in FIGURES:
+        hint = suggestion(figure, FIGURES) or f"; there are {', '.join(FIGURES)}"
+        raise ConfigError(f"--figure {figure}: no such figure{hint}")
+    path = None if out is None else Path(out)
+    is_folder = path is not None and (path.is_dir() or str(out).endswith(("/", os.sep)))
+    if path and path.suffix[1:].isalpha() and not is_folder:  # and not as in `v1.2`
+        named = path.suffix[1:]
+        if path.suffix not in SUFFIXES:
             known = f"there are {', '.join(SUFFIXES)}"
             raise ConfigError(f"--out {out}: its suffix names no format; {known}")
         if formats is not None and named not in formats.split(","):
             raise ConfigError(f"--out {out}, --format {formats}: two formats; give one of them")
-        out, formats = out.with_suffix(""), formats or named
+        path, formats = path.with_suffix(""), formats or named
     found = results.read_experiment(experiment)
     with told(*found.problems.values()), locks.storage_errors(experiment):
         selection = curves.Selection(source, layer, unit, seed)
@@ -110,7 +119,7 @@ def plot(
             from bnexp.figures import animation
 
             form = formats or "gif"
-            stem = _stem(experiment, out, figure1.file_name(selection))
+            stem = _stem(experiment, path, figure1.file_name(selection), is_folder=is_folder)
             caption_of_film = animation.save_film(found, selection, stem, form)
             print(stem.with_name(f"{stem.name}.{form}"))
             say(caption_of_film)
@@ -126,7 +135,7 @@ def plot(
         options = [f"{key}={value}" for key, value in chosen.items() if value is not None]
         written = drawing.save(
             picture,
-            _stem(experiment, out, name),
+            _stem(experiment, path, name, is_folder=is_folder),
             (formats or "png").split(","),
             source=fitting.source_of(found, figure, options),
             burn_caption=caption,
@@ -136,10 +145,10 @@ def plot(
         say(picture.caption)
 
 
-def _stem(experiment: Path, out: Path | None, name: str) -> Path:
+def _stem(experiment: Path, out: Path | None, name: str, *, is_folder: bool) -> Path:
     """Where a figure of this name goes, without its suffix."""
     from bnexp.files.experiment_folder import FIGURES
 
     if out is None:
         return experiment / FIGURES / name
-    return out / name if out.is_dir() else out
+    return out / name if is_folder else out

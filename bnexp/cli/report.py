@@ -24,9 +24,10 @@ def report(
     page is a single file that loads nothing from the network.
     """
     from bnexp.files import locks
+    from bnexp.files.experiment_folder import REPORT
     from bnexp.report import page
 
-    path = out or experiments[0] / page.REPORT
+    path = out or experiments[0] / REPORT
     with locks.storage_errors(path):
         problems = page.write_report(experiments, path)
     with told(*problems):

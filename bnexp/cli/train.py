@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bnexp.cli import completion
-from bnexp.cli.terminal import Progress, say, told, width
+from bnexp.cli.terminal import Progress, counted, say, told, width
 from bnexp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -89,19 +89,21 @@ def train(
     The same command again continues what is not finished.
     """
     from bnexp import config as configs
+    from bnexp.training import growth
 
     if quiet and verbose:
         raise ConfigError("--quiet, --verbose: give one of them")
-    experiment = configs.load(*_config_and_overrides(config, words or []), grid or [])
+    config, overrides = _config_and_overrides(config, words or [])
+    experiment = configs.load(config, overrides, grid or [])
     warn_of_identical(experiment)
+    _warn_of_overrides(experiment, config, overrides)
     folder = out or Path("results") / experiment.name
     if dry_run:
-        print(configs.dump(experiment), end="")
-        for variant in experiment.variants:
-            steps, seeds = variant.settings.train.steps, len(experiment.seeds)
-            say(f"would train {folder / variant.name}: {seeds} runs of {steps:,} steps")
+        if restart:
+            growth.restart(folder, say, dry_run=True)
+        _print_plan(experiment, folder)
         return
-    from bnexp.training import growth, plans, readiness
+    from bnexp.training import plans, readiness
     from bnexp.training import scheduler as training
 
     cluster = _cluster(scheduler, gather=gather)
@@ -149,6 +151,40 @@ def warn_of_identical(experiment: "Experiment") -> None:
 
     for first, second in identical_variants(experiment):
         say(f"warning: {first} and {second} have the same settings")
+
+
+def _print_plan(experiment: "Experiment", folder: Path) -> None:
+    """Print the resolved YAML, and say what would run."""
+    from bnexp.config import dump
+
+    print(dump(experiment), end="")
+    for variant in experiment.variants:
+        runs = counted(len(experiment.seeds), "run")
+        steps = counted(variant.settings.train.steps, "step")
+        say(f"would train {folder / variant.name}: {runs} of {steps}")
+
+
+def _warn_of_overrides(experiment: "Experiment", config: str, overrides: list[str]) -> None:
+    """Say which keys are set twice, and which variants are left with a bias that does nothing.
+
+    A config in which variants differ in a bias before batch norm alone means it: it shows that the
+    bias does nothing. Overrides make such variants by mistake.
+    """
+    from bnexp.config import identical_variants, load
+
+    keys = [text.partition("=")[0] for text in overrides]
+    for key in dict.fromkeys(key for key in keys if keys.count(key) > 1):
+        say(f"warning: {key} is set {keys.count(key)} times; the last one counts")
+    if not overrides:
+        return
+    written = load(config)
+    known = {*identical_variants(experiment), *identical_variants(written, but_for_bias=True)}
+    for first, second in identical_variants(experiment, but_for_bias=True):
+        if (first, second) not in known:
+            say(
+                f"warning: {first} and {second} differ only in a bias before batch norm, which "
+                "subtracts it"
+            )
 
 
 def _load_figures() -> None:

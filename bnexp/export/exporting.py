@@ -9,13 +9,12 @@ from bnexp.analysis.results import ExperimentResults
 from bnexp.config import suggestion
 from bnexp.errors import ConfigError, StorageError
 from bnexp.export.selection import SOURCES, Part, Selection, parts
-from bnexp.files.experiment_folder import CONFIG
+from bnexp.files.experiment_folder import CONFIG, EXPORT
 from bnexp.files.locks import locked, storage_errors
 from bnexp.files.run_folder import METRICS, MINIBATCH, PROBE, run_folder
 from bnexp.files.status import STATUS
 
 FORMATS = {"csv": "pyarrow", "parquet": "pyarrow", "tensorboard": "tensorboard"}  # their libraries
-FOLDER = "export"  # in the experiment's
 LOGS = {"probe": PROBE, "batch": MINIBATCH}
 
 
@@ -58,7 +57,7 @@ def export(
     chosen = parts(results, selection)
     if not chosen:
         raise StorageError(f"{results.path}: nothing to export yet; train it first")
-    folder = folder or results.path / FOLDER
+    folder = folder or results.path / EXPORT
     if (folder / STATUS).exists() or (folder / CONFIG).exists():
         # Its metrics.csv is the run's own.
         raise ConfigError(f"--out {folder}: holds a run or an experiment; give another folder")

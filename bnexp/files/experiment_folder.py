@@ -23,7 +23,7 @@ from bnexp.files.run_folder import (
 from bnexp.files.status import STATUS, read_status
 
 CONFIG, SUMMARY, FIGURES = "config.yaml", "summary.json", "figures"
-TRAIN_LOG = "train.log"
+TRAIN_LOG, REPORT, EXPORT = "train.log", "report.html", "export"
 _SEAL = b"# Written by bnexp; CRC-32 of what follows: "
 NPY_HEADER_BYTES = 128
 _MAX_CONFIG = 1 << 24  # bytes: larger than any experiment written out

@@ -21,14 +21,13 @@ from bnexp.analysis.tables import method
 from bnexp.errors import StorageError
 from bnexp.figures.fitting import fitting_figures, plot_command
 from bnexp.files.atomic import read_whole, write_whole
-from bnexp.files.experiment_folder import CONFIG
+from bnexp.files.experiment_folder import CONFIG, REPORT
 from bnexp.report import sentences, tables
 from bnexp.report.explorer import BYTES, Explorer, explorer
 from bnexp.report.svg import inline_svg
 from bnexp.verify import claims
 from bnexp.verify.check import Check
 
-REPORT = "report.html"
 MARK = '<meta name="generator" content="bnexp'  # by which bnexp knows a page as its own
 FROM_LOGS = b'<figure class="drawing">', b'<section class="explorer"'  # what only logs can make
 MOST_BYTES, TEXTS = 2_000_000, 300_000  # of a page; of its texts, tables, style and script

@@ -12,6 +12,8 @@ from bnexp.config import Experiment, Settings, differences
 from bnexp.errors import ConfigError, StorageError
 from bnexp.files.experiment_folder import (
     CONFIG,
+    EXPORT,
+    REPORT,
     SUMMARY,
     TRAIN_LOG,
     read_config,
@@ -92,7 +94,7 @@ def _steps_made(experiment: Experiment, folder: Path) -> Iterator[int]:
                 yield made
 
 
-def restart(folder: Path, say: Callable[[str], None]) -> None:
+def restart(folder: Path, say: Callable[[str], None], *, dry_run: bool = False) -> None:
     """Delete the runs of an experiment that bnexp wrote, its config and its summary.
 
     Nothing else is deleted: files that bnexp did not write stay, as do runs of `bnexp.record`,
@@ -100,7 +102,8 @@ def restart(folder: Path, say: Callable[[str], None]) -> None:
 
     Args:
         folder: the experiment's folder; where it is not there, nothing happens.
-        say: is told what is removed.
+        say: is told what is removed, and what of the removed runs stays.
+        dry_run: say what would be removed, and remove nothing.
 
     Raises:
         DamagedError: the folder's config is not one that bnexp wrote.
@@ -115,11 +118,26 @@ def restart(folder: Path, say: Callable[[str], None]) -> None:
                 return
             raise StorageError(f"{folder}: no experiment of bnexp is there; --restart removes none")
         read_config(folder)
+        if dry_run:
+            say(f"would remove of {folder}: {_removed(_removable(folder))}")
+            return
         with locked(folder):
-            runs = [path for path in runs_of(folder) if is_ours(path) and not _is_recorded(path)]
+            runs = _removable(folder)
             for path in runs:
                 with locked(path, wait=5.0):
                     remove_run(path)
             for name in (SUMMARY, TRAIN_LOG, CONFIG):
                 (folder / name).unlink(missing_ok=True)
-            say(f"{folder}: removed its config, its summary and {len(runs)} runs")
+            say(f"{folder}: removed {_removed(runs)}")
+            for name in (EXPORT, REPORT):
+                if (folder / name).exists():
+                    say(f"{folder / name}: was made of the removed runs, and stays until you "
+                        "remove it or make it again")  # fmt: skip
+
+
+def _removable(folder: Path) -> list[Path]:
+    return [path for path in runs_of(folder) if is_ours(path) and not _is_recorded(path)]
+
+
+def _removed(runs: list[Path]) -> str:
+    return f"its config, its summary and {len(runs)} run{'s' * (len(runs) != 1)}"

@@ -677,13 +677,17 @@ def test_a_check_is_explained_alone(bnexp, trained):
 def test_a_packaged_config_is_printed_and_copied(bnexp, tmp_path):
     """A file that is there stays as it is; an unknown name gets a suggestion."""
     text = (ROOT / "configs" / "gamma.yaml").read_text()
-    assert bnexp("configs", "gamma") == (0, text, "")
-    mine = tmp_path / "mine.yaml"
-    assert bnexp("configs", "gamma", "--copy", mine) == (0, f"{mine}\n", "")
-    (first, rest), (printed, same) = (x.split("\n", 1) for x in (mine.read_text(), text))
-    assert (rest, printed) == (same, "# yaml-language-server: $schema=schema.json")
+    assert text.startswith("# yaml-language-server: $schema=schema.json\n")
     schema = packaged()["gamma"].with_name("schema.json")
-    assert first == f"# yaml-language-server: $schema={schema}"
+    printed = text.replace("$schema=schema.json", f"$schema={schema}", 1)
+    assert bnexp("configs", "gamma") == (0, printed, "")
+    mine = tmp_path / "mine.yaml"
+    said = "its name is mine: it trains into results/mine\n"
+    assert bnexp("configs", "gamma", "--copy", mine) == (0, f"{mine}\n", said)
+    assert mine.read_text() == printed.replace("\nname: gamma\n", "\nname: mine\n")
+    unfit = tmp_path / "my own.yaml"
+    assert bnexp("configs", "gamma", "--copy", unfit)[2].startswith("its name is gamma: ")
+    assert unfit.read_text() == printed
     mine.write_text("my own")
     code, _, err = bnexp("configs", "gamma", "--copy", mine)
     assert (code, mine.read_text()) == (4, "my own")
@@ -800,3 +804,136 @@ def test_a_time_is_told_in_the_units_that_matter(seconds, text):
     from bnexp.cli.terminal import duration
 
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize("name", packaged())
+def test_the_command_of_a_packaged_configs_header_works_outside_a_clone(
+    bnexp, tmp_path, monkeypatch, name
+):
+    """As it stands there, and what other configs it names can be printed."""
+    from bnexp.config import header
+
+    monkeypatch.chdir(tmp_path)
+    program, *words = header(packaged()[name])["Command"].split()
+    code, out, _ = bnexp(*words, "--dry-run")
+    assert (program, code) == ("bnexp", 0)
+    assert out.startswith(f"name: {name}\n")
+    text = packaged()[name].read_text()
+    assert not re.search(r"\w+\.(yaml|py|md)", text)
+    for other in re.findall(r"`bnexp configs (\w+)`", text):
+        assert bnexp("configs", other)[0] == 0
+
+
+def test_restart_says_what_it_would_remove_and_what_stays(bnexp, trained, tmp_path, monkeypatch):
+    """What was exported of the removed runs, and their page, are not training's to delete."""
+    shutil.copytree(trained[0], tmp_path / "results" / "tiny")
+    monkeypatch.chdir(tmp_path)
+    folder = Path("results/tiny")
+    (folder / "export").mkdir()
+    Path("tiny.yaml").write_text(CONFIG)
+    files = sorted(folder.rglob("*"))
+    removed = "its config, its summary and 6 runs"
+    stays = f"{folder}/export: was made of the removed runs, and stays"
+    _, _, err = bnexp("train", "tiny.yaml", "--restart", "--dry-run")
+    assert err.splitlines()[0] == f"would remove of {folder}: {removed}"
+    assert sorted(folder.rglob("*")) == files
+    _, _, err = bnexp("train", "tiny.yaml", "train.steps=20", "seeds=1", "--restart")
+    assert err.splitlines()[:2] == [
+        f"{folder}: removed {removed}",
+        f"{stays} until you remove it or make it again",
+    ]
+
+
+def test_a_path_that_ends_in_a_slash_is_a_folder(bnexp, trained, tmp_path):
+    """It is made where it is not there."""
+    code, out, _ = bnexp("plot", trained[0], "--out", f"{tmp_path}/new.v/", "--format", "svg,pdf")
+    assert code == 0
+    assert out.split() == [f"{tmp_path}/new.v/fig1.svg", f"{tmp_path}/new.v/fig1.pdf"]
+
+
+@pytest.mark.parametrize("command", ["plot", "compare", "report", "verify", "export --to csv"])
+@pytest.mark.parametrize("word", ["tiny", "tny", "results/tny"])
+def test_a_folder_that_is_not_there_leads_to_the_nearest(
+    bnexp, tmp_path, monkeypatch, command, word
+):
+    """Beside it, or under results."""
+    monkeypatch.chdir(tmp_path)
+    Path("results/tiny").mkdir(parents=True)
+    first, *options = command.split()
+    code, out, err = bnexp(first, word, *options)
+    assert (code, out) == (4, "")
+    listed = "(`bnexp runs` lists the experiments)"
+    assert err == f"bnexp: {word}: no such folder; did you mean 'results/tiny'? {listed}\n"
+
+
+WARNED = {
+    "twice": (
+        ["train.steps=1", "train.steps=2"],
+        "train.steps is set 2 times; the last one counts",
+    ),
+    "bias": (
+        ["model.norm=batch"],
+        "baseline and batchnorm differ only in a bias before batch norm, which subtracts it",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WARNED)
+def test_overrides_that_may_be_a_mistake_are_warned_of(bnexp, case):
+    """A key that is set twice, and variants of which only a bias that does nothing is left."""
+    overrides, text = WARNED[case]
+    code, _, err = bnexp("train", "quickstart", *overrides, "--dry-run")
+    assert code == 0
+    assert err.splitlines()[0] == f"warning: {text}"
+
+
+def test_a_config_that_compares_biases_before_batch_norm_means_it(bnexp):
+    """Its overrides, which leave them as they are, make no warning."""
+    assert "warning" not in bnexp("train", "bias", "train.steps=5", "--dry-run")[2]
+
+
+def test_one_is_not_counted_as_several(bnexp, tmp_path, monkeypatch):
+    """Of variants, seeds, runs and steps."""
+    monkeypatch.chdir(tmp_path)
+    Path("x.yaml").write_text("name: x\nseeds: 1\ndata: {name: digits}\nvariants: {a: {}}\n")
+    assert bnexp("validate", "x.yaml")[1] == "x.yaml: valid; 1 variant, 1 seed\n"
+    err = bnexp("train", "x.yaml", "train.steps=1", "--dry-run")[2]
+    assert err == "would train results/x/a: 1 run of 1 step\n"
+
+
+def test_a_comparison_takes_no_margin_above_one_and_states_no_error_of_two_test_sets(
+    bnexp, trained, tmp_path
+):
+    """An accuracy is at most 1, and a standard error belongs to one test set."""
+    code, _, err = bnexp("compare", trained[0], "--margin", "5")
+    assert code == 2
+    assert "--margin" in err
+    published = ROOT / "results" / "published"
+    assert "a standard error of" in bnexp("compare", trained[0])[1]
+    assert "a standard error of" in bnexp("compare", published / "fig1", published / "lr")[1]
+    assert "a standard error of" not in bnexp("compare", published / "fig1", trained[0])[1]
+
+
+def test_the_listing_of_runs_fits_a_terminal(bnexp, trained, monkeypatch):
+    """The time of the last word is left out first; a pipe gets all."""
+    from bnexp.cli import runs
+
+    whole = bnexp("runs", trained[0])[1].splitlines()
+    assert "heartbeat" in whole[0]
+    monkeypatch.setattr(runs, "width", lambda: 80)
+    shown = bnexp("runs", trained[0])[1].splitlines()
+    assert all(len(line) <= 80 for line in shown)
+    assert shown[0].split() == ["experiment", "variant", "seed", "state", "step", "test_accuracy"]
+    assert shown[-1] == runs.MORE
+
+
+def test_every_figure_that_can_be_drawn_is_known_by_its_name(bnexp, trained):
+    """One that is no figure at all is told from one that does not fit."""
+    import inspect
+
+    from bnexp.cli.plot import FIGURES
+
+    source = inspect.getsource(fitting._fitting)
+    assert {*re.findall(r'draw\["(\w+)"\]', source)} == {*FIGURES}
+    code, _, err = bnexp("plot", trained[0], "--figure", "gama")
+    assert (code, err) == (2, "bnexp: --figure gama: no such figure; did you mean 'gamma'?\n")

@@ -109,3 +109,19 @@ def test_a_scheduler_that_does_not_answer_leaves_no_folder_behind(told, tmp_path
     assert code == 2
     assert lines[0].startswith("bnexp: --scheduler nohost: no answer")
     assert not (tmp_path / "results").exists()
+
+
+def test_an_override_is_no_config_to_validate(told):
+    """The line says which command takes both."""
+    told_of = (
+        "an override, where a config is expected; `bnexp train CONFIG model.norm=batch --dry-run`"
+    )
+    expected = f"bnexp: model.norm=batch: {told_of} checks it with one"
+    assert told("validate", "model.norm=batch") == (2, [expected])
+
+
+def test_the_folder_of_an_experiment_leads_to_its_config(told, tmp_path):
+    """Where a config is expected."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.yaml").touch()
+    assert told("train", "mine") == (2, ["bnexp: mine: a folder; give mine/config.yaml"])
