@@ -78,7 +78,8 @@ def train(
         bool, typer.Option("--dry-run", help="Print the resolved YAML and what would run.")
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")
+        bool,
+        typer.Option("--quiet", "-q", help="Say nothing on stderr but warnings and errors."),
     ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Also say when a run has ended, and how.")

@@ -12,21 +12,21 @@ Other rooms import the names below from here.
 """
 
 from bnexp.config.constraints import (
-    DATASET_SIZES,
     KERNEL_NORMS,
-    Sizes,
     probe_examples,
     recorded_layers,
 )
 from bnexp.config.experiment import identical_variants, load
 from bnexp.config.rules import is_name
 from bnexp.config.schema import (
+    DATASET_SIZES,
     Activation,
     DataConfig,
     Experiment,
     ModelConfig,
     RecordConfig,
     Settings,
+    Sizes,
     TrainConfig,
     Value,
     Variant,

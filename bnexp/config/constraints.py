@@ -5,25 +5,8 @@ that is larger than the test set of the chosen data set.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from bnexp.config.schema import Settings
-
-
-class Sizes(NamedTuple):
-    """How many examples a data set has."""
-
-    train: int
-    test: int
-
-
-# By `data.name`. The sizes are known before any file is read, so that a mistake is found at once.
-DATASET_SIZES = {
-    "mnist": Sizes(60_000, 10_000),
-    "fashion_mnist": Sizes(60_000, 10_000),
-    "kmnist": Sizes(60_000, 10_000),
-    "digits": Sizes(1_437, 360),
-}
+from bnexp.config.schema import DATASET_SIZES, Settings
 
 KERNEL_NORMS = ("none", "batch")  # of `model.norm`, those that the kernels engine computes
 

@@ -11,7 +11,7 @@ dotted keys to values.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
 from bnexp.config.rules import (
     ABOVE_0,
@@ -31,6 +31,24 @@ from bnexp.config.rules import (
 Value = Any  # of a key: bool, int, float, str, None, or a tuple of numbers
 INVALID: Value = object()  # stands for the value of a key that could not be read
 
+DatasetName = Literal["mnist", "fashion_mnist", "kmnist", "digits"]
+
+
+class Sizes(NamedTuple):
+    """How many examples a data set has."""
+
+    train: int
+    test: int
+
+
+# The sizes are known before any file is read, so that a mistake is found at once.
+DATASET_SIZES: dict[str, Sizes] = {
+    "mnist": Sizes(60_000, 10_000),
+    "fashion_mnist": Sizes(60_000, 10_000),
+    "kmnist": Sizes(60_000, 10_000),
+    "digits": Sizes(1_437, 360),
+}
+
 Activation = Literal["sigmoid", "tanh", "relu", "leaky_relu", "identity"]
 
 DEFAULT_SEEDS = (0, 1, 2, 3, 4)
@@ -47,7 +65,7 @@ class DataConfig:
 
     # The data set. The first three are torchvision's and are downloaded where they are missing;
     # digits comes with scikit-learn and needs no download.
-    name: Literal["mnist", "fashion_mnist", "kmnist", "digits"] = "mnist"
+    name: DatasetName = "mnist"
     # The folder that holds the files of the first three, or will hold them.
     # The default is the environment variable BNEXP_DATA, and `data` where it is not set.
     root: Annotated[str, PRINTABLE] = field(default_factory=default_root)
