@@ -1,8 +1,11 @@
 """How values and numbers are written in tables, captions and labels."""
 
-from math import isnan
+from math import inf, isnan
 
 from bnexp.errors import printable
+
+HUGE = 1e6  # such as the loss of a network that diverged
+DECIMALS = (".1f", ".2f", ".3f", ".4f")  # forms of measures; steps are whole, and keep all digits
 
 
 def cell(value: object) -> str:
@@ -27,6 +30,14 @@ def has_value(value: object, text: str) -> bool:
     return (cell(value) or "null").replace(" ", "") == text.replace(" ", "")
 
 
+def short(value: float, form: str) -> str:
+    """The value in this form; `2.1e9` where it is too large for digits after its point to count."""
+    if not HUGE <= abs(value) < inf or not form.endswith(DECIMALS):
+        return f"{value:{form}}"
+    digits, _, exponent = f"{value:{'+' if '+' in form else ''}.1e}".partition("e")
+    return f"{digits}e{int(exponent)}"
+
+
 def number(value: float | None, form: str) -> str:
     """The value in this form; `-` for None and NaN.
 
@@ -34,6 +45,6 @@ def number(value: float | None, form: str) -> str:
     """
     if value is None or isnan(value):
         return "-"
-    text = f"{value:{form}}"
+    text = short(value, form)
     looks_zero = value and not text.strip("+-0.")
     return f"{value:{'+' if '+' in form else ''}.1g}" if looks_zero else text

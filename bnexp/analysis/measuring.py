@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from bnexp.analysis import pairs, paper
 from bnexp.analysis.distributions import normal_quantiles, typical_unit, units_of_layer
-from bnexp.analysis.drift import UnitMeasures, unit_measures, window_steps
+from bnexp.analysis.drift import UnitMeasures, unit_measures
+from bnexp.analysis.learned import last_rows, of_learned
 from bnexp.analysis.numbers import (
     PRIMARY,
     End,
@@ -34,9 +35,6 @@ from bnexp.analysis.statistics import (
 from bnexp.analysis.variants import VariantResults
 
 ACCURACIES = (0.90, 0.95, 0.97)
-# A network that ends below this accuracy has not left its plateau. Its units have hardly any
-# spread, so a drift in units of the final spread would be a large number that says nothing.
-LEARNED = 0.2
 NO_COMMON_STEP = (
     "its seeds have no row of metrics.csv at a common step after step 0, so there is no accuracy "
     "and no loss of all of them; log them at the same steps"
@@ -86,7 +84,8 @@ def _units(results: VariantResults) -> UnitMeasures | None:
     if log is None or not len(log.steps):
         return None
     values = log.values[..., last_layer(log)[1]]
-    return unit_measures(log.steps, values, log.percentiles)
+    found = unit_measures(log.steps, values, log.percentiles)
+    return of_learned(found, results) if len(results.metrics.steps) else found
 
 
 def _numbers(results: VariantResults, units: UnitMeasures | None) -> VariantNumbers:
@@ -95,7 +94,7 @@ def _numbers(results: VariantResults, units: UnitMeasures | None) -> VariantNumb
     problem = NO_COMMON_STEP if ended and not metrics.steps.any() else None
     if len(metrics.steps):
         found = _accuracies(metrics) if problem is None else {}
-        found |= _drift(metrics, units) | _norm_parameters(results) | _bias(metrics)
+        found |= _drift(units) | _norm_parameters(results) | _bias(metrics)
         measures = {name: over_seeds(values) for name, values in found.items()}
     return VariantNumbers(
         results.settings,
@@ -113,7 +112,7 @@ def _numbers(results: VariantResults, units: UnitMeasures | None) -> VariantNumb
 
 
 def _accuracies(metrics: Metrics) -> dict[str, PerSeed]:
-    last = metrics.steps > metrics.steps[-1] - window_steps(int(metrics.steps[-1]))
+    last = last_rows(metrics)
     found: dict[str, PerSeed] = {"train_loss": metrics.train_loss[last].mean(axis=0)}
     if np.isnan(metrics.test_accuracy).all():  # a model whose user logged none
         return found
@@ -125,7 +124,7 @@ def _accuracies(metrics: Metrics) -> dict[str, PerSeed]:
     return found
 
 
-def _drift(metrics: Metrics, units: UnitMeasures | None) -> dict[str, PerSeed]:
+def _drift(units: UnitMeasures | None) -> dict[str, PerSeed]:
     if units is None:
         return {}
     arrays = {f"settle_{tolerance:g}": steps for tolerance, steps in units.settle.items()}
@@ -135,13 +134,7 @@ def _drift(metrics: Metrics, units: UnitMeasures | None) -> dict[str, PerSeed]:
         for each in fields(units)
         if each.name not in {"end", "settle", "surrogate"}
     }
-    stuck = metrics.test_accuracy[-1] < LEARNED  # not so where no accuracy was logged
-    return {
-        name: np.median(values, axis=1)
-        if name == "end_width"
-        else np.where(stuck, np.nan, np.median(values, axis=1))
-        for name, values in arrays.items()
-    }
+    return {name: np.median(values, axis=1) for name, values in arrays.items()}
 
 
 def explained_by_norm(

@@ -22,6 +22,8 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
+from bnexp.analysis.formatting import short
+
 PerSeed = NDArray[np.floating]  # (seeds,); NaN for a seed that has no such value
 LEVEL = 0.05  # of every test
 MOST_SEEDS = 1000  # that a text advises
@@ -43,14 +45,16 @@ class OverSeeds:
         """The mean and the ends of its interval, such as `0.99 [0.97, 1.00]`."""
         if np.isnan(self.mean) or np.isnan(self.low):
             return self.text(form)
-        return f"{self.mean:{form}} [{self.low:{form}}, {self.high:{form}}]"
+        mean, low, high = (short(x, form) for x in (self.mean, self.low, self.high))
+        return f"{mean} [{low}, {high}]"
 
     def text(self, form: str) -> str:
         """The mean and half of its interval, such as `+0.21 ±0.01`, or in words why not."""
         if np.isnan(self.mean):
             return "not by every seed" if np.isfinite(self.per_seed).any() else "by no seed"
-        half = "" if np.isnan(self.low) else f" ±{self.high - self.mean:{form.lstrip('+')}}"
-        return f"{self.mean:{form}}{half}"
+        half = self.high - self.mean
+        known = "" if np.isnan(half) else f" ±{short(half, form.lstrip('+'))}"
+        return short(self.mean, form) + known
 
 
 def probability_over_seeds(values: PerSeed) -> OverSeeds:

@@ -160,6 +160,21 @@ def test_a_network_that_stays_on_its_plateau_has_no_drift_in_final_spreads(files
     assert np.isfinite(found["end_width"].mean)
 
 
+def test_a_network_that_diverged_has_no_drift_in_final_spreads_whatever_its_accuracy(files):
+    """Its loss is above that of a guess: here that of one seed of four."""
+    run = files.variants["batchnorm"]
+    loss = run.metrics.train_loss.copy()
+    loss[-1, 1] = 2e9
+    diverged = other(run, metrics=replace(run.metrics, train_loss=loss))
+    numbers = measure(replace(files, variants=files.variants | {"batchnorm": diverged}))
+    found = numbers.variants["batchnorm"].measures
+    for name in ("settle_0.2", "median_range", "width_range", "jitter"):
+        assert np.isnan(found[name].per_seed).tolist() == [False, True, False, False]
+    assert np.isnan(numbers.pairs[0].settle_ratio["settle_0.2"].per_seed[1])
+    assert np.isfinite(found["end_width"].per_seed).all()
+    assert np.isfinite(found["train_loss"].mean)
+
+
 def test_a_model_whose_accuracy_was_never_logged_has_its_drift_all_the_same(files):
     """There is no accuracy to tell of, and none that says it has not learned."""
     run = files.variants["baseline"]

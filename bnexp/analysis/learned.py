@@ -1,0 +1,48 @@
+"""Which networks learned something: a drift in final spreads means nothing of the others."""
+
+from dataclasses import fields, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnexp.analysis.drift import PerUnit, UnitMeasures, window_steps
+from bnexp.analysis.records import Metrics
+from bnexp.analysis.variants import VariantResults
+
+PerTolerance = TypeVar("PerTolerance", PerUnit, dict[float, PerUnit])
+
+# A network that ends below this accuracy has not left its plateau. Its units have hardly any
+# spread, so a drift in units of the final spread would be a large number that says nothing.
+LEARNED = 0.2
+# A network that gives each of the 10 classes of a data set the same probability has this loss. One
+# that ends above it, whatever its accuracy, has diverged, and its units saturate where they are.
+CHANCE_LOSS = float(np.log(10))
+
+
+def of_learned(units: UnitMeasures, results: VariantResults) -> UnitMeasures:
+    """The drift without what it means nothing of: that of seeds that learned nothing.
+
+    Where a network ends and how wide is known all the same.
+    """
+    metrics = results.metrics
+    stuck = metrics.test_accuracy[-1] < LEARNED  # not so where no accuracy was logged
+    if not results.is_recorded:  # the loss of a model of the user's own may be any
+        stuck |= metrics.train_loss[last_rows(metrics)].mean(axis=0) > CHANCE_LOSS
+    kept = {"end", "end_width"}
+    known = {
+        each.name: getattr(units, each.name) for each in fields(units) if each.name not in kept
+    }
+    return replace(units, **{name: _without(stuck, found) for name, found in known.items()})
+
+
+def _without(stuck: NDArray[np.bool], values: PerTolerance) -> PerTolerance:
+    """Values (S, U), or such by tolerance, with NaN for these seeds (S,)."""
+    if isinstance(values, dict):
+        return {tolerance: _without(stuck, each) for tolerance, each in values.items()}
+    return np.where(stuck[:, None], np.nan, values)
+
+
+def last_rows(metrics: Metrics) -> NDArray[np.bool]:
+    """The rows of the last window, over which accuracy and loss are averaged."""
+    return np.asarray(metrics.steps > metrics.steps[-1] - window_steps(int(metrics.steps[-1])))
