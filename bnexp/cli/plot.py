@@ -107,6 +107,11 @@ def plot(
         if formats is not None and named not in formats.split(","):
             raise ConfigError(f"--out {out}, --format {formats}: two formats; give one of them")
         path, formats = path.with_suffix(""), formats or named
+    if animate and (caption or width != drawing.PAGE):
+        raise ConfigError(
+            "--animate: a film has one size, and its caption is printed; leave out --width and "
+            "--caption"
+        )
     found = results.read_experiment(experiment)
     with told(*found.problems.values()), locks.storage_errors(experiment):
         selection = curves.Selection(source, layer, unit, seed)

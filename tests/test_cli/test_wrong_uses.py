@@ -102,6 +102,17 @@ def test_a_second_config_is_told_in_one_line(told, tmp_path):
     assert told("train", "a.yaml", "b.yaml") == (2, [expected])
 
 
+@pytest.mark.parametrize("option", [["--width", "3"], ["--caption"]], ids=" ".join)
+def test_a_film_refuses_the_options_of_a_picture(told, option):
+    """It would be made without them, and nothing would be said."""
+    code, (line,) = told("plot", "mine", "--animate", *option)
+    assert code == 2
+    assert line == (
+        "bnexp: --animate: a film has one size, and its caption is printed; leave out --width and "
+        "--caption"
+    )
+
+
 def test_a_scheduler_that_does_not_answer_leaves_no_folder_behind(told, tmp_path):
     """Else the corrected config would be refused for the one that was never trained."""
     pytest.importorskip("distributed", reason="Dask is not installed")
