@@ -14,6 +14,7 @@ from bnexp.analysis.runs import Run
 from bnexp.analysis.summary import read_numbers
 from bnexp.api.arrays import labelled
 from bnexp.api.description import as_html, as_text
+from bnexp.api.door import NONE, NUMBER, PATH, TEXT, WHOLE, arguments_named, check
 from bnexp.config import settings_of, suggestion
 from bnexp.errors import ConfigError, StorageError
 from bnexp.files.run_folder import MODEL
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
     from torch import nn
+
+NARROWEST = 2  # inches; a narrower figure has no room for its texts
 
 
 class Experiment:
@@ -138,6 +141,7 @@ class Experiment:
         """
         return metrics_frame(self.results)
 
+    @arguments_named()
     def compare(self, baseline: str | None = None, margin: float = MARGIN) -> "pd.DataFrame":
         """What `bnexp compare` prints, in full: a row for each variant and measure.
 
@@ -153,8 +157,11 @@ class Experiment:
         Raises:
             ConfigError: no variant is the baseline.
         """
+        check("baseline", baseline, (*TEXT, NONE), "a variant, or a text such as 'model.norm=none'")
+        check("margin", margin, NUMBER, "a number of 0 or more", least=0)
         return comparison_frame(compare([(self.path, self._numbers)], baseline, margin))
 
+    @arguments_named()
     def plot(
         self,
         *,
@@ -177,12 +184,18 @@ class Experiment:
             ConfigError: there is no such source, layer, unit or seed.
             StorageError: there is nothing to draw.
         """
+        whole = (*WHOLE, NONE)
+        check("layer", layer, whole, "a hidden layer, counted from 1, or None", least=1)
+        check("unit", unit, (*TEXT, *WHOLE), "'typical', 'all', or a unit, counted from 0")
+        check("seed", seed, whole, "the seed of a run, or None", least=0)
+        check("width", width, NUMBER, f"inches, {NARROWEST} or more", least=NARROWEST)
         from bnexp.figures import figure1
         from bnexp.figures.curves import Selection
 
         selection = Selection(source, layer, unit, seed)
         return figure1.draw(self.results, selection, width).figure
 
+    @arguments_named()
     def network(self, variant: str, seed: int = 0) -> "nn.Sequential":
         """The trained network of a run, as a plain `torch.nn.Sequential` in evaluation mode.
 
@@ -191,6 +204,7 @@ class Experiment:
             StorageError: the run is not finished, or its files are not here.
             DamagedError: its model.pt is damaged.
         """
+        check("seed", seed, WHOLE, "a whole number", least=0)
         from bnexp.networks.trained import trained_network
 
         run = self._run(variant, seed)
@@ -216,6 +230,7 @@ class Experiment:
         raise ConfigError(f"{variant}: seed {seed} was not trained")
 
     def _check(self, variant: str) -> None:
+        check("variant", variant, TEXT, f"the name of one: {', '.join(self.variants)}")
         if variant not in self._numbers.variants:
             hint = suggestion(variant, self.variants) or f"; there are {', '.join(self.variants)}"
             raise ConfigError(f"{variant}: no such variant{hint}")
@@ -227,6 +242,7 @@ class Experiment:
         return as_html(self.path, self._numbers, self._results)
 
 
+@arguments_named()
 def load(path: str | Path) -> Experiment:
     """Load an experiment from its folder, such as `results/fig1`.
 
@@ -236,5 +252,6 @@ def load(path: str | Path) -> Experiment:
         StorageError: the folder holds no experiment.
         DamagedError: its config or summary is damaged.
     """
+    check("path", path, PATH, "the folder of an experiment, such as 'results/fig1'")
     folder = Path(path)
     return Experiment(folder, *read_numbers(folder))

@@ -8,6 +8,7 @@ from bnexp import config as configs
 from bnexp.analysis.measuring import measure
 from bnexp.analysis.results import read_experiment
 from bnexp.analysis.summary import write_summary
+from bnexp.api.door import NONE, PATH, WHOLE, arguments_named, as_python, check, override_list
 from bnexp.api.experiment import Experiment
 from bnexp.training.jobs import Tally
 from bnexp.training.scheduler import train_experiment
@@ -18,12 +19,13 @@ class Quiet:
 
     def say(self, text: str) -> None:
         """Show a line."""
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{as_python(text)}\n")
 
     def update(self, tally: Tally) -> None:
         """Say nothing."""
 
 
+@arguments_named()
 def train(
     config: str | Path,
     overrides: str | Sequence[str] = (),
@@ -48,8 +50,10 @@ def train(
         StorageError: files cannot be written.
         InterruptedRun: Ctrl-C; the same call continues.
     """
-    wanted = [overrides] if isinstance(overrides, str) else [*overrides]
-    experiment = configs.load(str(config), wanted)
+    check("config", config, PATH, "a YAML file, or the name of a packaged config such as 'fig1'")
+    check("out", out, (*PATH, NONE), "a folder")
+    check("jobs", jobs, (*WHOLE, NONE), "a whole number of 1 or more, or None", least=1)
+    experiment = configs.load(str(config), override_list(overrides))
     folder = Path("results") / experiment.name if out is None else Path(out)
     errors = train_experiment(experiment, folder, jobs, Quiet())
     if errors:

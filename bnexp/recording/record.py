@@ -90,6 +90,8 @@ def record(
     Raises:
         ConfigError: there are no such layers, or an argument is out of its range.
     """
+    _check(isinstance(out, str | os.PathLike), f"out is {out!r}; give a folder")
+    _check(isinstance(variant, str), f"variant is {variant!r}; give a text")
     plain = plain_model(model)
     found = find_layers(plain, layers)
     for name, value in (
@@ -99,9 +101,14 @@ def record(
         ("steps", steps or 1),
     ):
         _check(isinstance(value, int) and value >= 1, f"{name} is {value!r}; give 1 or more")
-    q = tuple(float(each) for each in percentiles)
+    try:
+        q = tuple(float(each) for each in percentiles)
+    except (TypeError, ValueError):
+        q = ()
     ascending = bool(q) and [*q] == sorted({*q}) and 0 <= q[0] <= q[-1] <= 100
-    _check(ascending, f"percentiles are {q}; give numbers from 0 to 100 in ascending order")
+    _check(
+        ascending, f"percentiles are {percentiles!r}; give numbers from 0 to 100 in ascending order"
+    )
     if problem := violation(NAME_RULES, variant):
         raise ConfigError(f"record: variant '{variant}' {problem}")
     _check(isinstance(seed, int) and 0 <= seed < 2**32, f"seed is {seed!r}; give 0 to {2**32 - 1}")

@@ -131,7 +131,7 @@ def test_a_plot_is_a_figure_that_a_notebook_shows(experiment):
     figure = experiment.plot(layer=1, unit=3, seed=2)
     assert isinstance(figure, Figure)
     assert figure._repr_png_().startswith(b"\x89PNG")
-    with pytest.raises(ConfigError, match="--unit 99: no such unit"):
+    with pytest.raises(ConfigError, match="unit=99: no such unit"):
         experiment.plot(unit=99)
 
 

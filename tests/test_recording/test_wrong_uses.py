@@ -46,6 +46,12 @@ def test_a_layer_that_is_not_there_is_refused(tmp_path, layers, text):
     assert not (tmp_path / "a").exists()
 
 
+def test_what_is_no_path_is_no_folder():
+    """The error says so before a file is written."""
+    with pytest.raises(ConfigError, match="record: out is 5; give a folder"):
+        models.record(models.dense(), 5)
+
+
 def test_a_misspelt_layer_gets_a_suggestion(tmp_path):
     """The name that is nearest is offered."""
     with pytest.raises(ConfigError, match=r"no layer 'frist'; did you mean 'first'\?"):
@@ -59,7 +65,10 @@ def test_a_misspelt_layer_gets_a_suggestion(tmp_path):
         ({"probe_every": 2.5}, "probe_every is 2.5"),
         ({"percentiles": (50, 15)}, "ascending order"),
         ({"percentiles": ()}, "ascending order"),
+        ({"percentiles": 50}, "percentiles are 50; give numbers from 0 to 100"),
+        ({"percentiles": "most"}, "percentiles are 'most'; give numbers from 0 to 100"),
         ({"variant": "a/b"}, "variant 'a/b' must be"),
+        ({"variant": 3}, "variant is 3; give a text"),
         ({"seed": -1}, "seed is -1; give 0 to 4294967295"),
         ({"of": "gradients"}, "of is 'gradients'; give outputs or inputs"),
         ({"unit_axis": "middle"}, "give auto, first or last"),
