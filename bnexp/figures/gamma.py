@@ -14,11 +14,12 @@ from bnexp.figures.drawing import (
     Picture,
     end_labels,
     letter,
+    looks,
     step_axis,
     style,
     title,
 )
-from bnexp.figures.panels import accuracy_panel, looks_of, percentile_panels
+from bnexp.figures.panels import accuracy_panel, percentile_panels
 
 
 def learned_gammas(variant: VariantResults) -> NDArray[np.float32]:
@@ -45,16 +46,17 @@ def draw_gamma(files: ExperimentResults) -> Picture:
         kind = "gamma" if settings["model.gamma"] else "no gamma"
         rows.setdefault(str(settings["model.activation"]), {})[kind] = name
     with style():
-        styles = looks_of(files)
+        # A colour means one thing in all rows, so each activation's networks have the same two.
+        styles = dict(zip(("gamma", "no gamma"), looks(2), strict=True))
         figure = NotebookFigure((PAGE, 1.75 * len(rows)), layout="constrained")
         grid = figure.subplots(len(rows), 4, squeeze=False, width_ratios=[1.1, 1, 1, 0.9])
         for place, ((activation, names), axes) in enumerate(zip(rows.items(), grid, strict=True)):
             letters = [f"({letter(4 * place + i)})" for i in range(4)]
             variants = {kind: begun[name] for kind, name in names.items()}
-            looks = [styles[name] for name in names.values()]
+            drawn = [styles[kind] for kind in names]
             # Where two lines are one, the dashes of the one without gamma stay visible on top.
             above = dict(reversed(variants.items()))
-            ends = [(axes[0], accuracy_panel(axes[0], above, looks[::-1]))]
+            ends = [(axes[0], accuracy_panel(axes[0], above, drawn[::-1]))]
             seeds = max(len(each.metrics.seeds) for each in variants.values())
             title(axes[0], f"{letters[0]} {activation}", f"seeds: {seeds}; mean and range")
             axes[2].sharey(axes[1])
@@ -63,14 +65,14 @@ def draw_gamma(files: ExperimentResults) -> Picture:
                 for i, (kind, each) in enumerate(variants.items())
             }
             panels = axes[1 : 1 + len(variants)]
-            ends += percentile_panels(panels, titled, looks, Selection())
+            ends += percentile_panels(panels, titled, drawn, Selection())
             for each, labels in ends:
                 end_labels(each, labels)
             axes[1].set_ylabel("pre-activation")
             learned = np.concatenate([learned_gammas(each) for each in variants.values()])
             below = 100 * np.sum(learned < 0) / max(len(learned), 1)
             title(axes[3], f"{letters[3]} learned gammas", f"{below:.1f} % below 0")
-            axes[3].hist(learned, bins=40, color=looks[-1]["color"], alpha=0.6)
+            axes[3].hist(learned, bins=40, color=styles["gamma"]["color"], alpha=0.6)
             axes[3].axvline(1, color=GREY, lw=0.8, ls=":")
             axes[3].margins(x=0.08)
             axes[3].set_ylabel("units")

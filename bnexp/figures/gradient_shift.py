@@ -24,7 +24,8 @@ from bnexp.figures.panels import looks_of
 CAPTION = (
     "Gradient internal covariate shift (Santurkar et al. 2018, Definition 2.1): for the weights of "
     "each layer, their gradient G on a minibatch against G', that after only the layers before "
-    "them made their update on it. Lines: median over seeds and over neighbouring rows; bands: "
+    "them made their update on it. Layer 1 has none before it, and so no shift and no panel. "
+    "Lines: median over seeds and over neighbouring rows; bands: "
     "lowest to highest seed of these. That both differ between networks does not show that one "
     "causes the other."
 )
@@ -57,8 +58,8 @@ def draw_gradient_shift(files: ExperimentResults, width: float = PAGE) -> Pictur
         labels = list[list[EndLabel]]()
         for place, axes in enumerate(panels):
             row, layer = place // n, layers[place % n]
-            name = "output layer" if layer == layers[-1] else f"weights of layer {layer}"
-            title(axes, f"({letter(place)}) {name}")
+            name = "output" if layer == layers[-1] else f"layer {layer}"
+            title(axes, f"({letter(place)}) {('distance', 'cosine')[row]}, {name}")
             ends = list[EndLabel]()
             for variant, shift in found.items():
                 if layer in shift.layers:
@@ -81,7 +82,7 @@ def _layout(n: int, across: int, width: float) -> tuple[Figure, list[Axes]]:
         if place % n:
             axes.sharey(panels[place // n * n])
         if place % across == 0:
-            axes.set_ylabel(("||G - G'|| / ||G||", "cosine of G and G'")[place // n])
+            axes.set_ylabel(("||G \N{MINUS SIGN} G'|| / ||G||", "cosine of G and G'")[place // n])
         else:
             axes.tick_params(labelleft=False)
         if place >= len(panels) - across:

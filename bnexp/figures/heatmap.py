@@ -31,7 +31,9 @@ def draw_heatmap(
 
     Each value of the last of the other settings, and best of all the norm, has a panel in each
     line of panels, and each combination of the rest has a line. Where a line has two panels, a
-    third one holds the second minus the first, paired by seed.
+    third one holds the second minus the first, paired by seed. So two settings of which one has two
+    values make two panels of one column, and a third of their difference: whether two cells differ
+    cannot be read off their own intervals, which hold what the same seeds have in common.
 
     Args:
         comparison: of the grid's variants.
@@ -52,6 +54,9 @@ def draw_heatmap(
     settings = [{key: cell(value) for key, value in row.settings.items()} for row in rows]
     levels = {key: list(dict.fromkeys(each[key] for each in settings)) for key in settings[0]}
     down, across, *others = sorted(levels, key=lambda key: (key == "model.norm", -len(levels[key])))
+    if not others and len(levels[across]) == 2:  # its values become panels, of one column each
+        others, across, levels[""] = [across], "", [""]
+        settings = [{**each, "": ""} for each in settings]
     lines: dict[str, dict[str, dict[Place, ComparedVariant]]] = {}
     for row, each in zip(rows, settings, strict=True):
         line, column = _named(each, others[:-1]), _named(each, others[-1:])
@@ -66,6 +71,7 @@ def draw_heatmap(
         for i, (name, each_axes) in enumerate(drawn.items()):
             title(each_axes, lettered(i, len(panels), name))
             each_axes.set(xticks=range(shape[1]), xticklabels=levels[across])
+            each_axes.tick_params(bottom=bool(across))
             each_axes.set(yticks=range(shape[0]), yticklabels=levels[down])
         figure.supxlabel(across, fontsize=7.5)
         figure.supylabel(down, fontsize=7.5)
@@ -73,13 +79,20 @@ def draw_heatmap(
         _draw_means(figure, drawn, means, shape, (heading, form))
         if differences:
             _draw_differences(figure, drawn, differences, shape, (heading, form))
-    text = f"{heading}: mean over seeds and half of its 95 % t-interval; -: not by every seed."
+    text = f"{heading[:1].upper()}{heading[1:]}: mean over seeds and half of its 95 % t-interval"
+    unknown = any(np.isnan(mean) for mean in _all_means(panels))
+    text += "; -: not by every seed." if unknown else "."
     if differences:
         text += (
             " Differences are paired by seed; bold: the 95 % t-interval excludes 0; not corrected "
             "for the number of cells."
         )
     return Picture(figure, text)
+
+
+def _minus(text: str) -> str:
+    """A number with a minus sign in place of its hyphen; a dash that stands alone is no number."""
+    return text if text == "-" else text.replace("-", "\N{MINUS SIGN}")
 
 
 def _named(settings: Mapping[str, str], keys: Sequence[str]) -> str:
@@ -125,7 +138,7 @@ def _gaps(
 
 def _layout(lines: int, panels: int, shape: Place, width: float) -> tuple[Figure, list[Axes]]:
     """The axes of so many lines of panels."""
-    one = max(0.46 * shape[1] + 0.15, 1.0)  # inches: a panel; labels and bars take the rest
+    one = max(0.46 * shape[1] + 0.15, 1.15)  # inches: a panel; labels and bars take the rest
     across = panels if one * panels + 2.1 <= width else 1
     down = lines * panels // across
     size = max(min(width, 3.25), one * across + (2.1 if across > 1 else 1.35))
@@ -163,7 +176,9 @@ def _draw_differences(
     images = [_draw_panel(axes[name], panels[name], shape, scale, f"+{form}") for name in panels]
     label = f"difference in {heading}\nbold: 95 % CI excludes 0"
     bar = figure.colorbar(images[0], ax=[axes[name] for name in panels], label=label)
-    bar.set_ticks([-largest, 0, largest], labels=[f"{-largest:.3g}", "0", f"{largest:+.3g}"])
+    bar.set_ticks(
+        [-largest, 0, largest], labels=[_minus(f"{-largest:.3g}"), "0", f"{largest:+.3g}"]
+    )
 
 
 def _all_means(panels: Panels) -> list[float]:
@@ -180,7 +195,7 @@ def _draw_panel(
         grid[at] = over.mean
     image = axes.imshow(grid, norm=scale, cmap="RdBu" if differs else "viridis", aspect="auto")
     for (y, x), over in cells.items():
-        text = number(over.mean, form)
+        text = _minus(number(over.mean, form))
         if np.isfinite(over.low):
             text += f"\n±{number(over.high - over.mean, form.lstrip('+'))}"
         red, green, blue, seen = image.to_rgba(np.ma.masked_invalid([over.mean]))[0]

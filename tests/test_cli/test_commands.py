@@ -298,7 +298,7 @@ def test_compare_draws_a_heat_map_of_a_measure(trained, bnexp):
     path = folder / "figures" / "heatmap_train_loss.png"
     code, out, err = bnexp("compare", folder, "--heatmap", "train_loss")
     assert (code, out) == (0, f"{path}\n")
-    assert err.startswith("training loss: mean over seeds")
+    assert err.startswith("Training loss: mean over seeds")
     with Image.open(path) as image:
         assert image.info["Source"].endswith("--heatmap train_loss")
 

@@ -275,8 +275,11 @@ def test_the_heat_map_marks_what_was_not_reached(grid):
     for run in grid.variants.values():
         low = run.metrics.test_accuracy * 0.5
         vars(run)["metrics"] = replace(run.metrics, test_accuracy=low)
-    drawn = draw_heatmap(compared(grid), "steps_to_97").figure
-    assert {text.get_text() for text in drawn.axes[0].texts} == {"-"}
+    drawn = draw_heatmap(compared(grid), "steps_to_97")
+    assert {text.get_text() for text in drawn.figure.axes[0].texts} == {"-"}
+    # And the caption says what it means, where there is one.
+    assert "; -: not by every seed." in drawn.caption
+    assert " -" not in draw_heatmap(compared(grid)).caption
 
 
 def test_a_measure_that_is_not_there_is_refused_with_a_suggestion(grid, bias):
@@ -356,6 +359,10 @@ def test_a_grid_of_four_settings_has_a_row_of_panels_for_each_value_of_the_third
 def test_a_heat_map_of_one_panel_has_no_letter_and_its_colours_are_whole(grid):
     """Dark cells have white numbers, pale ones dark numbers."""
     nets = {name: run for name, run in grid.variants.items() if name.endswith("_none")}
+    # With a third learning rate; two values would make two panels and their difference.
+    for name in [name for name in nets if "_0.3_" in name]:
+        third = {**nets[name].settings, "train.lr": 1.0}
+        nets[f"{name}_third"] = other(nets[name], name=f"{name}_third", settings=third)
     accuracies = np.linspace(0.1, 0.9, len(nets))
     for run, accuracy in zip(nets.values(), accuracies, strict=True):
         same = np.full_like(run.metrics.test_accuracy, accuracy)
@@ -368,6 +375,31 @@ def test_a_heat_map_of_one_panel_has_no_letter_and_its_colours_are_whole(grid):
     assert panel.texts[-1].get_color() == "#101010"
     assert bar.get_ylabel() == "test accuracy\nmean ± 95 % CI"
     assert overlaps(picture.figure) == []
+
+
+def test_a_grid_of_two_settings_of_which_one_has_two_values_shows_their_difference(grid):
+    """Paired by seed: intervals of two cells may overlap where their difference excludes 0."""
+    nets = {name: run for name, run in grid.variants.items() if "_0.1_" in name}
+    common = np.array([-0.01, 0.0, 0.01])  # what the networks of a seed share
+    for name, run in nets.items():
+        accuracy = np.full_like(run.metrics.test_accuracy, 0.96) + common
+        accuracy -= name.endswith("_batch") * (0.004 + 0.01 * common)
+        vars(run)["metrics"] = replace(run.metrics, test_accuracy=accuracy)
+    picture = draw_heatmap(compared(experiment_of(nets)))
+    plain, norm, difference, _, bar = picture.figure.axes
+    titles = [axes.get_title(loc="left").replace("\n", " ") for axes in (plain, norm, difference)]
+    assert titles == ["(a) norm none", "(b) norm batch", "(c) norm batch minus norm none"]
+    assert [label.get_text() for label in plain.get_yticklabels()] == ["0.01", "0.05", "1"]
+    assert [text.get_text() for text in plain.texts] == 3 * ["0.9600\n±0.0248"]
+    assert [text.get_text() for text in difference.texts] == 3 * ["\N{MINUS SIGN}0.0040\n±0.0002"]
+    assert {text.get_weight() for text in difference.texts} == {"bold"}
+    ends = [label.get_text() for label in bar.get_yticklabels()]
+    assert ends == ["\N{MINUS SIGN}0.004", "0", "+0.004"]
+    assert picture.caption.startswith("Test accuracy: mean over seeds")
+    for width in (6.75, 3.25):
+        figure = draw_heatmap(compared(experiment_of(nets)), width=width).figure
+        assert figure.get_size_inches()[0] <= width
+        assert overlaps(figure) == []
 
 
 def test_the_colour_bar_says_what_bold_means_and_a_grid_fits_page_and_column(grid):
@@ -394,21 +426,18 @@ def test_the_bias_figure_names_its_lines_and_says_why_the_gradients_end_early(bi
         assert overlaps(figure) == []
 
 
-def test_the_gamma_figure_fits_a_page_and_has_the_colours_of_figure_1(gamma):
-    """Each network keeps its own, in the accuracy, the percentiles and the histogram."""
-    with_gammas(gamma, "relu_True", 1.5)
-    drawn = fitting_figures(gamma, measure(gamma))
-    figure = drawn["gamma"].figure
+def test_the_gamma_figure_fits_a_page_and_a_colour_means_one_thing_in_all_of_its_rows(gamma):
+    """With gamma or without it, in the accuracy, the percentiles and the histogram."""
+    for name in ("relu_True", "tanh_True"):
+        with_gammas(gamma, name, 1.5)
+    figure = draw_gamma(gamma).figure
     assert figure.get_size_inches()[0] == 6.75
-    colours = {
-        name: axes.lines[0].get_color()
-        for name, axes in zip(gamma.variants, drawn["fig1"].figure.axes[1:], strict=True)
-    }
-    shown = {
-        "relu_False": figure.axes[1],
-        "relu_True": figure.axes[2],
-        "tanh_False": figure.axes[5],
-    }
-    for name, axes in shown.items():
-        assert axes.lines[0].get_color() == colours[name]
-    assert to_hex(figure.axes[3].patches[0].get_facecolor()) == to_hex(colours["relu_True"])
+    bare, full = (figure.axes[i].lines[0].get_color() for i in (1, 2))
+    assert bare != full
+    for accuracy, without, with_gamma, learned in (figure.axes[:4], figure.axes[4:]):
+        # The one without gamma is on top.
+        assert [line.get_color() for line in accuracy.lines] == [full, bare]
+        assert [line.get_linestyle() for line in accuracy.lines] == ["-", "--"]
+        assert {line.get_color() for line in without.lines} == {bare}
+        assert {line.get_color() for line in with_gamma.lines} == {full}
+        assert to_hex(learned.patches[0].get_facecolor()) == to_hex(full)

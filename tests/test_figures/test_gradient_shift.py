@@ -39,6 +39,12 @@ def test_each_layer_has_a_panel_with_a_line_for_each_variant_that_recorded_it(fi
         assert np.array_equal(line.get_ydata(), np.median(values, axis=1))
     letters = [axes.get_title(loc="left")[:3] for axes in figure.axes]
     assert letters == ["(a)", "(b)", "(c)", "(d)", "(e)", "(f)"]
+    titles = [axes.get_title(loc="left")[4:].replace("\n", " ") for axes in figure.axes]
+    assert titles == [
+        f"{what}, {where}"
+        for what in ("distance", "cosine")
+        for where in ("layer 2", "layer 3", "output")
+    ]
     for row, scale in ((figure.axes[:3], "log"), (figure.axes[3:], "linear")):
         assert {axes.get_yscale() for axes in row} == {scale}
         low, high = row[0].get_ylim()  # one axis: the same value is at the same height in all
@@ -54,6 +60,7 @@ def test_the_caption_claims_no_causality(files):
     caption = said(draw_gradient_shift(files))
     assert "Santurkar et al. 2018, Definition 2.1" in caption
     assert "does not show that one causes the other" in caption
+    assert "Layer 1 has none before it, and so no shift and no panel." in caption
 
 
 def test_without_a_recorded_shift_there_is_no_figure(files):
