@@ -7,6 +7,7 @@ same errors name the arguments.
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from math import inf
 from numbers import Integral, Real
 from os import PathLike
 
@@ -49,7 +50,13 @@ def arguments_named() -> Iterator[None]:
         raise
 
 
-def check(name: str, value: object, kinds: Kinds, told: str, least: float | None = None) -> None:
+def check(
+    name: str,
+    value: object,
+    kinds: Kinds,
+    told: str,
+    within: tuple[float, float] = (-inf, inf),
+) -> None:
     """Check an argument, which would else fail far below, with a text that is a riddle.
 
     Args:
@@ -57,16 +64,40 @@ def check(name: str, value: object, kinds: Kinds, told: str, least: float | None
         value: what was given; `True` and `False` are no numbers here.
         kinds: the types that it may have.
         told: what it may be, in words.
-        least: of a number.
+        within: the least and the most that a number may be.
 
     Raises:
-        ConfigError: it is of another type, or too small.
+        ConfigError: it is of another type, or too small or too large.
     """
     fits = isinstance(value, kinds) and not isinstance(value, bool)
-    if fits and least is not None and isinstance(value, Real):
-        fits = float(value) >= least  # and so it is not NaN
+    if fits and isinstance(value, Real):
+        fits = within[0] <= float(value) <= within[1]  # and so it is not NaN
     if not fits:
         raise ConfigError(f"{name} is {shorten(repr(value))}; give {told}")
+
+
+def check_plot(layer: object, unit: object, seed: object, width: object) -> None:
+    """Check what a plot is asked for.
+
+    Raises:
+        ConfigError: an argument is of another type, or out of its range.
+    """
+    whole = (*WHOLE, NONE)
+    check("layer", layer, whole, "a hidden layer, counted from 1, or None", (1, inf))
+    check("unit", unit, (*TEXT, *WHOLE), "'typical', 'all', or a unit, counted from 0")
+    check("seed", seed, whole, "the seed of a run, or None", (0, inf))
+    narrow, wide = 2, 20  # inches; a narrower figure has no room for its texts
+    check("width", width, NUMBER, f"inches, {narrow} to {wide}", (narrow, wide))
+
+
+def check_comparison(baseline: object, margin: object) -> None:
+    """Check what a comparison is asked for.
+
+    Raises:
+        ConfigError: an argument is of another type, or the margin is below 0.
+    """
+    check("baseline", baseline, (*TEXT, NONE), "a variant, or a text such as 'model.norm=none'")
+    check("margin", margin, NUMBER, "a number of 0 or more", (0, inf))
 
 
 def override_list(overrides: Iterable[str]) -> list[str]:

@@ -14,7 +14,7 @@ from bnexp.analysis.runs import Run
 from bnexp.analysis.summary import read_numbers
 from bnexp.api.arrays import labelled
 from bnexp.api.description import as_html, as_text
-from bnexp.api.door import NONE, NUMBER, PATH, TEXT, WHOLE, arguments_named, check
+from bnexp.api.door import PATH, TEXT, WHOLE, arguments_named, check, check_comparison, check_plot
 from bnexp.config import settings_of, suggestion
 from bnexp.errors import ConfigError, StorageError
 from bnexp.files.run_folder import MODEL
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
     from torch import nn
-
-NARROWEST = 2  # inches; a narrower figure has no room for its texts
 
 
 class Experiment:
@@ -157,8 +155,7 @@ class Experiment:
         Raises:
             ConfigError: no variant is the baseline.
         """
-        check("baseline", baseline, (*TEXT, NONE), "a variant, or a text such as 'model.norm=none'")
-        check("margin", margin, NUMBER, "a number of 0 or more", least=0)
+        check_comparison(baseline, margin)
         return comparison_frame(compare([(self.path, self._numbers)], baseline, margin))
 
     @arguments_named()
@@ -178,17 +175,13 @@ class Experiment:
             layer: hidden layer, counted from 1; None: the last.
             unit: `typical`, `all`, or a unit of the layer, counted from 0.
             seed: whose network; None: all of them, or the first for a given unit.
-            width: of the figure, in inches.
+            width: of the figure, in inches, 2 to 20.
 
         Raises:
             ConfigError: there is no such source, layer, unit or seed.
             StorageError: there is nothing to draw.
         """
-        whole = (*WHOLE, NONE)
-        check("layer", layer, whole, "a hidden layer, counted from 1, or None", least=1)
-        check("unit", unit, (*TEXT, *WHOLE), "'typical', 'all', or a unit, counted from 0")
-        check("seed", seed, whole, "the seed of a run, or None", least=0)
-        check("width", width, NUMBER, f"inches, {NARROWEST} or more", least=NARROWEST)
+        check_plot(layer, unit, seed, width)
         from bnexp.figures import figure1
         from bnexp.figures.curves import Selection
 
@@ -204,7 +197,7 @@ class Experiment:
             StorageError: the run is not finished, or its files are not here.
             DamagedError: its model.pt is damaged.
         """
-        check("seed", seed, WHOLE, "a whole number", least=0)
+        check("seed", seed, WHOLE, "a whole number")
         from bnexp.networks.trained import trained_network
 
         run = self._run(variant, seed)

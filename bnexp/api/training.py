@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 
 from bnexp import config as configs
@@ -52,7 +53,7 @@ def train(
     """
     check("config", config, PATH, "a YAML file, or the name of a packaged config such as 'fig1'")
     check("out", out, (*PATH, NONE), "a folder")
-    check("jobs", jobs, (*WHOLE, NONE), "a whole number of 1 or more, or None", least=1)
+    check("jobs", jobs, (*WHOLE, NONE), "a whole number of 1 or more, or None", (1, inf))
     experiment = configs.load(str(config), override_list(overrides))
     folder = Path("results") / experiment.name if out is None else Path(out)
     errors = train_experiment(experiment, folder, jobs, Quiet())

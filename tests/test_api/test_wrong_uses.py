@@ -62,8 +62,9 @@ def test_the_name_of_an_experiment_leads_to_its_folder(tmp_path, monkeypatch):
         ({"layer": 0}, "layer is 0; give"),
         ({"unit": 1.5}, "unit is 1.5; give 'typical', 'all', or a unit"),
         ({"seed": "0"}, "seed is '0'; give the seed of a run"),
-        ({"width": "3"}, "width is '3'; give inches, 2 or more"),
-        ({"width": float("nan")}, "width is nan; give inches, 2 or more"),
+        ({"width": "3"}, "width is '3'; give inches, 2 to 20"),
+        ({"width": float("nan")}, "width is nan; give inches, 2 to 20"),
+        ({"width": float("inf")}, "width is inf; give inches, 2 to 20"),
     ],
     ids=str,
 )
