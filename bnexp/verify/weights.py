@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bnexp.analysis.distributions import normal_quantiles
-from bnexp.verify.check import Finding, check, found, largest
+from bnexp.verify.check import Finding, check, found, largest, not_tested
 from bnexp.verify.networks import linear_layers
 
 
@@ -42,6 +42,8 @@ def implied_by_weights(networks: Sequence[nn.Sequential], x: torch.Tensor) -> Fi
         covariance = centered.T @ centered / len(x)
         mean = last.weight @ mu + last.bias
         variance = ((last.weight @ covariance) * last.weight).sum(1)
+        if not variance.any():  # it diverged, and its units are saturated for all examples
+            return not_tested("a network gives every example the same values in its last layer")
         z = last(activations)
         gaps.append(largest(mean - z.mean(0)) / largest(mean))
         gaps.append(largest(variance - z.var(0, correction=0)) / largest(variance))

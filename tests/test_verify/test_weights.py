@@ -35,3 +35,11 @@ def test_a_layer_whose_output_is_not_its_weights_times_its_input_fails():
     scaled.load_state_dict(made.linear2.state_dict())
     made.linear2 = scaled
     assert implied_by_weights([made], x).verdict is Verdict.FAILS
+
+
+def test_a_network_whose_units_are_the_same_for_every_example_is_not_tested():
+    """One that diverged: there is no variance to imply, and nothing is divided by it."""
+    made, x = network()
+    torch.nn.init.zeros_(made.linear1.weight)
+    torch.nn.init.constant_(made.linear1.bias, -1e6)
+    assert implied_by_weights([made], x).verdict is Verdict.NOT_TESTED
