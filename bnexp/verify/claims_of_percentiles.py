@@ -17,6 +17,7 @@ WIDENED = 1.5  # highest over lowest P_85 - P_15 that counts as a change of the 
 ALIKE = 0.1  # of the width without BN: ends that are shown to differ by less are one point
 EXPLAINED = 0.8  # share of a percentile's movement that counts as being due to gamma and beta
 NO_PROBE = "no probe percentiles were recorded"
+NOT_LEARNED = "a network did not learn with every seed, so its drift is not known"
 
 
 @check(23, 'section 4.1, "much more stable"', "above 0.5 at each tolerance")
@@ -54,6 +55,8 @@ def changes(plain: Measures) -> Finding:
     median, log_width = over_seeds(plain["median_range"]), over_seeds(plain["width_range"])
     if len(median.per_seed) == 1:
         return not_tested(ONE_SEED)
+    if np.isnan(median.mean):
+        return not_tested(NOT_LEARNED)
     return decided(
         f"median over {median.text('.2f')} final spreads, log width over {log_width.text('.2f')}",
         above(median, MOVED),
@@ -70,6 +73,8 @@ def flat(norm: Measures, plain: Measures) -> Finding:
     gap = over_seeds(norm["median_range"] - plain["median_range"])
     if len(median.per_seed) == 1:
         return not_tested(ONE_SEED)
+    if np.isnan(gap.mean):
+        return not_tested(NOT_LEARNED)
     return decided(
         f"over {median.text('.2f')} final spreads; difference {gap.text('+.2f')}",
         below(median, MOVED),

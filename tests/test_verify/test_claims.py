@@ -172,6 +172,20 @@ def test_ends_fail_to_differ_only_where_the_evidence_is_against_it(norm, plain, 
     assert claims_of_percentiles.different_ends(*ends).verdict is verdict
 
 
+def test_claims_of_a_network_that_did_not_learn_say_so():
+    """More seeds would not help."""
+    learned = {"median_range": np.array([0.1, 0.2]), "width_range": np.array([0.5, 0.6])}
+    stuck = {name: np.array([0.1, np.nan]) for name in learned}
+    found = [
+        claims_of_percentiles.changes(stuck),
+        claims_of_percentiles.flat(stuck, learned),
+        claims_of_percentiles.flat(learned, stuck),
+    ]
+    for each in found:
+        assert each.verdict is Verdict.NOT_TESTED
+        assert each.measured == claims_of_percentiles.NOT_LEARNED
+
+
 def test_networks_that_end_alike_are_not_said_to_end_at_different_points():
     """Check 29, for networks of equal curves."""
     experiment = fig1(rows=101)
