@@ -186,7 +186,7 @@ def _drawings(
         return []
     drawn = []
     for name, picture in fitting_figures(results, numbers).items():
-        svg = Markup(inline_svg(picture, f"{name}-{place}"))  # noqa: S704  (matplotlib has escaped its texts)
+        svg = Markup(inline_svg(picture, f"{name}-{place}"))
         drawn.append(Drawing(name, svg, picture.caption, plot_command(results.name, name)))
     return drawn
 
@@ -237,8 +237,8 @@ def render(sections: Sequence[Section]) -> str:
         sections=sections,
         title=", ".join(each.numbers.experiment for each in sections),
         version=__version__,
-        style=Markup(here.joinpath("page.css").read_text(encoding="utf-8")),  # noqa: S704
-        script=Markup(here.joinpath("explorer.js").read_text(encoding="utf-8")),  # noqa: S704
+        style=Markup(here.joinpath("page.css").read_text(encoding="utf-8")),
+        script=Markup(here.joinpath("explorer.js").read_text(encoding="utf-8")),
         note=NOTE,
         is_number=lambda part: isinstance(part, sentences.Number),
         json=json.dumps,
