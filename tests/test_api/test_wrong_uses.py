@@ -52,7 +52,7 @@ def test_the_name_of_an_experiment_leads_to_its_folder(tmp_path, monkeypatch):
     with pytest.raises(StorageError, match=r"no such folder; did you mean 'results/quickstart'\?"):
         bnexp.load("quickstart")
     with pytest.raises(StorageError, match="no such folder; `bnexp runs` lists"):
-        bnexp.load("quick")
+        bnexp.load("of another name")
 
 
 @pytest.mark.parametrize(
