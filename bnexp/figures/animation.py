@@ -26,7 +26,7 @@ from bnexp.analysis.stacking import spaced_rows
 from bnexp.analysis.variants import VariantResults
 from bnexp.errors import ConfigError
 from bnexp.figures.curves import Curves, Selection, read_curves, variants_with_rows
-from bnexp.figures.drawing import GREY, Look, step_axis, style
+from bnexp.figures.drawing import GREY, Look, readable, step_axis, style
 from bnexp.figures.panels import looks_of, panel_name
 from bnexp.files.atomic import write_whole
 
@@ -102,7 +102,7 @@ def _layout(
         curves = read_curves(variant, selection)
         colour = str(styles[name]["color"])
         panels.append(_Panel(variant, curves, lines, beside, colour))
-        lines.set_title(panel_name(name, variant), fontsize=15, color=colour, pad=28)
+        lines.set_title(panel_name(name, variant), fontsize=15, color=readable(colour), pad=28)
         lines.text(0, 1.03, curves.unit, fontsize=10, color=GREY, transform=lines.transAxes)
         lines.set_xlim(0, max(int(curves.steps[-1]), 1))
         step_axis(lines)

@@ -2,8 +2,8 @@
 
 import re
 import textwrap
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -15,11 +15,14 @@ from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.text import Annotation
 from matplotlib.ticker import EngFormatter
 from matplotlib.transforms import ScaledTranslation
+from matplotlib.typing import ColorType
 from numpy.typing import NDArray
 
 from bnexp.errors import ConfigError
+from bnexp.figures.spacing import spread
 from bnexp.files.atomic import write_whole
 
 Line = NDArray[Any]  # (rows,)
@@ -52,7 +55,23 @@ class NotebookFigure(Figure):
         if self.canvas.is_saving() and isinstance(engine, ConstrainedLayoutEngine):
             engine.execute(self)  # for the drawing that follows, `savefig` takes the engine away
         else:
-            super().draw(renderer)
+            with self._names_readable():
+                super().draw(renderer)
+
+    @contextmanager
+    def _names_readable(self) -> Iterator[None]:
+        """Darken the names at lines' ends, on a ground of the figure's own.
+
+        A page that shines through a figure, as a report does, gives names and lines its own
+        colours, by those of the lines.
+        """
+        opaque = mpl.colors.to_rgba(self.get_facecolor())[3] > 0
+        names = {each: each.get_color() for each in self.findobj(Annotation) if opaque}
+        for each, colour in names.items():
+            each.set_color(readable(colour))
+        yield
+        for each, colour in names.items():
+            each.set_color(colour)
 
     def lay_out(self) -> None:
         """Give the axes their places, as far as texts that are there already leave room."""
@@ -83,6 +102,20 @@ def looks(n: int) -> list[Look]:
     """Colour and line style of n variants, in order; the first 32 are all different."""
     colours, lines = mpl.rcParams["axes.prop_cycle"].by_key()["color"], ("-", "--", "-.", ":")
     return [{"color": colours[i % 8], "ls": lines[(i + i // 8) % 4]} for i in range(n)]
+
+
+def contrast(colour: ColorType) -> float:
+    """The contrast of a colour to white, from 1 to 21, by the formula of WCAG 2."""
+    rgb = np.array(mpl.colors.to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return 1.05 / (float(linear @ [0.2126, 0.7152, 0.0722]) + 0.05)
+
+
+def readable(colour: ColorType) -> str:
+    """A colour of lines for text on white: as much darker as WCAG asks, a contrast of 4.5 to 1."""
+    rgb = np.array(mpl.colors.to_rgb(colour))
+    shades = (mpl.colors.to_hex(share * rgb) for share in np.linspace(1, 0, 101))
+    return next(shade for shade in shades if contrast(shade) >= 4.5)
 
 
 def save(
@@ -201,32 +234,3 @@ def end_labels(axes: Axes, labels: Sequence[EndLabel], top: float = 1.0) -> None
             va="center",
             arrowprops=leader | {"relpos": (0, 0.5)} if led else None,
         )
-
-
-def spread(heights: Line, gap: float, top: float = 1.0) -> Line:
-    """Heights moved apart to at least `gap`, in their order, and below `top`.
-
-    Each group of heights that are too close is spread around its mean.
-    """
-    order = np.argsort(heights, kind="stable")
-    groups: list[list[float]] = []  # of neighbours: the heights that its members would like
-    for height in heights[order]:
-        groups.append([float(height)])
-        while len(groups) > 1 and _bottom(groups[-1], gap) < _top(groups[-2], gap) + gap:
-            last = groups.pop()
-            groups[-1] += last
-    placed = [_bottom(group, gap) + gap * i for group in groups for i in range(len(group))]
-    ladder = gap * np.arange(len(heights))
-    kept = np.minimum(np.array(placed) - ladder, top - ladder[-1]) + ladder
-    result = np.empty(len(heights))
-    result[order] = kept
-    return result
-
-
-def _bottom(group: Sequence[float], gap: float) -> float:
-    """Where the lowest of a group stands when the group is centred on its mean."""
-    return float(np.mean(group)) - gap * (len(group) - 1) / 2
-
-
-def _top(group: Sequence[float], gap: float) -> float:
-    return _bottom(group, gap) + gap * (len(group) - 1)

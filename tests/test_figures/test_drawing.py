@@ -1,0 +1,55 @@
+"""What figures share: colours of names that can be read, names and titles in their places."""
+
+import re
+
+import pytest
+
+from bnexp.figures import drawing
+from bnexp.report.svg import inline_svg
+
+
+def named_lines():
+    """Eight lines, each named at its end."""
+    with drawing.style():
+        figure = drawing.NotebookFigure((3, 3), layout="constrained")
+        axes = figure.subplots()
+        for i, look in enumerate(drawing.looks(8)):
+            axes.plot([0, 1], [i, i], **look)
+        labels = [(i, f"name {i}", look["color"]) for i, look in enumerate(drawing.looks(8))]
+        drawing.end_labels(axes, labels)
+    return drawing.Picture(figure, "")
+
+
+def colours_of_names(svg):
+    """The colours of the texts that are names of lines; a text without one is black."""
+    found = re.findall(r'<text style="([^"]*)"[^>]*>name', svg)
+    return [(re.findall(r"fill: ([^;]+)", each) or ["#000000"])[0] for each in found]
+
+
+@pytest.mark.parametrize(("colour", "expected"), [("#777777", 4.48), ("#000000", 21), ("w", 1)])
+def test_the_contrast_to_white_is_that_of_wcag(colour, expected):
+    """Of colours whose contrast is well known."""
+    assert drawing.contrast(colour) == pytest.approx(expected, abs=0.005)
+
+
+def test_the_names_of_lines_can_be_read_on_white_and_lines_keep_their_colours(tmp_path):
+    """A name is the line's colour, darker where that one is pale."""
+    path = drawing.save(named_lines(), tmp_path / "fig", ["svg"])[0]
+    svg = path.read_text()
+    names = colours_of_names(svg)
+    assert len(set(names)) == 8
+    assert min(drawing.contrast(colour) for colour in names) >= 4.5
+    with drawing.style():
+        lines = [look["color"].lower() for look in drawing.looks(8)]
+    assert {colour for colour in lines if f"stroke: {colour}" in svg} | {"#000000"} == set(lines)
+    assert drawing.readable("#0072B2") == "#0072b2"  # dark enough as it is
+
+
+def test_on_a_page_that_shines_through_names_have_the_pages_colours(tmp_path):
+    """Its own for the light and for the dark, also after the figure was saved on white."""
+    picture = named_lines()
+    drawing.save(picture, tmp_path / "fig")
+    expected = [f"var(--series-{i})" for i in range(8)]
+    expected[6] = "currentColor"
+    found = colours_of_names(inline_svg(picture, "fig").replace("#000000", "currentColor"))
+    assert [each if each != "#000000" else "currentColor" for each in found] == expected
