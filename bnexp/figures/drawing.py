@@ -32,6 +32,7 @@ EndLabel = tuple[float, str, str]  # where a line ends, its name, its colour
 
 PAGE = 6.75  # inches: the width of a journal's page; one of its columns has 3.25
 BINS = 500  # of a long line: about a bin a pixel of a panel
+FEW = 12  # points of a line that are marked
 GREY = "0.4"
 # What each format calls the caption and the source of a figure. The date and the version of
 # matplotlib are left out, so that two drawings of the same data are the same bytes.
@@ -60,11 +61,7 @@ class NotebookFigure(Figure):
 
     @contextmanager
     def _names_readable(self) -> Iterator[None]:
-        """Darken the names at lines' ends, on a ground of the figure's own.
-
-        A page that shines through a figure, as a report does, gives names and lines its own
-        colours, by those of the lines.
-        """
+        """Darken names of lines, unless a page shines through: it has colours of its own."""
         opaque = mpl.colors.to_rgba(self.get_facecolor())[3] > 0
         names = {each: each.get_color() for each in self.findobj(Annotation) if opaque}
         for each, colour in names.items():
@@ -173,6 +170,11 @@ def decimate(steps: Line, line: Line, keep: Keep = (np.min, np.max)) -> tuple[Li
     return np.repeat(starts, len(keep)), np.ravel(kept)
 
 
+def marks(n: int) -> Look:
+    """Small markers of a line's points, where they are few."""
+    return {"marker": ".", "ms": 3.5} if n <= FEW else {}
+
+
 def letter(i: int) -> str:
     """The name of panel i: a, b, ... z, aa, ab, ..."""
     return (chr(ord("a") + i // 26 - 1) if i >= 26 else "") + chr(ord("a") + i % 26)
@@ -193,15 +195,19 @@ def title(axes: Axes, text: str, below: str = "") -> None:
     """A title as wide as the axes, and a line below it in grey."""
     letters = max(int(axes.get_window_extent().width * 72 / axes.figure.dpi / 4.6), 12)
     text = re.sub(r",(?=\S)", ", ", text)  # where a variant's name may break
-    # The next best place is behind an equals sign, in a word that is too long.
-    words = (x if len(x) <= letters else x.replace("=", "=\0 ") for x in text.split())
-    lines = re.sub("\0 ?", "", textwrap.fill(" ".join(words), letters))
+    # A letter stays with the word behind it. The next best place is behind an equals sign, in a
+    # word that is too long.
+    joined = re.sub(r"^(\([a-z]+\)) ", "\\1\xa0", text)
+    words = (x if len(x) <= letters else x.replace("=", "=\0 ") for x in joined.split(" "))
+    lines = re.sub("\0 ?", "", textwrap.fill(" ".join(words), letters)).replace("\xa0", " ")
     axes.set_title(lines, pad=13 if below else 5)
     if below:
         axes.text(0, 1.02, below, color=GREY, transform=axes.transAxes)
 
 
-def end_labels(axes: Axes, labels: Sequence[EndLabel], top: float = 1.0) -> None:
+def end_labels(
+    axes: Axes, labels: Sequence[EndLabel], top: float = 1.0, until: Sequence[float] = ()
+) -> None:
     """Name lines at the right of axes whose limits are settled.
 
     A name stands at the height of its line's end, close to it. Where names would lie on each other
@@ -211,6 +217,7 @@ def end_labels(axes: Axes, labels: Sequence[EndLabel], top: float = 1.0) -> None
         axes: whose lines they are.
         labels: of the lines.
         top: the highest place of a name, as a share of the height of the axes.
+        until: the step at which each line ends, where some end early.
     """
     axes.get_ylim()  # autoscaling is put off until someone asks
     on_axes = axes.transScale + axes.transLimits
@@ -219,14 +226,20 @@ def end_labels(axes: Axes, labels: Sequence[EndLabel], top: float = 1.0) -> None
     points = 10 * max(name.count("\n") + 1 for _, name, _ in labels)
     height = axes.get_window_extent().height * 72 / axes.figure.dpi
     placed = spread(heights, points / height, top)
-    moved = np.abs(placed - heights) > 1e-3
+    begins = np.ones(len(labels))
+    for i, step in enumerate(until):
+        if step < max(until):
+            begins[i] = on_axes.transform((step, 1))[0]
+    moved = (np.abs(placed - heights) > 1e-3) | (begins < 1)
     away = ScaledTranslation((10 if moved.any() else 3) / 72, 0, axes.figure.dpi_scale_trans)
-    for (_, name, colour), end, y, led in zip(labels, heights, placed, moved, strict=True):
+    for (_, name, colour), x, end, y, led in zip(
+        labels, begins, heights, placed, moved, strict=True
+    ):
         leader = {"arrowstyle": "-", "color": colour, "lw": 0.5, "shrinkA": 2, "shrinkB": 1}
         leader["patchA"] = None  # else a steep one would end above or below its name
         axes.annotate(
             name,
-            (1, end),
+            (x, end),
             xycoords="axes fraction",
             xytext=(1, y),
             textcoords=axes.transAxes + away,

@@ -22,6 +22,7 @@ from bnexp.figures.drawing import (
 )
 from bnexp.figures.panels import (
     accuracy_panel,
+    hides_lower,
     looks_of,
     loss_panel,
     panel_name,
@@ -68,7 +69,7 @@ def draw(
             figure.lay_out()
         for axes, labels in ends:  # the limits that panels share are settled now
             end_labels(axes, labels, top=0.95 if narrow and axes is accuracy else 1.0)
-    return Picture(figure, _caption(variants, selection))
+    return Picture(figure, _caption(variants, selection, accuracy))
 
 
 def file_name(selection: Selection) -> str:
@@ -128,7 +129,7 @@ def _layout(names: list[str], width: float) -> tuple[NotebookFigure, Axes, list[
     return figure, accuracy, panels
 
 
-def _caption(variants: Mapping[str, VariantResults], selection: Selection) -> str:
+def _caption(variants: Mapping[str, VariantResults], selection: Selection, accuracy: Axes) -> str:
     variant = next(iter(variants.values()))
     log = percentile_log(variant, selection.source)
     minibatch = log is not variant.probe
@@ -144,8 +145,12 @@ def _caption(variants: Mapping[str, VariantResults], selection: Selection) -> st
         "training mode. "
     )
     papers = any(paper.paper_panel(each.settings) for each in variants.values())
-    if _know_accuracy(variants) and not papers:
+    known, low = _know_accuracy(variants), accuracy.get_ylim()[0]
+    if known and not papers:
         text += "The vertical axis of (a) spans the last third of training. "
+    if known and hides_lower(accuracy):
+        text += f"It begins at {low:.2f}" if not papers else f"The axis of (a) begins at {low:.2f}"
+        text += ", and hides the lower accuracies before. "
     whose = " and seeds" if selection.seed is None else f" of seed {selection.seed}"
     text += {
         "all": f"Lines: median over all units{whose}; bands: 10 to 90 % of them. ",

@@ -5,6 +5,8 @@ from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
 
 from bnexp.analysis import paper
@@ -14,7 +16,7 @@ from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.variants import VariantResults
 from bnexp.figures import drawing
 from bnexp.figures.curves import Curves, Selection, read_curves
-from bnexp.figures.drawing import GREY, EndLabel, Look, decimate, looks
+from bnexp.figures.drawing import GREY, EndLabel, Look, decimate, looks, marks
 
 PAPER = {"b": ("paper, without BN", "-o"), "c": ("paper, with BN", "-s")}
 NAMES = {"b": "without BN", "c": "with BN"}  # of the paper's own networks
@@ -52,7 +54,7 @@ def accuracy_panel(
     labels, late = list[EndLabel](), []
     for (name, variant), look in zip(variants.items(), styles, strict=True):
         steps, accuracy = variant.metrics.steps, variant.metrics.test_accuracy
-        axes.plot(steps, accuracy.mean(axis=1), **look)
+        axes.plot(steps, accuracy.mean(axis=1), **look | marks(len(steps)))
         edges = accuracy.min(axis=1), accuracy.max(axis=1)
         axes.fill_between(steps, *edges, color=look["color"], alpha=0.2, lw=0)
         labels.append((float(accuracy[-1].mean()), name, look["color"]))
@@ -69,9 +71,28 @@ def accuracy_panel(
     elif len(shown):
         room = max(0.1 * float(np.ptp(shown)), 1e-4)
         axes.set_ylim(shown.min() - room, min(shown.max() + room, 1.0 + 1e-4))
+    if hides_lower(axes):
+        _mark_break(axes)
     axes.set_ylabel("test accuracy")
     drawing.step_axis(axes)
     return labels
+
+
+def hides_lower(axes: Axes) -> bool:
+    """Whether a part of a line lies below the foot of the axis."""
+    low = axes.get_ylim()[0]
+    return any(bool((np.asarray(line.get_ydata()) < low).any()) for line in axes.lines)
+
+
+def _mark_break(axes: Axes) -> None:
+    """Two strokes at the foot of the vertical axis, which there ends before the other begins."""
+    axes.spines["bottom"].set_position(("outward", 5))
+    points = Affine2D().scale(1 / 72) + axes.figure.dpi_scale_trans
+    strokes = [[(-2.5, y - 1), (2.5, y + 1)] for y in (-3.5, -1.5)]
+    # The corner of the axes is where the strokes, in points, count from.
+    mark = LineCollection(strokes, colors="black", linewidths=0.6, clip_on=False)
+    mark.set(transform=points, offsets=[(0, 0)], offset_transform=axes.transAxes)
+    axes.add_collection(mark, autolim=False)
 
 
 def loss_panel(
@@ -81,7 +102,7 @@ def loss_panel(
     labels = []
     for (name, variant), look in zip(variants.items(), styles, strict=True):
         loss = variant.metrics.train_loss.mean(axis=1)
-        axes.plot(variant.metrics.steps, loss, marker="." if len(loss) < 3 else None, **look)
+        axes.plot(variant.metrics.steps, loss, **look | marks(len(loss)))
         labels.append((float(loss[-1]), name, look["color"]))
     axes.set_ylabel("training loss")
     drawing.step_axis(axes)
@@ -127,7 +148,7 @@ def draw_curves(axes: Axes, curves: Curves, colour: str) -> list[EndLabel]:
         if curves.band is not None:
             axes.fill_between(curves.steps, *curves.band[..., q], color=colour, alpha=0.18, lw=0)
         width = 1.2 if q == middle(curves.percentiles) else 0.8
-        axes.plot(*drawn, color=colour, ls="-", lw=width)
+        axes.plot(*drawn, color=colour, ls="-", lw=width, **marks(len(drawn[0])))
         labels.append((float(drawn[1][-1]), f"P{curves.percentiles[q]:g}", colour))
     return labels
 

@@ -53,3 +53,13 @@ def test_on_a_page_that_shines_through_names_have_the_pages_colours(tmp_path):
     expected[6] = "currentColor"
     found = colours_of_names(inline_svg(picture, "fig").replace("#000000", "currentColor"))
     assert [each if each != "#000000" else "currentColor" for each in found] == expected
+
+
+def test_the_letter_of_a_panel_stays_with_the_word_behind_it():
+    """A word that is too long with it breaks behind its equals sign."""
+    with drawing.style():
+        axes = drawing.NotebookFigure((2.1, 2)).subplots()
+        drawing.title(axes, "(d) activation=leaky_relu,gamma=true")
+        first, *others = axes.get_title(loc="left").split("\n")
+    assert first == "(d) activation="
+    assert " ".join(others) == "leaky_relu, gamma=true"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers.pictures import overlaps
 from helpers.synthetic import experiment_of, fig1, other
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 
@@ -156,3 +157,32 @@ def test_a_panel_alone_has_no_letter():
     """Of several, each has one."""
     assert drawing.lettered(0, 1, "norm none") == "norm none"
     assert drawing.lettered(1, 2, "norm none") == "(b) norm none"
+
+
+def test_an_axis_that_hides_lower_accuracies_is_broken_at_its_foot_and_the_caption_says_so(files):
+    """Nothing is said or marked where nothing is hidden."""
+    run = files.variants["batchnorm"]
+    for lowest, hidden in ((0.1, True), (0.97, False)):
+        accuracy = np.full_like(run.metrics.test_accuracy, 0.97)
+        accuracy[:50] = lowest
+        only = other(run, name="one", metrics=replace(run.metrics, test_accuracy=accuracy))
+        picture = figure1.draw(experiment_of({"one": only}))
+        axes = picture.figure.axes[0]
+        strokes = [each for each in axes.collections if isinstance(each, LineCollection)]
+        assert bool(strokes) == hidden
+        assert ("begins at 0.97" in picture.caption) == hidden
+        assert overlaps(picture.figure) == []
+    papers = figure1.draw(fig1(rows=51, seeds=2))
+    assert "begins at 0.70" in papers.caption
+
+
+def test_lines_of_few_points_have_small_markers():
+    """At most 12; in the panel of accuracies and in those of percentiles."""
+    short, longer = set(), set()
+    for rows in (12, 13):
+        for axes in figure1.draw(fig1(rows=rows, seeds=2, hidden=HIDDEN)).figure.axes:
+            for line in axes.lines:
+                if not line.get_label().startswith("paper"):
+                    few = short if len(line.get_xdata()) <= 12 else longer
+                    few.add(line.get_marker())
+    assert (short, longer) == ({"."}, {"None"})
