@@ -1,7 +1,11 @@
 """What a bias before batch norm changes: nothing but rounding."""
 
-import numpy as np
+from collections.abc import Sequence
 
+import numpy as np
+from matplotlib.axes import Axes
+
+from bnexp.analysis.records import Metrics
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.stacking import common_rows
 from bnexp.figures.curves import Selection, percentile_log, unit_position, variants_with_rows
@@ -9,15 +13,19 @@ from bnexp.figures.drawing import (
     GREY,
     PAGE,
     EndLabel,
+    Look,
     NotebookFigure,
     Picture,
     decimate,
     end_labels,
+    marks,
     step_axis,
     style,
     title,
 )
 from bnexp.figures.panels import looks_of
+
+NAMED = ("", ", gradient")  # what follows a variant's name at its lines of (c)
 
 
 def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
@@ -34,56 +42,99 @@ def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
     reference = min(variants, key=lambda name: bool(variants[name].settings["model.bias"]))
     logs = {name: percentile_log(each, None) for name, each in variants.items()}
     log = logs[reference]
+    seeds = [seed for seed in log.seeds if all(seed in each.seeds for each in logs.values())]
     seed, column = unit_position(variants[reference], log, Selection())
+    if seeds and log.seeds[seed] not in seeds:
+        seed, column = unit_position(variants[reference], log, Selection(seed=seeds[0]))
     with style():
         styles = looks_of(files)
         figure = NotebookFigure((min(width, 0.75 * PAGE), 5.4), layout="constrained")
         top, gap, norms = figure.subplots(3, sharex=True, height_ratios=[1.3, 1, 1])
-        gaps, lengths = list[EndLabel](), list[EndLabel]()
+        gaps, lengths, until = list[EndLabel](), list[EndLabel](), list[float]()
+        order = [reference, *(name for name in variants if name != reference)]
         for name, variant in variants.items():
-            steps, values, metrics = logs[name].steps, logs[name].values, variant.metrics
+            steps, values = logs[name].steps, logs[name].values
             look, colour = styles[name], styles[name]["color"]
-            thick = {"lw": 3, "alpha": 0.4, "zorder": 1} if name == reference else {"lw": 0.8}
-            for q, line in enumerate(values[:, seed, :, column].T):
-                top.plot(*decimate(steps, line), label=None if q else name, **look | thick)
-            if name != reference:
-                # Of a run under way, as far as it got.
+            # They lie on each other: each is seen at both sides of those that are drawn above it.
+            place = order.index(name)
+            wide = {"lw": 0.8 + 1.1 * (len(order) - 1 - place), "zorder": 1 + place / len(order)}
+            wide["alpha"] = 0.4 if name == reference else 1.0
+            if log.seeds[seed] in logs[name].seeds:
+                unit = values[:, logs[name].seeds.index(log.seeds[seed]), :, column]
+                for q, line in enumerate(unit.T):
+                    drawn = look | wide | marks(len(line))
+                    top.plot(*decimate(steps, line), label=None if q else name, **drawn)
+            if name == reference:
+                continue
+            if seeds:  # of a run under way, as far as it got
                 common, (mine, theirs) = common_rows([steps, log.steps])
-                largest = np.abs(values[mine] - log.values[theirs]).max(axis=(1, 2, 3))
-                gap.plot(*decimate(common, largest), **look | {"lw": 0.8})
+                ours = values[mine][:, _places(logs[name].seeds, seeds)]
+                others = log.values[theirs][:, _places(log.seeds, seeds)]
+                largest = np.abs(ours - others).max(axis=(1, 2, 3))
+                gap.plot(*decimate(common, largest), **look | {"lw": 0.8} | marks(len(common)))
                 gaps.append((largest[-1], name, colour))
-                bias = metrics.bias_norm.mean(axis=1)
-                norms.plot(metrics.steps, bias, **look)
-                dots = look | {"lw": 0.6, "marker": ".", "ms": 3}
-                gradient = metrics.bias_gradient_norm.mean(axis=1)
-                norms.plot(metrics.steps, gradient, **dots)
-                known = gradient[np.isfinite(gradient)]
-                lengths.append((bias[-1], name, colour))
-                lengths += [(end, f"{name}, gradient", colour) for end in known[-1:]]
+            levels, last = _draw_norms(norms, variant.metrics, seeds, look)
+            lengths += [
+                (end, name + more, colour) for end, more in zip(levels, NAMED, strict=False)
+            ]
+            until += last
         # In (a) the lines of the variants lie on each other: a label at an end can say no more
         # than the percentile.
         figure.legend(*top.get_legend_handles_labels(), loc="outside lower center", ncols=3)
         whose = f"unit {log.unit[column]}, seed {log.seeds[seed]}"
-        title(top, "(a) percentiles of the pre-activation", whose)
-        title(gap, f"(b) largest difference from {reference}", "over units, percentiles, seeds")
-        title(norms, "(c) the bias and its gradient",
-              "mean of seeds; no gradient after the last update")  # fmt: skip
-        top.set_ylabel("pre-activation")
-        gap.set_ylabel("largest difference")
-        norms.set_ylabel("Euclidean norm")
-        for axes in (gap, norms):
-            axes.set_yscale("log", nonpositive="mask")
-            low, high = np.log10(axes.get_ylim())  # to whole decades, which alone are labelled
-            axes.set_ylim(10 ** np.floor(low), 10 ** np.ceil(high))
+        _dress(top, gap, norms, whose, reference)
         step_axis(norms)
         ends = zip(log.values[-1, seed, :, column], log.percentiles, strict=True)
         end_labels(top, [(float(end), f"P{q:g}", GREY) for end, q in ends])
-        end_labels(gap, gaps)
-        end_labels(norms, lengths)
+        if gaps:
+            end_labels(gap, gaps)
+        end_labels(norms, lengths, until=until)
     return Picture(
         figure,
         f"Percentiles over {log.population}, network in training mode. The unit is the typical one "
-        f"of {reference}. BN subtracts the mean, and with it any bias: what is left is float "
-        "rounding, which training carries on. Exact zeros are not drawn. The gradients end before "
-        "the percentiles, since the final network makes no update and so has no gradient.",
+        f"of {reference}. {_compared([each.seeds for each in logs.values()], seeds)}BN subtracts "
+        "the mean, and with it any bias: what is left is float rounding, which training carries "
+        "on. Exact zeros are not drawn. The gradients end before the percentiles, since the final "
+        "network makes no update and so has no gradient.",
     )
+
+
+def _dress(top: Axes, gap: Axes, norms: Axes, whose: str, reference: str) -> None:
+    """Titles, labels and logarithmic axes."""
+    title(top, "(a) percentiles of the pre-activation", whose)
+    title(gap, f"(b) largest difference from {reference}", "over units, percentiles, seeds")
+    title(norms, "(c) the bias and its gradient",
+          "mean of seeds; no gradient after the last update")  # fmt: skip
+    top.set_ylabel("pre-activation")
+    gap.set_ylabel("largest difference")
+    norms.set_ylabel("Euclidean norm")
+    for axes in (gap, norms):
+        axes.set_yscale("log", nonpositive="mask")
+        low, high = np.log10(axes.get_ylim())  # to whole decades, which alone are labelled
+        axes.set_ylim(10 ** np.floor(low), 10 ** np.ceil(high))
+
+
+def _compared(all_seeds: Sequence[Sequence[int]], seeds: Sequence[int]) -> str:
+    """What the caption says of seeds that not all have."""
+    if all(set(each) == set(seeds) for each in all_seeds):
+        return ""
+    named = f"Compared over the seeds that all have: {', '.join(map(str, seeds))}. "
+    return named if seeds else "No seed is common to all to compare. "
+
+
+def _draw_norms(
+    axes: Axes, metrics: Metrics, seeds: Sequence[int], look: Look
+) -> tuple[list[float], list[float]]:
+    """The norms of the bias and of its gradient: where their lines end, and at which steps."""
+    own = _places(metrics.seeds, seeds or metrics.seeds)
+    bias = metrics.bias_norm[:, own].mean(axis=1)
+    gradient = metrics.bias_gradient_norm[:, own].mean(axis=1)
+    axes.plot(metrics.steps, bias, **look | marks(len(bias)))
+    axes.plot(metrics.steps, gradient, **look | {"lw": 0.6, "marker": ".", "ms": 3})
+    known = np.flatnonzero(np.isfinite(gradient))[-1:]
+    return [bias[-1], *gradient[known]], [metrics.steps[-1], *metrics.steps[known]]
+
+
+def _places(all_seeds: Sequence[int], seeds: Sequence[int]) -> list[int]:
+    """Where these seeds stand among all of a log."""
+    return [all_seeds.index(seed) for seed in seeds]

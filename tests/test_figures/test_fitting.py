@@ -128,6 +128,46 @@ def test_the_bias_figure_shows_the_largest_difference_and_the_norms(bias):
     assert overlaps(figure) == []
 
 
+def with_seeds(run, seeds):
+    """The run under these names of its seeds."""
+    vars(run)["probe"] = replace(run.probe, seeds=seeds)
+    vars(run)["metrics"] = replace(run.metrics, seeds=seeds)
+
+
+def test_the_bias_figure_compares_the_seeds_that_all_have(bias):
+    """Each with itself wherever it stands, and the caption names them."""
+    with_seeds(bias.variants["random"], (2, 7, 1))
+    picture = draw_bias(bias)
+    reference, run = bias.variants["no_bias"].probe, bias.variants["random"].probe
+    largest = np.abs(run.values[:, [2, 0]] - reference.values[:, [1, 2]]).max(axis=(1, 2, 3))
+    assert picture.figure.axes[1].lines[1].get_ydata() == pytest.approx(largest)
+    assert "Compared over the seeds that all have: 1, 2." in said(picture)
+    assert "seed 0" not in picture.figure.axes[0].texts[0].get_text()
+
+
+def test_the_bias_figure_of_nets_without_a_common_seed_says_so(bias):
+    """It compares none, and stops neither `train` nor a report."""
+    with_seeds(bias.variants["random"], (7, 8, 9))
+    picture = draw_bias(bias)
+    assert len(picture.figure.axes[1].lines) == 0
+    assert "No seed is common to all" in said(picture)
+    assert overlaps(picture.figure) == []
+
+
+def test_a_name_leads_to_where_its_line_ends_also_before_the_axis_does(bias):
+    """The gradients end before the bias, since the final network makes no update."""
+    for name in ("zero", "random"):
+        metrics = bias.variants[name].metrics
+        gradient = metrics.bias_gradient_norm.copy()
+        gradient[90:] = np.nan
+        vars(bias.variants[name])["metrics"] = replace(metrics, bias_gradient_norm=gradient)
+    norms = draw_bias(bias).figure.axes[2]
+    low, high = norms.get_xlim()
+    step = metrics.steps[89]
+    shares = [text.xy[0] for text in norms.texts[1:]]
+    assert shares == pytest.approx([1, (step - low) / (high - low)] * 2)
+
+
 def test_an_exact_zero_has_no_place_in_the_bias_figure(bias):
     """A line that begins there has no stroke from the bottom of the axes."""
     run = bias.variants["zero"]
