@@ -20,6 +20,7 @@ from bnexp.figures.drawing import GREY, EndLabel, Look, decimate, looks, marks
 
 PAPER = {"b": ("paper, without BN", "-o"), "c": ("paper, with BN", "-s")}
 NAMES = {"b": "without BN", "c": "with BN"}  # of the paper's own networks
+ONE_LINE = 5e-4  # the most by which lines of accuracies differ that are seen as one
 # The edges of a band of minibatches.
 EDGES = partial(np.percentile, q=10), partial(np.percentile, q=90)
 
@@ -52,9 +53,13 @@ def accuracy_panel(
         The labels of the lines.
     """
     labels, late = list[EndLabel](), []
-    for (name, variant), look in zip(variants.items(), styles, strict=True):
+    means = [each.metrics.test_accuracy.mean(axis=1) for each in variants.values()]
+    for i, ((name, variant), look) in enumerate(zip(variants.items(), styles, strict=True)):
         steps, accuracy = variant.metrics.steps, variant.metrics.test_accuracy
-        axes.plot(steps, accuracy.mean(axis=1), **look | marks(len(steps)))
+        # Where a later line lies on this one, this one is seen at both sides of it.
+        above = sum(_coincide(means[i], each) for each in means[i + 1 :])
+        wide = {"lw": 1.0 + 1.2 * min(above, 3)} if above else {}
+        axes.plot(steps, means[i], **look | wide | marks(len(steps)))
         edges = accuracy.min(axis=1), accuracy.max(axis=1)
         axes.fill_between(steps, *edges, color=look["color"], alpha=0.2, lw=0)
         labels.append((float(accuracy[-1].mean()), name, look["color"]))
@@ -76,6 +81,11 @@ def accuracy_panel(
     axes.set_ylabel("test accuracy")
     drawing.step_axis(axes)
     return labels
+
+
+def _coincide(one: NDArray[np.floating], other: NDArray[np.floating]) -> bool:
+    """Whether two lines of accuracies are one to the eye."""
+    return len(one) == len(other) and bool(np.abs(one - other).max() < ONE_LINE)
 
 
 def hides_lower(axes: Axes) -> bool:
@@ -146,7 +156,9 @@ def draw_curves(axes: Axes, curves: Curves, colour: str) -> list[EndLabel]:
             end = 1.03 * curves.steps[-1], line[-100:].mean()
             axes.errorbar(*end, 1.2816 * curves.floor[q], color="black", capsize=2, lw=1)
         if curves.band is not None:
-            axes.fill_between(curves.steps, *curves.band[..., q], color=colour, alpha=0.18, lw=0)
+            # Bands of neighbouring percentiles overlap; their edges tell them apart.
+            edge, inside = (colour, 0.55), (colour, 0.14)
+            axes.fill_between(curves.steps, *curves.band[..., q], fc=inside, ec=edge, lw=0.4)
         width = 1.2 if q == middle(curves.percentiles) else 0.8
         axes.plot(*drawn, color=colour, ls="-", lw=width, **marks(len(drawn[0])))
         labels.append((float(drawn[1][-1]), f"P{curves.percentiles[q]:g}", colour))

@@ -13,6 +13,7 @@ from matplotlib.text import Annotation, Text
 from bnexp.analysis.measuring import measure
 from bnexp.analysis.records import GradientShift
 from bnexp.figures import drawing, figure1
+from bnexp.figures.curves import Selection
 from bnexp.figures.fitting import fitting_figures
 
 HIDDEN = (4, 3, 6)
@@ -186,3 +187,19 @@ def test_lines_of_few_points_have_small_markers():
                     few = short if len(line.get_xdata()) <= 12 else longer
                     few.add(line.get_marker())
     assert (short, longer) == ({"."}, {"None"})
+
+
+def test_a_line_of_accuracies_is_wider_than_those_that_lie_on_it(files, grid):
+    """Each of them is seen; lines apart are as thin as each other."""
+    three = {name: grid[name] for name in list(grid)[:3]}
+    widths = [line.get_lw() for line in figure1.draw(experiment_of(three)).figure.axes[0].lines]
+    assert np.diff(widths).max() < -1
+    assert len({line.get_lw() for line in figure1.draw(files).figure.axes[0].lines}) == 1
+
+
+def test_a_band_of_units_has_edges_that_are_seen_in_another_band(files):
+    """Darker than its inside, since bands of neighbouring percentiles overlap."""
+    for axes in figure1.draw(files, Selection(unit="all")).figure.axes[1:]:
+        for band in axes.collections:
+            assert band.get_edgecolor()[0, 3] > 2 * band.get_facecolor()[0, 3]
+            assert band.get_linewidth()[0] > 0
