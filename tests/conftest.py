@@ -68,7 +68,7 @@ def _warm_workers():
 
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_done_in_vain():
-    """Nothing here waits for the disk, since no test cuts the power.
+    """Nothing here waits for the disk; `helpers.disks` has an fsync of its own, and cuts the power.
 
     And a command in this process takes the parser that the one before has made.
     """

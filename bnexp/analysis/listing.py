@@ -155,10 +155,10 @@ def _damaged(folder: Path, error: BnexpError) -> ListedRun:
 def _listed(run: Run, last: list[float] | None, config: Experiment | None) -> ListedRun:
     folder, status = run.path, run.status
     variants = config.variants if config is not None else ()
-    steps = [v.settings.train.steps for v in variants if v.name == status.variant]
-    if status.state == "done" and status.step < max(steps, default=0):
-        # The config asks for more steps since, and this run has not begun with them.
-        status = replace(status, state="interrupted", steps=steps[0])
+    wanted = next((v.settings.train.steps for v in variants if v.name == status.variant), 0)
+    if status.state == "done" and status.step < wanted:
+        # The config was changed to ask for more steps, and this run has not started on them.
+        status = replace(status, state="interrupted", steps=wanted)
     accuracy = f"{last[2]:.4f}" if last and last[2] >= 0 else None
     return ListedRun(
         str(folder.parent.parent),

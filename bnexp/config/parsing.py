@@ -73,7 +73,7 @@ class _QuickLoader(_Composer, Quick):
     def compose_scalar_node(self, anchor: dict[str, yaml.Node]) -> yaml.ScalarNode:
         node = super().compose_scalar_node(anchor)
         if not node.value and not node.style:
-            raise yaml.YAMLError("nothing stands here, and LibYAML says another place of it")
+            raise yaml.YAMLError("LibYAML gives a missing value another place than PyYAML")
         return node
 
 

@@ -1,6 +1,6 @@
 """All that commands and workers import, and the compiled kernels. No thread is started here.
 
-Forks do not wait for the disk, since no test cuts the power.
+Forks do not wait for the disk: being killed loses nothing that the system was given to write.
 """
 
 import importlib

@@ -10,9 +10,9 @@ from bnexp.networks.kernels.compiler import entry, kernel, unsigned, zero
 from bnexp.networks.kernels.layout import Array, Buffers, Examples
 from bnexp.networks.kernels.tiles import BYTES, descend_tile, gather_tile
 
-# Each term of a sum waits for the one before, about four cycles, while two others could be added in
-# each cycle. Seven sums at a time keep the processor busy. 100 units, with their padding, are seven
-# vectors of AVX-512 in float32, and twice as many of AVX2.
+# A processor can begin two additions in each cycle, but the next term of one sum must wait about
+# four cycles for the term before. So seven sums are made at a time. 100 units with their padding
+# are seven vectors of AVX-512 in float32, or fourteen of AVX2.
 WIDE, REST = 7, 2
 wide, middle, narrow = gather_tile(WIDE), gather_tile(REST), gather_tile(1)
 wide_step, middle_step, narrow_step = descend_tile(WIDE), descend_tile(REST), descend_tile(1)
