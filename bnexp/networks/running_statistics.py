@@ -16,11 +16,11 @@ depend on the order in which the library of a processor adds up its products.
 
 import copy
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from bnexp.config import Settings
@@ -28,6 +28,9 @@ from bnexp.data.datasets import Dataset
 from bnexp.files.run_folder import RunningStatisticsRow
 from bnexp.networks.engine import Minibatches, State
 from bnexp.networks.mlp import mlp
+
+if TYPE_CHECKING:  # most runs do without it, and start a little sooner
+    from scipy.sparse import csr_array
 
 MINIBATCHES = 100  # over which the population statistics are estimated
 ROWS_AT_ONCE = 1024  # of the test set, in evaluation mode: what the second cache holds
@@ -113,7 +116,7 @@ class RunningStatistics:
         """
         return [self._row(step, *each) for each in zip(states, self._minibatches, strict=True)]
 
-    def _row(self, step: int, state: State, chosen: csr_array) -> RunningStatisticsRow | None:
+    def _row(self, step: int, state: State, chosen: "csr_array") -> RunningStatisticsRow | None:
         if not all(np.isfinite(array).all() for array in state.values()):
             return None
         network = mlp(self._settings.model, *self._sizes).double()
@@ -145,17 +148,19 @@ class RunningStatistics:
         )
 
 
-def _nonzero(x: NDArray[np.float32]) -> csr_array:
+def _nonzero(x: NDArray[np.float32]) -> "csr_array":
     """The examples (n, features) in float64, without their zeros.
 
     Most pixels of MNIST are 0. The product with the first weights is the largest part of a
     measurement, and without the zeros it takes about a third of the time.
     """
+    from scipy.sparse import csr_array
+
     return csr_array(x, dtype=np.float64)
 
 
 @torch.no_grad()
-def _through(layer: nn.Module, x: csr_array) -> Tensor:
+def _through(layer: nn.Module, x: "csr_array") -> Tensor:
     """What a linear layer makes of the examples (n, features), in float64."""
     if not isinstance(layer, nn.Linear):
         raise TypeError(f"{layer} is not the first layer of a network")
