@@ -6,10 +6,12 @@ import shlex
 import signal
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperArgument, TyperCommand
 
 from bnexp import __version__
 from bnexp.cli.compare import compare
@@ -33,19 +35,34 @@ app = typer.Typer(
 )
 
 
-app.command(
+class Command(TyperCommand):
+    """A command whose help describes its arguments without Python's names for their types."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its parameters."""
+        parameters = super().get_params(ctx)
+        for each in parameters:
+            if isinstance(each, TyperArgument):
+                each.display_type_rich = _nothing  # type: ignore[method-assign]
+        return parameters
+
+
+def _nothing(ctx: object) -> None:
+    """What the help says of the type of an argument."""
+
+
+command = partial(app.command, cls=Command)
+command(
     epilog="Example: bnexp train fig1 train.steps=5000 --grid train.lr=0.05,0.1 --out /tmp/short"
 )(train)
-app.command(epilog="Example: bnexp plot results/fig1 --source batch --unit 7 --format png,pdf")(
-    plot
-)
-app.command(epilog="Example: bnexp compare results/gamma --baseline model.gamma=false")(compare)
-app.command(epilog="Example: bnexp export results/fig1 --to parquet --source probe")(export)
-app.command(epilog="Example: bnexp verify --explain 3")(verify)
-app.command(epilog="Example: bnexp report results/fig1 --out fig1.html")(report)
-app.command(epilog="Example: bnexp runs results/gamma model.gamma=false --state failed")(runs)
-app.command(epilog="Example: bnexp configs fig1 --copy mine.yaml")(configs)
-app.command(epilog="Example: bnexp validate quickstart mine.yaml")(validate)
+command(epilog="Example: bnexp plot results/fig1 --source batch --unit 7 --format png,pdf")(plot)
+command(epilog="Example: bnexp compare results/gamma --baseline model.gamma=false")(compare)
+command(epilog="Example: bnexp export results/fig1 --to parquet --source probe")(export)
+command(epilog="Example: bnexp verify --explain 3")(verify)
+command(epilog="Example: bnexp report results/fig1 --out fig1.html")(report)
+command(epilog="Example: bnexp runs results/gamma model.gamma=false --state failed")(runs)
+command(epilog="Example: bnexp configs fig1 --copy mine.yaml")(configs)
+command(epilog="Example: bnexp validate quickstart mine.yaml")(validate)
 
 
 @app.callback(invoke_without_command=True)

@@ -405,6 +405,12 @@ def test_h_is_help(bnexp, words):
     assert "Usage: bnexp" in short[1]
 
 
+@pytest.mark.parametrize("command", ["train", "plot", "compare", "export", "runs", "validate"])
+def test_help_names_no_type_of_python(bnexp, command):
+    """An argument is described by its name and a sentence, not by `<list[Path]>`."""
+    assert not re.search(r"<\w+(\[\w+\])?>", bnexp(command, "--help")[1])
+
+
 def piped(words, reader):
     """Exit code, what the reader got, and stderr of bnexp in a pipe whose other end closes."""
     command = [sys.executable, "-m", "bnexp", *map(str, words)]
