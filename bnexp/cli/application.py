@@ -52,9 +52,7 @@ def _nothing(ctx: object) -> None:
 
 
 command = partial(app.command, cls=Command)
-command(
-    epilog="Example: bnexp train fig1 train.steps=5000 --grid train.lr=0.05,0.1 --out /tmp/short"
-)(train)
+command(epilog="Example: bnexp train fig1 name=lr train.steps=5000 --grid train.lr=0.1,0.2")(train)
 command(epilog="Example: bnexp plot results/fig1 --source batch --unit 7 --format png,pdf")(plot)
 command(epilog="Example: bnexp compare results/gamma --baseline model.gamma=false")(compare)
 command(epilog="Example: bnexp export results/fig1 --to parquet --source probe")(export)
