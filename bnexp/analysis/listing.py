@@ -1,6 +1,7 @@
 """What `bnexp runs` lists: every run under a folder, with its state and how far it is."""
 
 import functools
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +16,7 @@ from bnexp.config import Experiment, suggestion
 from bnexp.errors import BnexpError, ConfigError, StorageError
 from bnexp.files.experiment_folder import is_first_edition, is_started, read_config
 from bnexp.files.run_folder import METRICS, METRICS_COLUMNS
-from bnexp.files.status import State, Status
+from bnexp.files.status import STATUS, State, Status
 
 STATES = (*get_args(State), "damaged")
 
@@ -88,7 +89,8 @@ def list_runs(folder: Path, wanted: Wanted) -> Iterator[ListedRun]:
         raise StorageError(f"{folder}: no such folder; `bnexp train` makes one, as results/NAME")
     known: dict[str, None] = {}
     config = functools.cache(_config)
-    for path in sorted(filter(is_started, folder.glob("**/seed-*")), key=_order):
+    runs, experiments = _folders(folder)
+    for path in sorted(filter(is_started, runs), key=_order):
         try:
             experiment = config(path.parents[1])
             run, last = _read(path, experiment)
@@ -105,9 +107,19 @@ def list_runs(folder: Path, wanted: Wanted) -> Iterator[ListedRun]:
     if known and (missing := [key for key in wanted.settings if key not in known]):
         hint = suggestion(missing[0], known) or ""
         raise ConfigError(f"runs {missing[0]}: no run there has such a setting{hint}")
-    for path in sorted(folder.glob("**/config.yaml")):
-        if wanted == Wanted() and is_first_edition(path.parent):
-            yield ListedRun(str(path.parent), "", None, "made by bnexp 0.1; train it again")
+    for path in sorted(experiments):
+        if wanted == Wanted() and is_first_edition(path):
+            yield ListedRun(str(path), "", None, "made by bnexp 0.1; train it again")
+
+
+def _folders(folder: Path) -> tuple[list[Path], set[Path]]:
+    """The folders below that may be runs, and those with a status in a folder of theirs."""
+    runs, experiments = list[Path](), set[Path]()
+    for each, names, files in os.walk(folder):
+        runs += [Path(each, name) for name in names if name.startswith("seed-")]
+        if STATUS in files:
+            experiments.add(Path(each).parent)
+    return runs, experiments
 
 
 def count(runs: Sequence[ListedRun]) -> str:

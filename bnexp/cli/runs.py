@@ -91,12 +91,24 @@ def _watch(folder: Path, wanted: "Wanted") -> None:
             found = list(listing.list_runs(folder, wanted))
             told = listing.count(found)
             if sys.stdout.isatty():
-                room = shutil.get_terminal_size().lines - 4
-                left = [run for run in found if run.state != "done"][:room]
-                print(f"{CLEAR}{told}\n\n{_table(left)}", flush=True)
+                columns, lines = shutil.get_terminal_size()
+                left = [run for run in found if run.state != "done"][:lines]
+                # One line is left to the cursor: text that reaches it would scroll the first away.
+                print(CLEAR + fitting(f"{told}\n\n{_table(left)}", columns, lines - 1), flush=True)
             elif told != last:
                 print(told, flush=True)
             last = told
             time.sleep(WATCH_SECONDS)
     except KeyboardInterrupt:
         return
+
+
+def fitting(text: str, columns: int, lines: int) -> str:
+    """The first lines of a text that fit on so many lines of a terminal, which breaks long ones."""
+    kept = []
+    for line in text.splitlines():
+        lines -= max(1, -(-len(line) // columns))
+        if lines < 0:
+            break
+        kept.append(line)
+    return "\n".join(kept)

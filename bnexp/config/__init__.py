@@ -16,7 +16,7 @@ from bnexp.config.constraints import (
     probe_examples,
     recorded_layers,
 )
-from bnexp.config.experiment import identical_variants, load
+from bnexp.config.experiment import identical_variants, load, parse
 from bnexp.config.rules import is_name
 from bnexp.config.schema import (
     DATASET_SIZES,
@@ -62,6 +62,7 @@ __all__ = [
     "load",
     "nearest",
     "packaged",
+    "parse",
     "probe_examples",
     "recorded_layers",
     "settings_of",

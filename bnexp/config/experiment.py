@@ -46,8 +46,25 @@ def load(config: str | Path, overrides: Sequence[str] = (), grid: Sequence[str] 
         ConfigError: the file or an override is wrong. It lists every mistake with its place.
     """
     path = resolve(config)
+    return parse(read_text(path), str(path), overrides, grid)
+
+
+def parse(
+    config: str, name: str, overrides: Sequence[str] = (), grid: Sequence[str] = ()
+) -> Experiment:
+    """The experiment of a YAML text.
+
+    Args:
+        config: the text.
+        name: of its file, as mistakes tell it.
+        overrides: see `load`.
+        grid: see `load`.
+
+    Raises:
+        ConfigError: as `load`.
+    """
     reader = Reader()
-    root = reader.compose(read_text(path), str(path))
+    root = reader.compose(config, name)
     if isinstance(root, yaml.MappingNode):
         for number, text in enumerate(overrides, 1):
             reader.override(root, text, f"override {number} '{shorten(text)}'")

@@ -46,28 +46,27 @@ def read_config(folder: Path) -> Experiment:
         StorageError: it cannot be read.
     """
     path = folder / CONFIG
-    seal, _, text = read_whole(path, FRESH, _MAX_CONFIG).partition(b"\n")
+    content = read_whole(path, FRESH, _MAX_CONFIG)
+    seal, _, text = content.partition(b"\n")
     if seal != _seal(text):
         what = "damaged, or edited after the training, or not written by bnexp"
         if changes := _edited(folder):
             what = f"edited after the training ({'; '.join(changes)})"
         raise DamagedError(f"{path}: {what}.\nTo train another config, copy it and use --out DIR.")
     try:
-        return _parsed(path, text)
+        return _parsed(path, content)
     except ConfigError as error:
         raise DamagedError(f"{path}: damaged ({error.mistakes[0]}); {FRESH}") from None
 
 
 @lru_cache(maxsize=16)
-def _parsed(path: Path, _text: bytes) -> Experiment:
-    """The experiment of a config. One command reads it several times, and parses it once.
-
-    The text is there to be part of the cache's key: a file with another text is parsed anew.
+def _parsed(path: Path, content: bytes) -> Experiment:
+    """The experiment of a config's file. One command reads it several times, and parses it once.
 
     Raises:
-        ConfigError: the text is no config.
+        ConfigError: the content is no config.
     """
-    return configs.load(path)
+    return configs.parse(content.decode(errors="surrogateescape"), str(path))
 
 
 def _edited(folder: Path) -> list[str]:

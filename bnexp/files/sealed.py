@@ -35,7 +35,7 @@ def read_sealed(
 
     Args:
         path: the file.
-        promised: its extent, where another file tells of it.
+        promised: its extent, where another file tells of it; it stands for the checksum then.
         advice: what errors tell the user to do.
         limit: bytes that it may have.
 
@@ -48,7 +48,7 @@ def read_sealed(
     if CHECKSUM not in content:
         raise DamagedError(f"{path}: damaged (it has no checksum); {advice}")
     found = content.pop(CHECKSUM)
-    if found != _checksum(content) or promised not in {None, extent(text)}:
+    if found != _checksum(content) if promised is None else promised != extent(text):
         raise DamagedError(f"{path}: damaged (its bytes are not those written); {advice}")
     return content
 

@@ -1,6 +1,7 @@
 """The command line as its users meet it: what is printed, where, and the exit code."""
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -517,6 +518,30 @@ def test_a_watch_says_when_the_counts_change_and_ends_with_ctrl_c(trained, bnexp
     monkeypatch.setattr(time, "sleep", sleep)
     code, out, _ = bnexp("runs", trained[0], "--watch")
     assert (code, out) == (0, "6 runs: 6 done\n")
+
+
+def test_a_watch_never_shows_more_than_its_terminal_holds(trained, bnexp, monkeypatch, tmp_path):
+    """Lines that the terminal breaks, and causes in several lines, count as what they take."""
+    import time
+
+    for path in shutil.copytree(trained[0], tmp_path / "tiny").glob(f"*/*/{STATUS}"):
+        told = {"state": "failed", "error": f"{path.parent}: " + "not finite; " * 20}
+        sealed.write_sealed(path, {**sealed.read_sealed(path), **told})
+
+    def sleep(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    for columns, lines in ((30, 12), (79, 24), (200, 3), (300, 50)):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setenv("LINES", str(lines))
+        code, out, _ = bnexp("runs", tmp_path, "--watch")
+        shown = out.removeprefix("\x1b[2J\x1b[H").splitlines()
+        assert code == 0
+        assert shown[0] == "6 runs: 6 failed"
+        assert sum(max(1, math.ceil(len(line) / columns)) for line in shown) < lines
+    assert len(shown) > 6
 
 
 def test_the_same_command_again_measures_and_draws_nothing_anew(
