@@ -280,7 +280,7 @@ def engine(count: int, *, norm: bool, name: Any, record: str, seeds: int = 1) ->
     """An engine of bnexp, a block of 500 steps at a time; per network where it stacks several."""
     from bnexp.config import Settings
     from bnexp.data import datasets
-    from bnexp.training.engines import make_engine
+    from bnexp.training.engine_setup import make_engine
 
     settings, never = Settings(), 10**9
     wanted = replace(settings.record, layers="all", evaluate_every=never, probe_every=None)

@@ -21,7 +21,7 @@ from bnexp.files.locks import locked, storage_errors
 from bnexp.files.run_folder import RunPlan
 from bnexp.networks.engine import Engine, is_due, next_due
 from bnexp.networks.running_statistics import RunningStatistics
-from bnexp.training.engines import make_engine
+from bnexp.training.engine_setup import make_engine
 from bnexp.training.plans import is_done
 from bnexp.training.run_writer import RunWriter
 from bnexp.training.stack import Stack

@@ -23,7 +23,7 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bnexp.config import DataConfig, Settings
-from bnexp.errors import BnexpError, RunError
+from bnexp.errors import BnexpError, ConfigError, RunError
 from bnexp.files.run_folder import RunPlan
 from bnexp.training.failures import described, loading
 from bnexp.training.processes import hear_signals
@@ -108,13 +108,13 @@ def load(settings: Sequence[Settings] = ()) -> None:
     """Load what training needs, before the first task; what fails here is told of every task.
 
     Args:
-        settings: of runs whose kernels are loaded too, where this machine has compiled them.
+        settings: of runs whose engines are loaded too; kernels only if they are compiled already.
     """
     if _why_not_loaded() is None:
-        from bnexp.training.engines import load_compiled
+        from bnexp.training.engine_setup import load_engines
 
-        with suppress(ImportError):  # the task that needs them will say so
-            load_compiled(settings)
+        with suppress(ImportError, ConfigError):  # the task that needs them will say so
+            load_engines(settings)
 
 
 def work(connection: Connection, command: BaseProcess | None) -> None:
@@ -161,7 +161,7 @@ def outcome(task: Task | Prepare, reporter: "Reporter") -> tuple[str, object]:
         return "error", RunError(f"{task.name}: {described(why)}")
     try:
         if isinstance(task, Prepare):
-            from bnexp.training.engines import prepare
+            from bnexp.training.engine_setup import prepare
 
             return "ready", prepare(task.settings, reporter.say)
         from bnexp.training import run

@@ -22,6 +22,22 @@ def test_the_environment_of_a_worker_is_set_for_its_start_alone(monkeypatch):
     assert "OMP_NUM_THREADS" not in os.environ
 
 
+def test_what_runs_of_the_torch_engine_need_is_loaded_before_workers_are_forked():
+    """An optimizer imports nothing more; no thread was begun, and CUDA may begin in a worker."""
+    code = """
+import sys, threading
+from bnexp.config import Settings, TrainConfig
+from bnexp.training.worker import load
+load([Settings(train=TrainConfig(engine="torch", device="auto"))])
+import torch
+before = set(sys.modules)
+torch.optim.Adam([torch.zeros(1)])
+print(set(sys.modules) - before, torch.cuda.is_initialized(), threading.active_count())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout.decode() == "set() False 1\n"
+
+
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="the system has no masks")
 def test_a_signal_waits_although_another_thread_would_take_it():
     """Its handler runs when the new process has been started, and not before."""

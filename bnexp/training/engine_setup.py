@@ -1,4 +1,4 @@
-"""Makes the engine that `networks.engine` chooses for a run, and what it needs before that."""
+"""Making the engine that `networks.engine` chooses for a run; what it loads and compiles before."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -7,7 +7,7 @@ import torch
 from bnexp.config import Settings
 from bnexp.data.datasets import Dataset
 from bnexp.networks.device import resolve_device
-from bnexp.networks.engine import Engine, choose_engine, numba_available
+from bnexp.networks.engine import Engine, EngineName, choose_engine, numba_available
 from bnexp.networks.torch_engine import TorchEngine
 from bnexp.training.failures import loading
 
@@ -30,21 +30,25 @@ def make_engine(settings: Settings, dataset: Dataset, seeds: Sequence[int]) -> E
     return TorchEngine(settings, dataset, seeds, device)
 
 
-def load_compiled(runs: Sequence[Settings]) -> None:
-    """Load the kernels that these runs need on a CPU, as far as this machine has compiled them.
+def load_engines(runs: Sequence[Settings]) -> None:
+    """Load what the engines of these runs need on a CPU, before workers are forked from here.
+
+    These are the kernels, as far as this machine has compiled them, and the compilers that torch
+    imports with the first optimizer, which takes two seconds.
 
     It does not ask for a GPU: CUDA cannot be used in the forks of a process that has begun with it.
 
     Raises:
         ImportError: the kernels cannot be loaded.
     """
-    if not numba_available():
-        return
-    for dtype in _dtypes_of_kernels((each, "cpu") for each in runs if each.train.device != "cuda"):
+    here = [(each, "cpu") for each in runs if each.train.device in {"auto", "cpu"}]
+    for dtype in _dtypes("kernels", here):
         with loading():
             from bnexp.networks.kernels.warm_up import compile_kernels, is_compiled
         if is_compiled(dtype):
             compile_kernels(dtype)
+    if _dtypes("torch", here):
+        torch.optim.SGD([torch.zeros(1)])
 
 
 def prepare(runs: Sequence[Settings], say: Callable[[str], None]) -> bool:
@@ -60,7 +64,7 @@ def prepare(runs: Sequence[Settings], say: Callable[[str], None]) -> bool:
     if not numba_available() and any(each.train.engine == "auto" for each in runs):
         say("Numba is not installed: torch trains on the CPU, about five times slower")
     devices = [resolve_device(each.train.device, each.train.dtype) for each in runs]
-    for dtype in _dtypes_of_kernels(zip(runs, devices, strict=True)):
+    for dtype in _dtypes("kernels", zip(runs, devices, strict=True)):
         with loading():
             from bnexp.networks.kernels.warm_up import compile_kernels, is_compiled
 
@@ -70,13 +74,13 @@ def prepare(runs: Sequence[Settings], say: Callable[[str], None]) -> bool:
     return any(device != "cpu" for device in devices)
 
 
-def _dtypes_of_kernels(runs: Iterable[tuple[Settings, str]]) -> list[str]:
-    """The dtypes that the kernels engine computes with, for runs on these devices."""
+def _dtypes(engine: EngineName, runs: Iterable[tuple[Settings, str]]) -> list[str]:
+    """The dtypes that an engine computes with, for runs on these devices."""
     numba = numba_available()
     return sorted(
         {
             each.train.dtype
             for each, device in runs
-            if choose_engine(each.train.engine, device, each, numba=numba) == "kernels"
+            if choose_engine(each.train.engine, device, each, numba=numba) == engine
         }
     )
