@@ -11,7 +11,7 @@ SLOPE = 0.01  # of leaky_relu below 0, as in torch.nn.LeakyReLU
 
 @kernel
 def activate(kind: int, z: Array, a: Array) -> None:
-    """A = act(z), for vectors of any length."""
+    """a = act(z) of every number. z, a: (n,). `kind` is one of `layout.ACTIVATIONS`."""
     number = z.dtype.type
     one, zero, slope = number(1), number(0), number(SLOPE)
     if kind == SIGMOID:  # 1 / (1 + e^-z)
@@ -33,7 +33,7 @@ def activate(kind: int, z: Array, a: Array) -> None:
 
 @kernel
 def activate_backward(kind: int, a: Array, d: Array) -> None:
-    """In d, from dL/da to dL/dz = dL/da act'(z)."""
+    """In d, from dL/da to dL/dz = dL/da act'(z), where act' follows from a. a, d: (n,)."""
     number = a.dtype.type
     one, zero, slope = number(1), number(0), number(SLOPE)
     if kind == SIGMOID:  # a (1 - a)

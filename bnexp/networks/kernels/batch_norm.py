@@ -1,6 +1,6 @@
 """Batch normalization, forward and backward (Ioffe & Szegedy 2015, Algorithms 1 and 2).
 
-Matrices are (examples, width); vectors have one entry a unit. m is the number of examples.
+m is the number of examples. A width is a layer's units with their padding; see `layout`.
 """
 
 import math
@@ -12,7 +12,10 @@ from bnexp.networks.kernels.layout import Array
 
 @kernel
 def batch_statistics(x: Array, mean: Array, var: Array) -> None:
-    """mean = sum x / m and var = sum (x - mean)^2 / m, and x becomes x - mean."""
+    """mean = sum x / m and var = sum (x - mean)^2 / m, and x becomes x - mean.
+
+    The first two lines of Algorithm 1. x: (m, width); mean, var: (width,).
+    """
     number = x.dtype.type
     m = number(x.shape[0])
     mean[:] = 0
@@ -32,7 +35,7 @@ def batch_statistics(x: Array, mean: Array, var: Array) -> None:
 
 @kernel
 def subtract(x: Array, mean: Array) -> None:
-    """X becomes x - mean, with the running mean in evaluation mode."""
+    """x (m, width) becomes x - mean, with the running mean (width,) in evaluation mode."""
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             x[i, j] -= mean[j]
@@ -40,7 +43,10 @@ def subtract(x: Array, mean: Array) -> None:
 
 @kernel
 def normalize(x: Array, var: Array, eps: Any, inv_std: Array) -> None:
-    """x-hat = (x - mean) / sqrt(var + eps), in place of x - mean."""
+    """x-hat = (x - mean) / sqrt(var + eps), in place of x - mean: line 3 of Algorithm 1.
+
+    x: (m, width); var: (width,). inv_std: (width,), becomes 1 / sqrt(var + eps).
+    """
     one = x.dtype.type(1)
     for j in range(x.shape[1]):
         inv_std[j] = one / math.sqrt(var[j] + eps)
@@ -51,7 +57,10 @@ def normalize(x: Array, var: Array, eps: Any, inv_std: Array) -> None:
 
 @kernel
 def scale_and_shift(x_hat: Array, gamma: Array, beta: Array, y: Array) -> None:
-    """Y = gamma x-hat + beta."""
+    """y = gamma x-hat + beta: line 4 of Algorithm 1.
+
+    x_hat, y: (m, width); gamma, beta: (width,).
+    """
     for i in range(y.shape[0]):
         for j in range(y.shape[1]):
             y[i, j] = fma(gamma[j], x_hat[i, j], beta[j])
@@ -61,12 +70,14 @@ def scale_and_shift(x_hat: Array, gamma: Array, beta: Array, y: Array) -> None:
 def batch_norm_backward(
     d: Array, x_hat: Array, gamma: Array, inv_std: Array, d_gamma: Array, d_beta: Array
 ) -> None:
-    """In d, from dL/dy to dL/dx; the gradients of gamma and beta.
+    """In d (m, width), from dL/dy to dL/dx; the gradients of gamma and beta, (width,) each.
 
     dL/dgamma = sum dL/dy x-hat and dL/dbeta = sum dL/dy. The six equations of section 3 of the
     paper, put together, are
 
         dL/dx = gamma / sqrt(var + eps) (dL/dy - dL/dbeta / m - x-hat dL/dgamma / m).
+
+    x_hat: (m, width). gamma, and inv_std = 1 / sqrt(var + eps): (width,).
     """
     number = d.dtype.type
     share = number(1) / number(d.shape[0])
@@ -95,7 +106,7 @@ def move_running(
     """running = (1 - momentum) running + momentum batch, as torch does it.
 
     `keep` is 1 - momentum and `take` the momentum. The batch's variance enters as the unbiased
-    one, divided by m - 1.
+    one, divided by m - 1. All vectors: (units of all hidden layers,), with their padding.
     """
     number = mean.dtype.type
     unbiased = number(examples) / number(examples - 1)

@@ -30,7 +30,7 @@ ONE_32, ONE_64 = np.float32(1), np.float64(1)
 
 @kernel
 def _parts_32(x: np.float32) -> tuple[np.float32, np.float32]:
-    """2^n and e^r - 1, with x = n log 2 + r."""
+    """2^n and e^r - 1 of one number x = n log 2 + r."""
     x = max(x, LOW_32)  # a NaN stays one: it is neither below nor above
     x = min(x, HIGH_32)
     shifted = fma(x, LOG2E_32, ROUND_32)

@@ -11,7 +11,7 @@ square = transpose_tile()
 
 @kernel
 def fill(c: Array, row: Array) -> None:
-    """Set every row of c (rows, columns) to `row`."""
+    """Set every row of c (rows, columns) to `row` (columns,)."""
     for i in range(c.shape[0]):
         for j in range(c.shape[1]):
             c[i, j] = row[j]
@@ -63,7 +63,10 @@ def transpose(w: Array, t: Array) -> None:
 
 @kernel
 def add_column_sums(d: Array, sums: Array) -> None:
-    """sums_j += sum_i d_ij, in the order of i: the gradient of a bias."""
+    """sums_j += sum_i d_ij, in the order of i: the gradient of a bias.
+
+    d: (examples, width); sums: (width,).
+    """
     for i in range(d.shape[0]):
         for j in range(d.shape[1]):
             sums[j] += d[i, j]

@@ -14,6 +14,8 @@ def cross_entropy(logits: Array, i: int, label: int, classes: int, softmax: Arra
     p_c = e^(z_c - M) / S with S = sum_c e^(z_c - M), where M is the largest logit: it keeps e^x
     from overflowing and cancels out. So -log p_label = log S + M - z_label. The logarithm and the
     difference are in float64.
+
+    logits, softmax: (examples, width), of which the first `classes` are no padding.
     """
     largest = logits[i, 0]
     for c in range(1, classes):
@@ -32,7 +34,10 @@ def cross_entropy(logits: Array, i: int, label: int, classes: int, softmax: Arra
 
 @kernel
 def mean_loss(logits: Array, labels: Array, index: Array, classes: int, delta: Array) -> float:
-    """The mean loss of the examples `index`, and delta = dL/dz = (softmax(z) - one_hot) / m."""
+    """The mean loss of the examples `index`, and delta = dL/dz = (softmax(z) - one_hot) / m.
+
+    logits, delta: (m, width); index: (m,), places in `labels` (n,).
+    """
     examples, total = index.size, 0.0
     share = logits.dtype.type(examples)
     one = logits.dtype.type(1)
@@ -47,7 +52,7 @@ def mean_loss(logits: Array, labels: Array, index: Array, classes: int, delta: A
 
 @kernel
 def predicted(logits: Array, i: int, classes: int) -> int:
-    """The class with the largest logit of example i; the first of several."""
+    """The class with the largest logit of example i; the first of several. logits: (m, width)."""
     best = 0
     for c in range(1, classes):
         if logits[i, c] > logits[i, best]:

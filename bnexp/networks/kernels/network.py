@@ -34,14 +34,14 @@ from bnexp.networks.kernels.sparse import (
 
 @kernel
 def weights(vector: Array, layers: Array, n: int) -> Array:
-    """The weights (inputs, width) of layer n, counted from 0."""
+    """The weights (inputs, width) of layer n, counted from 0, in a vector (parameters,)."""
     inputs, width, start = layers[n, INPUTS], layers[n, WIDTH], layers[n, WEIGHT]
     return vector[start : start + inputs * width].reshape(inputs, width)
 
 
 @kernel
 def row(vector: Array, start: int, layers: Array, n: int) -> Array:
-    """A vector with one entry for each unit of layer n: bias, gamma, mean..."""
+    """The part (width,) of a vector that has a number for each unit of layer n, from `start` on."""
     return vector[start : start + layers[n, WIDTH]]
 
 
@@ -61,7 +61,7 @@ def dense_inputs(buffers: Buffers, layers: Array, examples: int) -> Array:
 
 @kernel
 def gather(examples: Examples, index: Array, buffers: Buffers) -> None:
-    """Copy the dense examples of a minibatch side by side, in the network's dtype."""
+    """Copy the dense examples `index` (m,) side by side, in the network's dtype."""
     features = examples.dense.shape[1]
     for b in range(index.size):
         i = index[b]
@@ -80,11 +80,12 @@ def forward(
     depth: int,
     training: bool,
 ) -> None:
-    """Compute the pre-activations of the first `depth` layers for the examples `index`.
+    """Compute the pre-activations of the first `depth` layers for the examples `index` (m,).
 
     For each layer x = W a + b, where a is the layer before; z = gamma x-hat + beta where there is
     batch norm, else z = x; then a = act(z). In training, x-hat is normalized with the statistics
     of these examples, else with the running ones. The running statistics do not change here.
+    x, z and a of a layer: (m, width), in `buffers`; W: (inputs, width), and b: (width,).
     """
     m, vector, outputs = index.size, parameters.vector, layers.shape[0] - 1
     for n in range(depth):
@@ -125,10 +126,11 @@ def backward(
     examples: Examples,
     index: Array,
 ) -> None:
-    """All gradients but that of sparse first weights, from the delta of the output layer.
+    """All gradients but that of sparse first weights, from dL/dz (m, width) of the output layer.
 
     Backwards through each layer: dL/dz = dL/da act'(z); through batch norm to dL/dx; then
-    dL/dW = a^T dL/dx, dL/db = sum dL/dx, and dL/da = dL/dx W^T for the layer before.
+    dL/dW = a^T dL/dx, dL/db = sum dL/dx, and dL/da = dL/dx W^T for the layer before. dL/da, dL/dz
+    and dL/dx of a layer are `buffers.delta`, one in the place of the other. index: (m,).
     """
     m, last = index.size, layers.shape[0] - 1
     vector, gradient = parameters.vector, parameters.gradient

@@ -13,7 +13,10 @@ BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
 @kernel
 def sgd(p: Array, g: Array, momentum_buffer: Array, options: Options) -> None:
-    """v = momentum v + g; p = p - lr v. Without momentum, v is g and has no memory."""
+    """v = momentum v + g; p = p - lr v. Without momentum, v is g and has no memory.
+
+    p, g: (n,). momentum_buffer: (n,), v; (0,) without momentum.
+    """
     lr, momentum, weight_decay = options.lr, options.momentum, options.weight_decay
     if momentum == 0 and weight_decay == 0:
         for j in range(p.size):
@@ -36,6 +39,8 @@ def adam(
 
     m = beta1 m + (1 - beta1) g and v = beta2 v + (1 - beta2) g^2;
     p = p - lr / (1 - beta1^step) m / (sqrt(v) / sqrt(1 - beta2^step) + eps).
+
+    p, g, and the memory exp_avg (m) and exp_avg_sq (v): (n,).
     """
     number = p.dtype.type
     take1, beta2, take2 = number(1 - BETA1), number(BETA2), number(1 - BETA2)

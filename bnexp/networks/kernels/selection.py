@@ -98,7 +98,10 @@ def sort_all(x: Array) -> None:
 
 @kernel
 def copy(z: Array, left: int, columns: int, x: Array, missing: Array) -> None:
-    """Copy some columns of z into x; `missing` is NaN for those with a NaN, else 0."""
+    """Copy some columns of z (examples, width) into x (examples, `ROW` bytes).
+
+    missing: (as many as x has columns,), becomes NaN for those with a NaN, else 0.
+    """
     missing[:] = 0
     for i in range(x.shape[0]):
         row = z[i, left : left + columns]
@@ -112,7 +115,8 @@ def copy(z: Array, left: int, columns: int, x: Array, missing: Array) -> None:
 def interpolate(low: Array, high: Array, fraction: float, missing: Array, out: Array) -> None:
     """Between the order statistics below and above; two forms of one line, as in numpy.
 
-    Each of them is exact at its own end. A unit with a missing value becomes NaN.
+    Each of them is exact at its own end. A unit with a missing value becomes NaN. low, high,
+    missing, out: (units,), of which `out` is float32.
     """
     for u in range(out.size):
         below, above = np.float64(low[u]), np.float64(high[u])
@@ -130,7 +134,7 @@ def record(
     """out[:, first : first + units] = percentiles over the rows of z (examples, width), float32.
 
     `out` is (Q, units of all recorded layers). z is left as it is. A unit with a NaN among its
-    examples gets NaN for every percentile, as in numpy.
+    examples gets NaN for every percentile, as in numpy. sorting: (`sorting_size`,).
     """
     examples, width = z.shape[0], ROW // z.itemsize
     x = sorting[: examples * width].reshape(examples, width)

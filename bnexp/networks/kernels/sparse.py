@@ -20,7 +20,10 @@ wide_step, middle_step, narrow_step = descend_tile(WIDE), descend_tile(REST), de
 
 @entry
 def count_nonzero(dense: Array, pointers: Array) -> None:
-    """pointers[i + 1] = number of nonzero features in the examples 0 .. i of `dense`."""
+    """pointers[i + 1] = number of nonzero features in the examples 0 .. i of `dense`.
+
+    dense: (n, features); pointers: (n + 1,), whose first is 0.
+    """
     for i in range(dense.shape[0]):
         count = 0
         for j in range(dense.shape[1]):
@@ -31,7 +34,10 @@ def count_nonzero(dense: Array, pointers: Array) -> None:
 
 @entry
 def keep_nonzero(dense: Array, columns: Array, values: Array) -> None:
-    """The features that are not 0, and their values, one example after the other."""
+    """The features that are not 0, and their values, one example after the other.
+
+    dense: (n, features); columns, values: (number of nonzero features,).
+    """
     entry = 0
     for i in range(dense.shape[0]):
         for j in range(dense.shape[1]):
@@ -46,7 +52,7 @@ def pack(examples: Examples, index: Array, buffers: Buffers) -> None:
     """Copy the nonzero features of a minibatch side by side, in the network's dtype.
 
     The examples lie far apart in memory. A copying loop waits for many of them at a time, where the
-    sums of `add_sparse_product` would wait for each.
+    sums of `add_sparse_product` would wait for each. index: (m,).
     """
     ends, columns, values = buffers.ends, buffers.columns, buffers.values
     number = values.dtype.type
@@ -64,7 +70,10 @@ def pack(examples: Examples, index: Array, buffers: Buffers) -> None:
 
 @kernel
 def add_sum(x: Array, index: Array, first: int, end: int, b: Array, c: Array, i: int) -> None:
-    """c_i += sum over e of x_e b_(index_e), for e from `first` to `end`, in this order."""
+    """c_i += sum over e of x_e b_(index_e), for e from `first` to `end`, in this order.
+
+    x, index: (entries,); b, c: (rows, width).
+    """
     columns, lanes, j = c.shape[1], BYTES // c.itemsize, 0
     while j + WIDE * lanes <= columns:
         wide(x, index, first, end, b, c, i, j)
@@ -79,7 +88,10 @@ def add_sum(x: Array, index: Array, first: int, end: int, b: Array, c: Array, i:
 
 @kernel
 def add_sparse_product(m: int, buffers: Buffers, w: Array, z: Array) -> None:
-    """z_b += sum over the nonzero features p of example b of x_bp w_p, for m packed examples."""
+    """z_b += sum over the nonzero features p of example b of x_bp w_p, for m packed examples.
+
+    w: (features, width); z: (m, width).
+    """
     first = zero()
     for b in range(m):
         add_sum(buffers.values, buffers.columns, first, buffers.ends[b], w, z, b)
@@ -115,7 +127,10 @@ def by_feature(m: int, buffers: Buffers) -> None:
 
 @kernel
 def set_gradient_row(buffers: Buffers, p: int, d: Array, g: Array, i: int) -> None:
-    """g_i = sum over the examples b with feature p of x_bp d_b: row p of the gradient."""
+    """g_i = sum over the examples b with feature p of x_bp d_b: row p of the gradient.
+
+    d: (m, width); g: (features, width).
+    """
     for j in range(g.shape[1]):
         g[i, j] = 0
     first = buffers.feature_ends[p - 1] if p > 0 else 0
@@ -132,7 +147,10 @@ def descend_row(
     p: int,
     lr: Any,
 ) -> None:
-    """w_p -= lr g_p, where g_p is the sum of `set_gradient_row` over the entries first .. end."""
+    """w_p -= lr g_p, where g_p is the sum of `set_gradient_row` over the entries first .. end.
+
+    d: (m, width); w: (features, width).
+    """
     x, index = buffers.member_values, buffers.members
     columns, lanes, j = w.shape[1], BYTES // w.itemsize, 0
     while j + WIDE * lanes <= columns:

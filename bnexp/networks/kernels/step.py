@@ -39,7 +39,7 @@ def train(
     running statistics and the optimizer.
 
     Args:
-        layers: of the network, as are the next two.
+        layers: (layers, 8), of the network, as are the next two.
         options: see there.
         parameters: see there.
         buffers: for minibatches of this size.
@@ -49,7 +49,7 @@ def train(
         change: false: compute loss and gradient, and change no parameter and no statistic.
         selection: the percentiles.
         every: steps between two rows of percentiles.
-        recorded: the layers to record, counted from 0.
+        recorded: (number,), the layers to record, counted from 0.
         out: float32 (rows, Q, units of these layers): a row for each step due.
         losses: float64 (2,): the sum and the number of the losses go on from here.
 
@@ -104,12 +104,12 @@ def observe(
     It is one function for both because the forward pass would else be compiled twice.
 
     Args:
-        layers: of the network, as are the next two.
+        layers: (layers, 8), of the network, as are the next two.
         options: see there.
         parameters: see there.
         buffers: for the probe, its capacity is the number of examples.
         examples: the test set.
-        index: which of the examples.
+        index: (n,), which of the examples.
         training: batch norm uses the statistics of the examples, and `out` is computed; false: it
             uses the running statistics, and `results` are computed.
         selection: the percentiles.

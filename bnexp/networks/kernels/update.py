@@ -23,7 +23,10 @@ from bnexp.networks.kernels.sparse import descend_row, set_gradient_row
 
 @kernel
 def finish_sparse_gradient(layers: Array, parameters: Parameters, buffers: Buffers, m: int) -> None:
-    """The whole gradient of sparse first weights, where an optimizer needs every row of it."""
+    """The whole gradient (features, width) of sparse first weights, from m packed examples.
+
+    Some optimizers need every row of it.
+    """
     d, gradient = (
         matrix(buffers.delta, buffers.capacity, layers, 0, m),
         weights(parameters.gradient, layers, 0),
@@ -39,7 +42,7 @@ def update_used_rows(
     """Plain SGD on sparse first weights: w_p -= lr g_p, for the features that occur.
 
     The other rows have no gradient, and plain SGD leaves them as they are. The gradient itself is
-    not kept.
+    not kept. w: (features, width), for a minibatch of m packed examples.
     """
     d, w = (
         matrix(buffers.delta, buffers.capacity, layers, 0, m),
@@ -55,7 +58,7 @@ def update_used_rows(
 
 @kernel
 def update_part(options: Options, parameters: Parameters, start: int, size: int, step: int) -> None:
-    """One optimizer step on the parameters start .. start + size."""
+    """One optimizer step on the parameters start .. start + size of the vectors (parameters,)."""
     end = start + size
     p, g = parameters.vector[start:end], parameters.gradient[start:end]
     if options.adam:
@@ -75,7 +78,10 @@ def update(
     m: int,
     step: int,
 ) -> None:
-    """Update `step`, counted from 1, of the parameters that the network has."""
+    """Update `step`, counted from 1, of the parameters that the network has.
+
+    The gradients are those of a minibatch of m examples; see `network.backward`.
+    """
     plain = not options.adam and options.momentum == 0 and options.weight_decay == 0
     last = layers.shape[0] - 1
     for n in range(last + 1):
@@ -98,7 +104,10 @@ def update(
 def update_running(
     layers: Array, options: Options, parameters: Parameters, buffers: Buffers, m: int
 ) -> None:
-    """Move the running statistics of all hidden layers towards those of the minibatch."""
+    """Move the running statistics of all hidden layers towards those of a minibatch of m examples.
+
+    All are (units of all hidden layers,), with their padding.
+    """
     total = layers[layers.shape[0] - 1, START]
     move_running(
         buffers.mean[:total],
