@@ -8,14 +8,14 @@ from typing import Any
 
 from bnexp.networks.kernels.compiler import entry, kernel, unsigned, zero
 from bnexp.networks.kernels.layout import Array, Buffers, Examples
-from bnexp.networks.kernels.tiles import BYTES, descend_tile, gather_tile
+from bnexp.networks.kernels.tiles import BYTES, sparse_tile
 
 # A processor can begin two additions in each cycle, but the next term of one sum must wait about
 # four cycles for the term before. So seven sums are made at a time. 100 units with their padding
 # are seven vectors of AVX-512 in float32, or fourteen of AVX2.
 WIDE, REST = 7, 2
-wide, middle, narrow = gather_tile(WIDE), gather_tile(REST), gather_tile(1)
-wide_step, middle_step, narrow_step = descend_tile(WIDE), descend_tile(REST), descend_tile(1)
+wide, middle, narrow = (sparse_tile(n, descend=False) for n in (WIDE, REST, 1))
+wide_step, middle_step, narrow_step = (sparse_tile(n, descend=True) for n in (WIDE, REST, 1))
 
 
 @entry
@@ -74,15 +74,15 @@ def add_sum(x: Array, index: Array, first: int, end: int, b: Array, c: Array, i:
 
     x, index: (entries,); b, c: (rows, width).
     """
-    columns, lanes, j = c.shape[1], BYTES // c.itemsize, 0
+    columns, lanes, j, one = c.shape[1], BYTES // c.itemsize, 0, c.dtype.type(1)
     while j + WIDE * lanes <= columns:
-        wide(x, index, first, end, b, c, i, j)
+        wide(x, index, first, end, b, c, i, j, one)
         j += WIDE * lanes
     if j + REST * lanes <= columns:
-        middle(x, index, first, end, b, c, i, j)
+        middle(x, index, first, end, b, c, i, j, one)
         j += REST * lanes
     while j < columns:
-        narrow(x, index, first, end, b, c, i, j)
+        narrow(x, index, first, end, b, c, i, j, one)
         j += lanes
 
 

@@ -85,24 +85,6 @@ class Tile:
         """Write a vector."""
         self.builder.store(vector, pointer).align = BYTES // self.lanes
 
-    def add_terms(self, sums: list[Any], terms: Any, arrays: tuple[int, int, int], j: Any) -> None:
-        """Add x_e b_(index_e) j to the sums, for e from the first to the end of `terms`.
-
-        Args:
-            sums: variables, one for each vector.
-            terms: the first e and the end.
-            arrays: which of the arrays are x, index and b.
-            j: the first column.
-        """
-        (first, end), (x, index, b) = terms, arrays
-        with cgutils.for_range(self.builder, self.builder.sub(end, first)) as loop:
-            e = self.builder.add(loop.index, first)
-            row = self.builder.sext(self.number(index, e), ir.IntType(64))
-            value = self.spread(self.number(x, e))
-            for p, s in zip(self.pointers(b, row, j), sums, strict=True):
-                term = [value, self.load(p), self.builder.load(s)]
-                self.builder.store(self.builder.call(self.fma, term), s)
-
 
 def product_tile(rows: int, vectors: int) -> Callable[..., None]:
     """A function (a, i, b, c, j, depth): c_rj += sum over k < depth of a_rk b_kj.
@@ -136,46 +118,11 @@ def product_tile(rows: int, vectors: int) -> Callable[..., None]:
     return tile
 
 
-def gather_tile(vectors: int) -> Callable[..., None]:
-    """A function (x, index, first, end, b, c, i, j): c_ij += sum over e of x_e b_(index_e) j.
+def sparse_tile(vectors: int, *, descend: bool) -> Callable[..., None]:
+    """A function (x, index, first, end, b, c, i, j, rate): c_ij += sum over e of x_e b_(index_e) j.
 
-    e runs from `first` to `end`, and j over `vectors` vectors from j on.
-    """
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        x, index, first, end, b, c, i, j = arguments
-        kinds = signature.args
-        matrices = [(kinds[0], x), (kinds[1], index), (kinds[4], b), (kinds[5], c)]
-        tile = Tile(context, builder, matrices, vectors)
-        places = tile.pointers(3, i, j)
-        sums = [variable(builder, tile.load(place)) for place in places]
-        tile.add_terms(sums, (first, end), (0, 1, 2), j)
-        for s, place in zip(sums, places, strict=True):
-            tile.store(builder.load(s), place)
-        return context.get_dummy_value()
-
-    @instruction
-    def tile(
-        _typing: Any,
-        x: Any,
-        index: Any,
-        _first: Any,
-        _end: Any,
-        b: Any,
-        c: Any,
-        _i: Any,
-        _j: Any,
-    ) -> Any:
-        integer = types.intp
-        return types.void(x, index, integer, integer, b, c, integer, integer), build
-
-    return tile
-
-
-def descend_tile(vectors: int) -> Callable[..., None]:
-    """A function (x, index, first, end, b, c, i, j, rate): c_ij -= rate sum x_e b_(index_e) j.
-
-    The sum is that of `gather_tile`, begun at 0: a gradient that need not be written down.
+    e runs from `first` to `end`, and j over `vectors` vectors from j on. To descend is to do
+    c_ij -= rate sum instead, with a sum that begins at 0: a gradient that need not be written down.
     """
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -183,13 +130,21 @@ def descend_tile(vectors: int) -> Callable[..., None]:
         kinds = signature.args
         matrices = [(kinds[0], x), (kinds[1], index), (kinds[4], b), (kinds[5], c)]
         tile = Tile(context, builder, matrices, vectors)
+        places = tile.pointers(3, i, j)
         zero = ir.Constant(tile.vector, [0.0] * tile.lanes)
-        sums = [variable(builder, zero) for _ in range(vectors)]
-        tile.add_terms(sums, (first, end), (0, 1, 2), j)
+        sums = [variable(builder, zero if descend else tile.load(place)) for place in places]
+        with cgutils.for_range(builder, builder.sub(end, first)) as loop:
+            e = builder.add(loop.index, first)
+            row = builder.sext(tile.number(1, e), ir.IntType(64))
+            value = tile.spread(tile.number(0, e))
+            for p, s in zip(tile.pointers(2, row, j), sums, strict=True):
+                builder.store(builder.call(tile.fma, [value, tile.load(p), builder.load(s)]), s)
         negative = tile.spread(builder.fneg(rate))
-        for s, place in zip(sums, tile.pointers(3, i, j), strict=True):
-            moved = builder.call(tile.fma, [negative, builder.load(s), tile.load(place)])
-            tile.store(moved, place)
+        for s, place in zip(sums, places, strict=True):
+            result = builder.load(s)
+            if descend:
+                result = builder.call(tile.fma, [negative, result, tile.load(place)])
+            tile.store(result, place)
         return context.get_dummy_value()
 
     @instruction
