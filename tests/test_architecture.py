@@ -106,7 +106,7 @@ def test_each_folder_begins_with_a_paragraph_about_itself(folder):
     assert len(text.split()) > 25
 
 
-@pytest.mark.parametrize("module", ["bnexp.report.page", "bnexp.figures.fitting"])
+@pytest.mark.parametrize("module", ["bnexp.report.page", "bnexp.figures.experiment_figures"])
 def test_a_page_and_figures_are_made_without_torch(module):
     """Whoever reads results need not have it."""
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"

@@ -91,7 +91,7 @@ def plot(
     """
     from bnexp.analysis import measuring, results
     from bnexp.config import suggestion
-    from bnexp.figures import curves, drawing, figure1, fitting
+    from bnexp.figures import curves, drawing, experiment_figures, figure1
     from bnexp.files import locks
 
     if figure not in FIGURES:
@@ -133,7 +133,7 @@ def plot(
             picture, name = figure1.draw(found, selection, width), figure1.file_name(selection)
         else:
             numbers = measuring.measure(found)
-            picture, name = fitting.fitting_figure(found, numbers, figure, width), figure
+            picture, name = experiment_figures.figure_of(found, numbers, figure, width), figure
         chosen = {"--source": source, "--layer": layer, "--seed": seed}
         chosen |= {"--unit": None if unit == "typical" else unit}
         chosen |= {"--width": None if width == drawing.PAGE else f"{width:g}"}
@@ -142,7 +142,7 @@ def plot(
             picture,
             _stem(experiment, path, name, is_folder=is_folder),
             (formats or "png").split(","),
-            source=fitting.source_of(found, figure, options),
+            source=experiment_figures.source_of(found, figure, options),
             burn_caption=caption,
         )
         for path in written:

@@ -192,13 +192,13 @@ def _load_figures() -> None:
     """Import what `_show` needs, while the workers import theirs and train."""
     with suppress(ImportError):  # which will be met, and told, where it is needed
         from bnexp.analysis import measuring, summary  # noqa: F401
-        from bnexp.figures import fitting  # noqa: F401
+        from bnexp.figures import experiment_figures  # noqa: F401
 
 
 def _show(folder: Path, *, quiet: bool) -> None:
     """Write the summary and the figures, and print them with the next command."""
     from bnexp.analysis import measuring, results, summary, tables
-    from bnexp.figures import fitting
+    from bnexp.figures import experiment_figures
     from bnexp.files import locks
 
     experiment = results.read_experiment(folder)
@@ -206,11 +206,11 @@ def _show(folder: Path, *, quiet: bool) -> None:
         if not any(len(variant.metrics.steps) for variant in experiment.variants.values()):
             return
         numbers = summary.measured(experiment)
-        figures = None if numbers is None else fitting.saved_figures(experiment, numbers)
+        figures = None if numbers is None else experiment_figures.saved_figures(experiment, numbers)
         if numbers is None or figures is None:
             numbers = measuring.measure(experiment)
             with locks.storage_errors(folder):
-                figures = fitting.save_figures(experiment, numbers)
+                figures = experiment_figures.save_figures(experiment, numbers)
             # Last, because it says that the figures are drawn from these very logs.
             summary.write_summary(folder, numbers, experiment)
         print(tables.summary(numbers, width()))

@@ -19,7 +19,7 @@ from bnexp.analysis.numbers import NOTE, ExperimentNumbers, differing
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.tables import method
 from bnexp.errors import StorageError
-from bnexp.figures.fitting import fitting_figures, plot_command
+from bnexp.figures.experiment_figures import figures_of, plot_command
 from bnexp.files.atomic import read_whole, write_whole
 from bnexp.files.experiment_folder import CONFIG, REPORT
 from bnexp.report import sentences, tables
@@ -185,7 +185,7 @@ def _drawings(
     if results is None or not any(len(v.metrics.steps) for v in results.variants.values()):
         return []
     drawn = []
-    for name, picture in fitting_figures(results, numbers).items():
+    for name, picture in figures_of(results, numbers).items():
         svg = Markup(inline_svg(picture, f"{name}-{place}"))
         drawn.append(Drawing(name, svg, picture.caption, plot_command(results.name, name)))
     return drawn

@@ -15,7 +15,7 @@ for name in (
     "bnexp.analysis.measuring",
     "bnexp.analysis.summary",
     "bnexp.cli.application",
-    "bnexp.figures.fitting",
+    "bnexp.figures.experiment_figures",
     "bnexp.report.page",
     "bnexp.training.growth",
     "bnexp.training.readiness",

@@ -18,7 +18,7 @@ from bnexp.analysis import measuring, summary
 from bnexp.analysis import results as reader
 from bnexp.config import packaged
 from bnexp.errors import RunError, StorageError
-from bnexp.figures import fitting
+from bnexp.figures import experiment_figures
 from bnexp.files import provenance, sealed
 from bnexp.files.locks import HOLDER, LOCK
 from bnexp.files.run_folder import (
@@ -92,8 +92,10 @@ def test_a_runs_error_is_told_even_if_the_figures_cannot_be_drawn(bnexp, trained
         raise StorageError("figures: no room")
 
     monkeypatch.setattr(scheduler, "train_experiment", lambda *_: [RunError("baseline: diverged")])
-    monkeypatch.setattr(fitting, "saved_figures", lambda *_: None)  # whatever an earlier test drew
-    monkeypatch.setattr(fitting, "save_figures", full)
+    monkeypatch.setattr(
+        experiment_figures, "saved_figures", lambda *_: None
+    )  # whatever an earlier test drew
+    monkeypatch.setattr(experiment_figures, "save_figures", full)
     folder, _ = trained
     code, out, err = bnexp("train", "--config", folder / "config.yaml", "--out", folder)
     assert (code, out) == (4, "")
@@ -108,7 +110,7 @@ def test_a_figure_that_could_not_be_drawn_is_drawn_by_the_same_command(
     shutil.copytree(trained[0], folder)
     monkeypatch.setattr(summary, "provenance", lambda: made_with)  # a tree without changes
     words = "train", "--config", folder / "config.yaml", "--out", folder, "train.steps=80"
-    save, saved = fitting.save, []
+    save, saved = experiment_figures.save, []
 
     def full_after_one(*arguments, **options):
         if saved:
@@ -116,10 +118,10 @@ def test_a_figure_that_could_not_be_drawn_is_drawn_by_the_same_command(
         saved.extend(save(*arguments, **options))
         return saved
 
-    monkeypatch.setattr(fitting, "save", full_after_one)
+    monkeypatch.setattr(experiment_figures, "save", full_after_one)
     assert bnexp(*words)[0] == 4
     before = contents_of(folder / "figures")
-    monkeypatch.setattr(fitting, "save", save)
+    monkeypatch.setattr(experiment_figures, "save", save)
     assert bnexp(*words)[0] == 0
     after = contents_of(folder / "figures")
     assert [name for name in after if after[name] != before[name]] == ["norm_parameters.png"]
@@ -666,7 +668,7 @@ def test_every_shipped_config_trains_for_a_few_steps(config, tmp_path):
     for plan in plans.plans_of(experiment, tmp_path):
         assert go(plan)[0] == "done"
     found = reader.read_experiment(tmp_path)
-    figures = fitting.save_figures(found, measuring.measure(found))
+    figures = experiment_figures.save_figures(found, measuring.measure(found))
     assert all(path.stat().st_size > 1000 for path in figures)
     assert len(figures) >= 1
 
@@ -964,7 +966,7 @@ def test_every_figure_that_can_be_drawn_is_known_by_its_name(bnexp, trained):
 
     from bnexp.cli.plot import FIGURES
 
-    source = inspect.getsource(fitting._fitting)
+    source = inspect.getsource(experiment_figures._drawers)
     assert {*re.findall(r'draw\["(\w+)"\]', source)} == {*FIGURES}
     code, _, err = bnexp("plot", trained[0], "--figure", "gama")
     assert (code, err) == (2, "bnexp: --figure gama: no such figure; did you mean 'gamma'?\n")

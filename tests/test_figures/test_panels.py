@@ -14,7 +14,7 @@ from bnexp.analysis.measuring import measure
 from bnexp.analysis.records import GradientShift
 from bnexp.figures import drawing, figure1
 from bnexp.figures.curves import Selection
-from bnexp.figures.fitting import fitting_figures
+from bnexp.figures.experiment_figures import figures_of
 
 HIDDEN = (4, 3, 6)
 
@@ -126,7 +126,7 @@ def test_a_variant_has_one_colour_in_all_figures_of_its_experiment(files):
             "rms": other(run, name="rms", **kept),
         }
     )
-    drawn = fitting_figures(made, measure(made))
+    drawn = figures_of(made, measure(made))
     panels = drawn["fig1"].figure.axes
     colours = [axes.lines[0].get_color() for axes in panels[1:4]]
     assert len(set(colours)) == 3
@@ -136,7 +136,7 @@ def test_a_variant_has_one_colour_in_all_figures_of_its_experiment(files):
     shifts = drawn["gradient_shift"].figure.axes
     assert [line.get_color() for line in shifts[0].lines] == colours[1:]
     assert list(names_at_ends(shifts[2])) == ["layer", "rms"]
-    columns = fitting_figures(made, measure(made), 3.25)
+    columns = figures_of(made, measure(made), 3.25)
     for name, picture in columns.items():
         assert picture.figure.get_size_inches()[0] == 3.25, name
         assert overlaps(picture.figure) == [], name
@@ -149,7 +149,7 @@ def test_the_caption_of_gamma_and_beta_states_the_quantiles_of_what_was_recorded
     parameters = np.ones((rows, seeds, 2, units), np.float32)
     probe = replace(run.probe, percentiles=(10.0, 50.0, 90.0))
     made = experiment_of({"one": other(run, name="one", probe=probe, norm_parameters=parameters)})
-    picture = fitting_figures(made, measure(made))["norm_parameters"]
+    picture = figures_of(made, measure(made))["norm_parameters"]
     assert "z = -1.282, 0.000, 1.282 for percentiles 10, 50, 90" in picture.caption
     assert picture.figure.axes[0].get_title(loc="left") == "one"  # a panel alone has no letter
 

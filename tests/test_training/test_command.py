@@ -241,9 +241,9 @@ def test_ctrl_c_while_a_run_is_starting_shows_no_traceback(command):
 
 STOPPED_WHILE_DRAWING = """
 import signal
-from bnexp.figures import fitting
+from bnexp.figures import experiment_figures
 signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal
-fitting.save_figures = lambda *_, raise_signal=signal.raise_signal: raise_signal({})
+experiment_figures.save_figures = lambda *_, raise_signal=signal.raise_signal: raise_signal({})
 """
 
 

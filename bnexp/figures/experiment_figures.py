@@ -1,4 +1,4 @@
-"""Which figures fit an experiment, and writing them."""
+"""Which figures an experiment gets, and writing them."""
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +54,7 @@ def _state(settings: Sequence[Mapping[str, Value]], *keys: str) -> bool:
     return all(key in each for each in settings for key in keys)
 
 
-def _fitting(
+def _drawers(
     files: ExperimentResults, numbers: ExperimentNumbers, width: float = PAGE
 ) -> dict[str, Callable[[], Picture]]:
     """What draws each figure that fits an experiment, by file name without suffix."""
@@ -78,17 +78,17 @@ def _fitting(
     return draw
 
 
-def fitting_figures(
+def figures_of(
     files: ExperimentResults, numbers: ExperimentNumbers, width: float = PAGE
 ) -> dict[str, Picture]:
     """The figures that fit an experiment, by file name without suffix, at most so many inches wide.
 
     The ablation of gamma alone always takes a page's width.
     """
-    return {name: draw() for name, draw in _fitting(files, numbers, width).items()}
+    return {name: draw() for name, draw in _drawers(files, numbers, width).items()}
 
 
-def fitting_figure(
+def figure_of(
     files: ExperimentResults, numbers: ExperimentNumbers, name: str, width: float
 ) -> Picture:
     """One of the figures that fit an experiment, at most so many inches wide.
@@ -96,7 +96,7 @@ def fitting_figure(
     Raises:
         ConfigError: no such figure fits, or it takes a page's width.
     """
-    found = _fitting(files, numbers, width)
+    found = _drawers(files, numbers, width)
     if name not in found:
         raise ConfigError(
             f"--figure {name}: does not fit this experiment; there is {', '.join(found)}"
@@ -111,7 +111,7 @@ def save_figures(files: ExperimentResults, numbers: ExperimentNumbers) -> list[P
     """Write the figures that fit an experiment; returns their paths."""
     return [
         path
-        for name, picture in fitting_figures(files, numbers).items()
+        for name, picture in figures_of(files, numbers).items()
         for path in save(picture, files.path / FIGURES / name, source=source_of(files, name))
     ]
 
@@ -121,7 +121,7 @@ def saved_figures(files: ExperimentResults, numbers: ExperimentNumbers) -> list[
 
     Whether they are up to date, summary.json says: it is written when they are all drawn.
     """
-    paths = [files.path / FIGURES / f"{name}.png" for name in _fitting(files, numbers)]
+    paths = [files.path / FIGURES / f"{name}.png" for name in _drawers(files, numbers)]
     return paths if all(path.is_file() for path in paths) else None
 
 

@@ -1,4 +1,4 @@
-"""Which figures fit an experiment, and that they hold what the logs and the table hold."""
+"""Which figures an experiment gets, and that they hold what the logs and the table hold."""
 
 from dataclasses import replace
 from itertools import product
@@ -19,7 +19,7 @@ from bnexp.analysis.results import read_experiment
 from bnexp.config import flatten
 from bnexp.errors import ConfigError, StorageError
 from bnexp.figures.bias import draw_bias
-from bnexp.figures.fitting import comparison_kind, fitting_figure, fitting_figures
+from bnexp.figures.experiment_figures import comparison_kind, figure_of, figures_of
 from bnexp.figures.gamma import draw_gamma, learned_gammas
 from bnexp.figures.heatmap import draw_heatmap
 
@@ -216,7 +216,7 @@ def test_the_bias_figure_is_not_drawn_of_recorded_models(tmp_path):
     for variant, bias, steps in (("a", True, 5), ("b", False, 8)):
         stated = {"model.norm": "batch", "model.bias": bias}
         models.recorded(tmp_path, steps, variant=variant, settings=stated)
-    drawn = fitting_figures(read_experiment(tmp_path), measure(read_experiment(tmp_path)))
+    drawn = figures_of(read_experiment(tmp_path), measure(read_experiment(tmp_path)))
     assert set(drawn) == {"fig1"}
 
 
@@ -224,7 +224,7 @@ def test_a_grid_without_a_test_accuracy_has_no_heat_map(tmp_path):
     """The heat map is one of test accuracy, and the users of recorded models may log none."""
     for i, (depth, lr) in enumerate(product((1, 2), (0.1, 0.2))):
         models.recorded(tmp_path, 3, variant=f"v{i}", settings={"depth": depth, "lr": lr})
-    drawn = fitting_figures(read_experiment(tmp_path), measure(read_experiment(tmp_path)))
+    drawn = figures_of(read_experiment(tmp_path), measure(read_experiment(tmp_path)))
     assert set(drawn) == {"fig1"}
 
 
@@ -263,8 +263,8 @@ def test_the_gamma_figure_has_a_row_an_activation_and_the_learned_gammas(gamma):
 def test_the_gamma_figure_is_refused_at_another_width_than_a_pages(gamma):
     """What `--width` asks for is not left out without a word."""
     with pytest.raises(ConfigError, match=r"--figure gamma: always takes a page's width, 6.75"):
-        fitting_figure(gamma, measure(gamma), "gamma", 3.25)
-    assert fitting_figure(gamma, measure(gamma), "gamma", 6.75).figure.get_figwidth() == 6.75
+        figure_of(gamma, measure(gamma), "gamma", 3.25)
+    assert figure_of(gamma, measure(gamma), "gamma", 6.75).figure.get_figwidth() == 6.75
 
 
 def test_the_accuracy_axis_of_the_gamma_figure_shows_small_effects(gamma):
@@ -334,7 +334,7 @@ def test_a_measure_that_is_not_there_is_refused_with_a_suggestion(grid, bias):
 def test_gamma_beta_and_running_statistics_are_drawn_where_they_are_recorded():
     """For an experiment that is no ablation."""
     made = fig1(rows=101, seeds=3, hidden=HIDDEN)
-    assert set(fitting_figures(made, measure(made))) == {"fig1"}
+    assert set(figures_of(made, measure(made))) == {"fig1"}
     run = made.variants["batchnorm"]
     rows, seeds, _, units = run.probe.values.shape
     rng = np.random.default_rng(0)
@@ -342,7 +342,7 @@ def test_gamma_beta_and_running_statistics_are_drawn_where_they_are_recorded():
     values = rng.uniform(0.01, 1, (5, 4, seeds))
     kept = RunningStatistics(np.array([0, 10, 20, 30]), (0, 1, 2), *values)
     vars(run)["norm_parameters"], vars(run)["running_statistics"] = parameters, kept
-    drawn = fitting_figures(made, measure(made))
+    drawn = figures_of(made, measure(made))
     assert set(drawn) == {"fig1", "norm_parameters", "running_statistics"}
     seed, unit = typical_unit(run.probe.values[..., -HIDDEN[-1] :])
     dashed = [line for line in drawn["norm_parameters"].figure.axes[0].lines
