@@ -34,6 +34,7 @@ FRAMES, HELD = 110, 25  # pictures of training, and how often the last one is re
 PER_SECOND = 12
 SIZE, DPI = (9.6, 5.4), 100  # inches: 960 by 540 pixels
 MOST = 3  # variants that have room beside each other
+NAME = 0.035  # of the height of a panel: that of a percentile's name
 TAILS = 0.45  # of the range of the percentiles: room for what lies beyond the outermost
 FORMATS = ("gif", "mp4")
 
@@ -169,9 +170,14 @@ def _distribution(panel: _Panel, values: NDArray[np.float32]) -> Iterator[Artist
     ):
         corners = [(0, end), (height, end), (0, end + sign * 2 * share / height)]
         yield panel.beside.add_patch(Polygon(corners, color=panel.colour, alpha=0.2, lw=0))
-    for i, (q, value) in enumerate(zip(panel.curves.percentiles, values, strict=True)):
+    # The lowest name hangs below its percentile, and the others stand on theirs. Where percentiles
+    # are one, as in a network that has not begun to learn, each stands on the name below it.
+    low, high = panel.beside.get_ylim()
+    ladder = NAME * (high - low) * np.maximum(np.arange(len(values)) - 1, 0)
+    places = [values[0], *(np.maximum.accumulate((values - ladder)[1:]) + ladder[1:])]
+    for i, (q, place) in enumerate(zip(panel.curves.percentiles, places, strict=True)):
         yield panel.beside.text(
-            0.05, value, f"P{q:g}", va="bottom" if i else "top", fontsize=10,
+            0.05, place, f"P{q:g}", va="bottom" if i else "top", fontsize=10,
             transform=panel.beside.get_yaxis_transform(),
         )  # fmt: skip
 

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.pictures import overlaps
 from helpers.synthetic import experiment_of, fig1, other
 from PIL import Image
 
 from bnexp.errors import ConfigError
-from bnexp.figures import animation
+from bnexp.figures import animation, drawing
 from bnexp.figures.curves import Selection
+from bnexp.figures.panels import looks_of
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,19 @@ def test_the_film_grows_with_training_and_rests_on_its_end(files, tmp_path):
     assert ink == sorted(ink)
     assert ink[-1] > ink[0]
     assert durations[-1] > 2 * durations[0]
+
+
+def test_the_names_of_percentiles_that_are_one_do_not_lie_on_each_other(files):
+    """As in a network whose distribution has no spread when training begins."""
+    run = files.variants["baseline"]
+    values = np.zeros_like(run.probe.values)
+    values[20:] = np.array([-1, 0, 1])[:, None]
+    made = experiment_of({"flat": other(run, probe=replace(run.probe, values=values))})
+    with drawing.style():
+        drawn = animation._layout(made.variants, looks_of(made), Selection(unit=0))
+        for i, _ in enumerate(animation._frames(*drawn)):
+            if i in {0, 30}:
+                assert overlaps(drawn[0]) == []
 
 
 @pytest.mark.usefixtures("short")
