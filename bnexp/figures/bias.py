@@ -22,6 +22,7 @@ from bnexp.figures.drawing import (
     step_axis,
     style,
     title,
+    turn,
 )
 from bnexp.figures.panels import looks_of
 
@@ -55,14 +56,12 @@ def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
         for name, variant in variants.items():
             steps, values = logs[name].steps, logs[name].values
             look, colour = styles[name], styles[name]["color"]
-            # They lie on each other: each is seen at both sides of those that are drawn above it.
             place = order.index(name)
-            wide = {"lw": 0.8 + 1.1 * (len(order) - 1 - place), "zorder": 1 + place / len(order)}
-            wide["alpha"] = 0.4 if name == reference else 1.0
+            together = turn(place, len(order)) | {"zorder": 1 + place / len(order)}
             if log.seeds[seed] in logs[name].seeds:
                 unit = values[:, logs[name].seeds.index(log.seeds[seed]), :, column]
                 for q, line in enumerate(unit.T):
-                    drawn = look | wide | marks(len(line))
+                    drawn = look | together | marks(len(line))
                     top.plot(*decimate(steps, line), label=None if q else name, **drawn)
             if name == reference:
                 continue
@@ -80,8 +79,12 @@ def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
             until += last
         # In (a) the lines of the variants lie on each other: a label at an end can say no more
         # than the percentile.
-        figure.legend(*top.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-        whose = f"unit {log.unit[column]}, seed {log.seeds[seed]}"
+        legend = figure.legend(
+            *top.get_legend_handles_labels(), loc="outside lower center", ncols=3
+        )
+        for line in legend.get_lines():  # too short to show whose turn it is
+            line.set_linestyle("-")
+        whose = f"unit {log.unit[column]}, seed {log.seeds[seed]}; dashes of each in turn"
         _dress(top, gap, norms, whose, reference)
         step_axis(norms)
         ends = zip(log.values[-1, seed, :, column], log.percentiles, strict=True)
@@ -92,7 +95,8 @@ def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
     return Picture(
         figure,
         f"Percentiles over {log.population}, network in training mode. The unit is the typical one "
-        f"of {reference}. {_compared([each.seeds for each in logs.values()], seeds)}BN subtracts "
+        f"of {reference}. In (a) the lines lie on each other, and dashes of each take turns. "
+        f"{_compared([each.seeds for each in logs.values()], seeds)}BN subtracts "
         "the mean, and with it any bias: what is left is float rounding, which training carries "
         "on. Exact zeros are not drawn. The gradients end before the percentiles, since the final "
         "network makes no update and so has no gradient.",

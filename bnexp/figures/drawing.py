@@ -33,6 +33,7 @@ EndLabel = tuple[float, str, str]  # where a line ends, its name, its colour
 PAGE = 6.75  # inches: the width of a journal's page; one of its columns has 3.25
 BINS = 500  # of a long line: about a bin a pixel of a panel
 FEW = 12  # points of a line that are marked
+DASH = 4  # of one of several lines that lie on each other, in thicknesses of the line
 GREY = "0.4"
 # What each format calls the caption and the source of a figure. The date and the version of
 # matplotlib are left out, so that two drawings of the same data are the same bytes.
@@ -173,6 +174,19 @@ def decimate(steps: Line, line: Line, keep: Keep = (np.min, np.max)) -> tuple[Li
 def marks(n: int) -> Look:
     """Small markers of a line's points, where they are few."""
     return {"marker": ".", "ms": 3.5} if n <= FEW else {}
+
+
+def turn(i: int, lines: int) -> Look:
+    """The look of line i of those that lie on each other: dashes of each in turn, so all are seen.
+
+    The first one is drawn whole, below the others, so that no gap is left where they differ a
+    little. A line that is alone keeps its own look.
+    """
+    if lines == 1:
+        return {}
+    # A pattern's lengths count in thicknesses of the line, and `lines - i` shifts its beginning.
+    dashes = ((lines - i) * DASH, (DASH, (lines - 1) * DASH))
+    return {"lw": 1.6, "ls": dashes if i else "-"}
 
 
 def letter(i: int) -> str:

@@ -22,6 +22,7 @@ from bnexp.figures.drawing import (
 )
 from bnexp.figures.panels import (
     accuracy_panel,
+    coinciding,
     hides_lower,
     looks_of,
     loss_panel,
@@ -69,7 +70,7 @@ def draw(
             figure.lay_out()
         for axes, labels in ends:  # the limits that panels share are settled now
             end_labels(axes, labels, top=0.95 if narrow and axes is accuracy else 1.0)
-    return Picture(figure, _caption(variants, selection, accuracy))
+    return Picture(figure, _caption(named, selection, accuracy))
 
 
 def file_name(selection: Selection) -> str:
@@ -145,12 +146,8 @@ def _caption(variants: Mapping[str, VariantResults], selection: Selection, accur
         "training mode. "
     )
     papers = any(paper.paper_panel(each.settings) for each in variants.values())
-    known, low = _know_accuracy(variants), accuracy.get_ylim()[0]
-    if known and not papers:
-        text += "The vertical axis of (a) spans the last third of training. "
-    if known and hides_lower(accuracy):
-        text += f"It begins at {low:.2f}" if not papers else f"The axis of (a) begins at {low:.2f}"
-        text += ", and hides the lower accuracies before. "
+    if _know_accuracy(variants):
+        text += _said_of_accuracies(variants, accuracy, papers=papers)
     whose = " and seeds" if selection.seed is None else f" of seed {selection.seed}"
     text += {
         "all": f"Lines: median over all units{whose}; bands: 10 to 90 % of them. ",
@@ -176,3 +173,15 @@ def _caption(variants: Mapping[str, VariantResults], selection: Selection, accur
         if each.state != "done":
             text += f"Not finished: {name}, at step {each.step}. "
     return text.strip()
+
+
+def _said_of_accuracies(variants: Mapping[str, VariantResults], axes: Axes, *, papers: bool) -> str:
+    """What the caption says of panel (a)."""
+    text = "" if papers else "The vertical axis of (a) spans the last third of training. "
+    if hides_lower(axes):
+        text += f"{'The axis of (a)' if papers else 'It'} begins at {axes.get_ylim()[0]:.2f}"
+        text += ", which two strokes mark, and hides the lower accuracies before. "
+    if groups := [each for each in coinciding(axes, variants) if len(each) > 1]:
+        text += "Lines of (a) that coincide take turns, in dashes of each: "
+        text += f"{'; '.join(map(', '.join, groups))}. "
+    return text

@@ -19,7 +19,7 @@ from bnexp.figures.drawing import (
     style,
     title,
 )
-from bnexp.figures.panels import accuracy_panel, percentile_panels
+from bnexp.figures.panels import accuracy_panel, hides_lower, percentile_panels
 
 
 def learned_gammas(variant: VariantResults) -> NDArray[np.float32]:
@@ -81,10 +81,13 @@ def draw_gamma(files: ExperimentResults) -> Picture:
         for each in grid[:-1, :3].flat:
             each.set_xlabel("")
         grid[-1, 3].set_xlabel("gamma\n(dotted: start)")
+    hidden = ", and where two strokes mark its foot it hides the lower accuracies before"
+    begins_above = any(hides_lower(axes) for axes in grid[:, 0])
     return Picture(
         figure,
         "Accuracy: mean over seeds; band: lowest to highest seed; the axis spans the last "
-        "third of training. Percentiles of the pre-activation of the typical unit (the nearest to "
-        "the median unit) of the last hidden layer, network in training mode. Right: the gammas of "
-        "all units of this layer and all seeds; dotted: where they start.",
+        f"third of training{hidden if begins_above else ''}. Percentiles of the pre-activation of "
+        "the typical unit (the nearest to the median unit) of the last hidden layer, network in "
+        "training mode. Right: the gammas of all units of this layer and all seeds; dotted: where "
+        "they start.",
     )

@@ -16,11 +16,11 @@ from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.variants import VariantResults
 from bnexp.figures import drawing
 from bnexp.figures.curves import Curves, Selection, read_curves
-from bnexp.figures.drawing import GREY, EndLabel, Look, decimate, looks, marks
+from bnexp.figures.drawing import GREY, EndLabel, Look, decimate, looks, marks, turn
 
 PAPER = {"b": ("paper, without BN", "-o"), "c": ("paper, with BN", "-s")}
 NAMES = {"b": "without BN", "c": "with BN"}  # of the paper's own networks
-ONE_LINE = 5e-4  # the most by which lines of accuracies differ that are seen as one
+ONE_LINE = 0.01  # of the height of an axis: about as thick as a line is
 # The edges of a band of minibatches.
 EDGES = partial(np.percentile, q=10), partial(np.percentile, q=90)
 
@@ -52,40 +52,49 @@ def accuracy_panel(
     Returns:
         The labels of the lines.
     """
-    labels, late = list[EndLabel](), []
-    means = [each.metrics.test_accuracy.mean(axis=1) for each in variants.values()]
-    for i, ((name, variant), look) in enumerate(zip(variants.items(), styles, strict=True)):
-        steps, accuracy = variant.metrics.steps, variant.metrics.test_accuracy
-        # Where a later line lies on this one, this one is seen at both sides of it.
-        above = sum(_coincide(means[i], each) for each in means[i + 1 :])
-        wide = {"lw": 1.0 + 1.2 * min(above, 3)} if above else {}
-        axes.plot(steps, means[i], **look | wide | marks(len(steps)))
-        edges = accuracy.min(axis=1), accuracy.max(axis=1)
-        axes.fill_between(steps, *edges, color=look["color"], alpha=0.2, lw=0)
-        labels.append((float(accuracy[-1].mean()), name, look["color"]))
-        late.append(accuracy[2 * len(accuracy) // 3 :].ravel())
     reproduced = {paper.paper_panel(variant.settings) for variant in variants.values()}
+    ends = [float(each.metrics.test_accuracy[-1].mean()) for each in variants.values()]
+    late = [each.metrics.test_accuracy for each in variants.values()]
+    shown = np.concatenate([each[2 * len(each) // 3 :].ravel() for each in late])
+    shown = shown[np.isfinite(shown)]
+    if reproduced & PAPER.keys():
+        axes.set_ylim(max(0.0, min(0.7, min(ends) - 0.04)), 1.0)
+    elif len(shown):
+        room = max(0.1 * float(np.ptp(shown)), 1e-4)
+        axes.set_ylim(shown.min() - room, min(shown.max() + room, 1.0 + 1e-4))
+    together = {name: group for group in coinciding(axes, variants) for name in group}
+    for (name, variant), look in zip(variants.items(), styles, strict=True):
+        steps, accuracy = variant.metrics.steps, variant.metrics.test_accuracy
+        group = together[name]
+        drawn = look | turn(group.index(name), len(group)) | marks(len(steps))
+        axes.plot(steps, accuracy.mean(axis=1), **drawn)
+        edges = accuracy.min(axis=1), accuracy.max(axis=1)
+        axes.fill_between(steps, *edges, color=look["color"], alpha=0.2 / len(group), lw=0)
     for panel in [panel for panel in PAPER if panel in reproduced]:
         net = paper.paper_net(panel)
         _paper_curve(axes, panel, net.accuracy_steps, net.accuracy)
         axes.legend(loc="lower right", labelcolor=GREY)
-    shown = np.concatenate(late)
-    shown = shown[np.isfinite(shown)]
-    if reproduced & PAPER.keys():
-        axes.set_ylim(max(0.0, min(0.7, min(labels)[0] - 0.04)), 1.0)
-    elif len(shown):
-        room = max(0.1 * float(np.ptp(shown)), 1e-4)
-        axes.set_ylim(shown.min() - room, min(shown.max() + room, 1.0 + 1e-4))
     if hides_lower(axes):
         _mark_break(axes)
     axes.set_ylabel("test accuracy")
     drawing.step_axis(axes)
-    return labels
+    colours = [look["color"] for look in styles]
+    return list(zip(ends, variants, colours, strict=True))
 
 
-def _coincide(one: NDArray[np.floating], other: NDArray[np.floating]) -> bool:
-    """Whether two lines of accuracies are one to the eye."""
-    return len(one) == len(other) and bool(np.abs(one - other).max() < ONE_LINE)
+def coinciding(axes: Axes, variants: Mapping[str, VariantResults]) -> list[list[str]]:
+    """The names of variants whose mean accuracies are one line to the eye; most are alone."""
+    low, high = axes.get_ylim()
+    groups = dict[str, tuple[NDArray[np.floating], list[str]]]()
+    for name, variant in variants.items():
+        line = np.clip(variant.metrics.test_accuracy.mean(axis=1), low, high)
+        for other, group in groups.values():
+            if len(line) == len(other) and np.abs(line - other).max() < ONE_LINE * (high - low):
+                group.append(name)
+                break
+        else:
+            groups[name] = line, [name]
+    return [group for _, group in groups.values()]
 
 
 def hides_lower(axes: Axes) -> bool:

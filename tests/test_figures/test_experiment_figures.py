@@ -128,6 +128,18 @@ def test_the_bias_figure_shows_the_largest_difference_and_the_norms(bias):
     assert overlaps(figure) == []
 
 
+def test_the_legend_of_the_bias_figure_has_the_colour_of_each_net_and_says_they_take_turns(bias):
+    """Their dashes are longer than a legend's line."""
+    picture = draw_bias(bias)
+    (legend,) = picture.figure.legends
+    lines = picture.figure.axes[0].lines[::3]
+    assert [line.get_color() for line in legend.get_lines()] == [x.get_color() for x in lines]
+    assert {line.get_linestyle() for line in legend.get_lines()} == {"-"}
+    assert len({str(line._dash_pattern) for line in lines}) == 3
+    assert "dashes of each in turn" in picture.figure.axes[0].texts[0].get_text()
+    assert "dashes of each take turns" in said(picture)
+
+
 def with_seeds(run, seeds):
     """The run under these names of its seeds."""
     vars(run)["probe"] = replace(run.probe, seeds=seeds)
@@ -265,6 +277,15 @@ def test_the_gamma_figure_is_refused_at_another_width_than_a_pages(gamma):
     with pytest.raises(ConfigError, match=r"--figure gamma: always takes a page's width, 6.75"):
         figure_of(gamma, measure(gamma), "gamma", 3.25)
     assert figure_of(gamma, measure(gamma), "gamma", 6.75).figure.get_figwidth() == 6.75
+
+
+def test_the_caption_of_the_gamma_figure_names_the_mark_of_a_broken_axis(gamma):
+    """Where an axis has one, and only there."""
+    assert "two strokes mark its foot" in said(draw_gamma(gamma))
+    for run in gamma.variants.values():
+        flat = np.full_like(run.metrics.test_accuracy, 0.97)
+        vars(run)["metrics"] = replace(run.metrics, test_accuracy=flat)
+    assert "stroke" not in said(draw_gamma(gamma))
 
 
 def test_the_accuracy_axis_of_the_gamma_figure_shows_small_effects(gamma):

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from helpers.pictures import overlaps
 from helpers.synthetic import experiment_of, fig1, other
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 
@@ -171,7 +173,7 @@ def test_an_axis_that_hides_lower_accuracies_is_broken_at_its_foot_and_the_capti
         axes = picture.figure.axes[0]
         strokes = [each for each in axes.collections if isinstance(each, LineCollection)]
         assert bool(strokes) == hidden
-        assert ("begins at 0.97" in picture.caption) == hidden
+        assert ("begins at 0.97, which two strokes mark" in picture.caption) == hidden
         assert overlaps(picture.figure) == []
     papers = figure1.draw(fig1(rows=51, seeds=2))
     assert "begins at 0.70" in papers.caption
@@ -189,12 +191,38 @@ def test_lines_of_few_points_have_small_markers():
     assert (short, longer) == ({"."}, {"None"})
 
 
-def test_a_line_of_accuracies_is_wider_than_those_that_lie_on_it(files, grid):
-    """Each of them is seen; lines apart are as thin as each other."""
-    three = {name: grid[name] for name in list(grid)[:3]}
-    widths = [line.get_lw() for line in figure1.draw(experiment_of(three)).figure.axes[0].lines]
-    assert np.diff(widths).max() < -1
-    assert len({line.get_lw() for line in figure1.draw(files).figure.axes[0].lines}) == 1
+def pixels_of_lines(axes):
+    """How many pixels of a figure have the very colour of each line of the axes, in their order."""
+    axes.figure.draw_without_rendering()
+    canvas = FigureCanvasAgg(axes.figure)
+    canvas.draw()
+    image = np.asarray(canvas.buffer_rgba())[..., :3]
+    box = axes.get_window_extent()
+    image = image[-int(box.y1) : -int(box.y0), int(box.x0) : int(box.x1)]
+    colours = [np.round(255 * np.array(to_rgb(line.get_color()))) for line in axes.lines]
+    return [int((np.abs(image - colour).max(axis=2) < 1).sum()) for colour in colours]
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_of_lines_of_accuracies_that_coincide_each_is_seen_as_much_as_the_others(files, grid, n):
+    """In dashes that take turns, which the caption names; lines apart have a line of their own."""
+    picture = figure1.draw(experiment_of({name: grid[name] for name in list(grid)[:n]}))
+    seen = pixels_of_lines(picture.figure.axes[0])
+    assert min(seen) > 0.5 * max(seen)
+    assert min(seen) > 30
+    named = ", ".join(name for name in list(grid)[:n])
+    assert f"Lines of (a) that coincide take turns, in dashes of each: {named}." in picture.caption
+    apart = figure1.draw(files)
+    assert "coincide" not in apart.caption
+    assert len({line.get_lw() for line in apart.figure.axes[0].lines}) == 1
+
+
+def test_bands_of_lines_that_coincide_are_as_pale_together_as_that_of_one(grid):
+    """Else three of them would hide the line, in a colour that none of them has."""
+    for n in (1, 3):
+        axes = figure1.draw(experiment_of({name: grid[name] for name in list(grid)[:n]})).figure
+        bands = [each for each in axes.axes[0].collections if not isinstance(each, LineCollection)]
+        assert sum(band.get_alpha() for band in bands) == pytest.approx(0.2)
 
 
 def test_a_band_of_units_has_edges_that_are_seen_in_another_band(files):
