@@ -205,9 +205,9 @@ def step_axis(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
-def title(axes: Axes, text: str, below: str = "") -> None:
-    """A title as wide as the axes, and a line below it in grey."""
-    letters = max(int(axes.get_window_extent().width * 72 / axes.figure.dpi / 4.6), 12)
+def title(axes: Axes, text: str, below: str = "", letter: float = 4.6) -> None:
+    """A title as wide as the axes, and a line below it in grey; a letter has so many points."""
+    letters = max(int(axes.get_window_extent().width * 72 / axes.figure.dpi / letter), 12)
     text = re.sub(r",(?=\S)", ", ", text)  # where a variant's name may break
     # A letter stays with the word behind it. The next best place is behind an equals sign, in a
     # word that is too long.

@@ -1,6 +1,6 @@
 """A measure of a grid of two settings or more, as heat maps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,18 +8,14 @@ from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from bnexp.analysis.comparison import ComparedVariant, Comparison
-from bnexp.analysis.formatting import cell, number
-from bnexp.analysis.numbers import paired
-from bnexp.analysis.statistics import OverSeeds, direction, over_seeds
+from bnexp.analysis.comparison import Comparison
+from bnexp.analysis.formatting import number
+from bnexp.analysis.statistics import direction
 from bnexp.analysis.tables import MEASURES
 from bnexp.config import suggestion
 from bnexp.errors import ConfigError
 from bnexp.figures.drawing import PAGE, NotebookFigure, Picture, lettered, style, title
-
-Place = tuple[int, int]  # row and column of a cell
-Cells = Mapping[Place, OverSeeds]
-Panels = Mapping[str, Cells]  # by title
+from bnexp.figures.grid import Cells, Grid, Panel, Place, read_grid
 
 DARK = "#101010"  # of numbers on a pale cell. A page in the dark would turn black to white
 
@@ -30,10 +26,11 @@ def draw_heatmap(
     """Heat maps of a measure over the two settings that have the most values.
 
     Each value of the last of the other settings, and best of all the norm, has a panel in each
-    line of panels, and each combination of the rest has a line. Where a line has two panels, a
-    third one holds the second minus the first, paired by seed. So two settings of which one has two
-    values make two panels of one column, and a third of their difference: whether two cells differ
-    cannot be read off their own intervals, which hold what the same seeds have in common.
+    line of panels, and each combination of the rest has a line. Further panels hold each of these
+    minus the first, paired by seed: whether two cells differ cannot be read off their own
+    intervals, which hold what the same seeds have in common. So two settings of which one has two
+    values make two panels of one column, and a third of their difference. Two settings of more
+    values make one panel, and a second of the differences from the comparison's baseline.
 
     Args:
         comparison: of the grid's variants.
@@ -51,42 +48,34 @@ def draw_heatmap(
         raise ConfigError(f"--heatmap {measure}: no such measure{hint}")
     if len(rows[0].settings) < 2:
         raise ConfigError(f"--heatmap {measure}: a heat map needs two settings that differ")
-    settings = [{key: cell(value) for key, value in row.settings.items()} for row in rows]
-    levels = {key: list(dict.fromkeys(each[key] for each in settings)) for key in settings[0]}
-    down, across, *others = sorted(levels, key=lambda key: (key == "model.norm", -len(levels[key])))
-    if not others and len(levels[across]) == 2:  # its values become panels, of one column each
-        others, across, levels[""] = [across], "", [""]
-        settings = [{**each, "": ""} for each in settings]
-    lines: dict[str, dict[str, dict[Place, ComparedVariant]]] = {}
-    for row, each in zip(rows, settings, strict=True):
-        line, column = _named(each, others[:-1]), _named(each, others[-1:])
-        at = levels[down].index(each[down]), levels[across].index(each[across])
-        lines.setdefault(line, {}).setdefault(column, {})[at] = row
-    panels, differences = _panels(lines, measure)
     heading, form = MEASURES.get(measure, (measure, ".3f"))
-    shape = len(levels[down]), len(levels[across])
+    grid = read_grid(comparison, measure, heading)
+    means, differences = grid.per_line
+    shape = len(grid.values[0]), len(grid.values[1])
     with style():
-        figure, axes = _layout(len(lines), len(panels) // len(lines), shape, width)
-        drawn = dict(zip(panels, axes, strict=True))
-        for i, (name, each_axes) in enumerate(drawn.items()):
-            title(each_axes, lettered(i, len(panels), name))
-            each_axes.set(xticks=range(shape[1]), xticklabels=levels[across])
-            each_axes.tick_params(bottom=bool(across))
-            each_axes.set(yticks=range(shape[0]), yticklabels=levels[down])
-        figure.supxlabel(across, fontsize=7.5)
-        figure.supylabel(down, fontsize=7.5)
-        means = {name: cells for name, cells in panels.items() if name not in differences}
-        _draw_means(figure, drawn, means, shape, (heading, form))
-        if differences:
-            _draw_differences(figure, drawn, differences, shape, (heading, form))
+        figure, drawn = _layout(grid, shape, width)
+        for each, _ in drawn:
+            each.set(yticks=range(shape[0]), yticklabels=grid.values[0])
+            each.set(xticks=range(shape[1]), xticklabels=grid.values[1])
+            each.tick_params(bottom=bool(grid.axes[1]))
+        figure.supylabel(grid.axes[0], fontsize=7.5)
+        figure.supxlabel(grid.axes[1], fontsize=7.5)
+        for differs in (False, True) if differences else (False,):
+            cells = {each: panel.cells for each, panel in drawn if panel.differs == differs}
+            _draw_panels(figure, cells, shape, (heading, form), differs=differs)
+        figure.lay_out()  # a title must not run into a colour bar, so it needs to know its room
+        for i, (each, panel) in enumerate(drawn):
+            title(each, lettered(i, len(drawn), panel.title), letter=5.1)
     text = f"{heading[:1].upper()}{heading[1:]}: mean over seeds and half of its 95 % t-interval"
-    unknown = any(np.isnan(mean) for mean in _all_means(panels))
+    unknown = any(np.isnan(mean) for mean in _means(panel.cells for panel in grid.panels))
     text += "; -: not by every seed." if unknown else "."
     if differences:
         text += (
             " Differences are paired by seed; bold: the 95 % t-interval excludes 0; not corrected "
             "for the number of cells."
         )
+        if means == 1:
+            text += " A cell without a difference is the baseline."
     return Picture(figure, text)
 
 
@@ -95,99 +84,71 @@ def _minus(text: str) -> str:
     return text if text == "-" else text.replace("-", "\N{MINUS SIGN}")
 
 
-def _named(settings: Mapping[str, str], keys: Sequence[str]) -> str:
-    return ", ".join(f"{key.split('.')[-1]} {settings[key]}" for key in keys)
+def _layout(
+    grid: Grid, shape: Place, width: float
+) -> tuple[NotebookFigure, list[tuple[Axes, Panel]]]:
+    """The panels with their axes, in the order of reading.
 
-
-def _panels(
-    lines: Mapping[str, Mapping[str, Mapping[Place, ComparedVariant]]], measure: str
-) -> tuple[Panels, Panels]:
-    """All panels by title, line by line, and those of them that hold differences."""
-    panels, differences = dict[str, Cells](), dict[str, Cells]()
-    columns = list(next(iter(lines.values())))
-    for line, variants in lines.items():
-        for column in columns:
-            name = ", ".join(filter(None, [line, column]))
-            panels[name] = {
-                at: row.numbers.measures[measure]
-                for at, row in variants.get(column, {}).items()
-                if measure in row.numbers.measures
-            }
-        if len(columns) == 2:
-            first, second = columns
-            name = ", ".join(filter(None, [line, f"{second} minus {first}"]))
-            gaps = _gaps(variants.get(second, {}), variants.get(first, {}), measure)
-            panels[name] = differences[name] = gaps
-    return panels, differences
-
-
-def _gaps(
-    variants: Mapping[Place, ComparedVariant],
-    bases: Mapping[Place, ComparedVariant],
-    measure: str,
-) -> Cells:
-    """The measure of each variant minus that of its base, over the seeds that both have."""
-    found = dict[Place, OverSeeds]()
-    for at, row in variants.items():
-        if at in bases:
-            mine, theirs = paired(row.numbers, bases[at].numbers)
-            if measure in mine and measure in theirs and len(mine[measure]):
-                found[at] = over_seeds(mine[measure] - theirs[measure])
-    return found
-
-
-def _layout(lines: int, panels: int, shape: Place, width: float) -> tuple[Figure, list[Axes]]:
-    """The axes of so many lines of panels."""
+    Differences stand beside the means of their line where there is room, else below all means: in
+    the columns of what they belong to, or where a line has no room either, one below the other.
+    """
     one = max(0.46 * shape[1] + 0.15, 1.15)  # inches: a panel; labels and bars take the rest
-    across = panels if one * panels + 2.1 <= width else 1
-    down = lines * panels // across
-    size = max(min(width, 3.25), one * across + (2.1 if across > 1 else 1.35))
-    figure = NotebookFigure((size, 0.4 + down * (0.55 + 0.36 * shape[0])), layout="constrained")
-    return figure, list(figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).flat)
+    means, differences = grid.per_line
+    n, panels = means + differences, grid.panels
+    beside, below = one * n + 2.1, one * means + 1.8
+    across, inches = 1, max(min(width, 3.25), one + 1.35)
+    if differences and beside <= width:
+        across, inches = n, max(inches, beside)
+    else:
+        panels = sorted(panels, key=lambda panel: panel.differs)
+        if means > 2 and below <= width:
+            across, inches = means, max(inches, below)
+    down = grid.lines * -(-n // across)
+    figure = NotebookFigure((inches, 0.4 + down * (0.55 + 0.36 * shape[0])), layout="constrained")
+    places = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+    if 1 < across < n:
+        empty = across - differences  # below what the others are compared with
+        for lower in places[grid.lines :]:
+            for each in lower[:empty]:
+                each.remove()
+            lower[empty].tick_params(labelleft=True)
+        for above in places[grid.lines - 1, :empty]:
+            above.tick_params(labelbottom=True)
+    axes = [each for each in places.flat if each.figure is not None]
+    return figure, list(zip(axes, panels, strict=True))
 
 
-def _draw_means(
+def _draw_panels(
     figure: Figure,
-    axes: Mapping[str, Axes],
-    panels: Panels,
+    panels: Mapping[Axes, Cells],
     shape: Place,
     measure: tuple[str, str],
+    *,
+    differs: bool,
 ) -> None:
-    """The means on one scale from the lowest to the highest."""
+    """Means on one scale from the lowest to the highest, or differences on one centred on 0."""
     heading, form = measure
-    finite = [mean for mean in _all_means(panels) if np.isfinite(mean)] or [0.0, 1.0]
-    scale = Normalize(min(finite), max(finite))
-    images = [_draw_panel(axes[name], panels[name], shape, scale, form) for name in panels]
-    label = f"{heading}\nmean ± 95 % CI"
-    figure.colorbar(images[0], ax=[axes[name] for name in panels], label=label)
+    finite = [each for each in _means(panels.values()) if np.isfinite(each)]
+    if differs:
+        largest = max(map(abs, finite), default=0.0) or 1.0
+        scale: Normalize = TwoSlopeNorm(0, -largest, largest)
+        broken = "\n" if shape[0] < 3 else " "  # a bar of two rows is shorter than its label
+        form, label = f"+{form}", f"difference in{broken}{heading}\nbold: CI excludes 0"
+    else:
+        scale = Normalize(min(finite, default=0.0), max(finite, default=1.0))
+        label = f"{heading}\nmean ± 95 % CI"
+    images = [_draw_panel(axes, cells, shape, scale, form) for axes, cells in panels.items()]
+    bar = figure.colorbar(images[0], ax=[*panels], label=label)
+    if differs:
+        ends = [_minus(f"{-largest:.3g}"), "0", f"{largest:+.3g}"]
+        bar.set_ticks([-largest, 0, largest], labels=ends)
 
 
-def _draw_differences(
-    figure: Figure,
-    axes: Mapping[str, Axes],
-    panels: Panels,
-    shape: Place,
-    measure: tuple[str, str],
-) -> None:
-    """The differences on one scale that is centred on 0, by the measure's heading and format."""
-    heading, form = measure
-    largest = float(np.nanmax(np.abs([*_all_means(panels), 0.0]))) or 1.0
-    scale = TwoSlopeNorm(0, -largest, largest)
-    images = [_draw_panel(axes[name], panels[name], shape, scale, f"+{form}") for name in panels]
-    label = f"difference in {heading}\nbold: 95 % CI excludes 0"
-    bar = figure.colorbar(images[0], ax=[axes[name] for name in panels], label=label)
-    bar.set_ticks(
-        [-largest, 0, largest], labels=[_minus(f"{-largest:.3g}"), "0", f"{largest:+.3g}"]
-    )
+def _means(panels: Iterable[Cells]) -> list[float]:
+    return [over.mean for cells in panels for over in cells.values()]
 
 
-def _all_means(panels: Panels) -> list[float]:
-    return [over.mean for cells in panels.values() for over in cells.values()]
-
-
-def _draw_panel(
-    axes: Axes, cells: Cells, shape: Place, scale: Normalize | TwoSlopeNorm, form: str
-) -> AxesImage:
+def _draw_panel(axes: Axes, cells: Cells, shape: Place, scale: Normalize, form: str) -> AxesImage:
     """Each cell's mean and half interval; a difference is bold where its interval excludes 0."""
     differs = isinstance(scale, TwoSlopeNorm)
     grid = np.full(shape, np.nan)
