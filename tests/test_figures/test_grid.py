@@ -119,5 +119,7 @@ def test_no_text_of_a_heat_map_is_cut_or_runs_into_another_panel_or_bar(levels, 
         if title := axes.get_title(loc="left"):
             extent = axes._left_title.get_window_extent()
             assert [each for each in boxes if extent.overlaps(boxes[each])] == [], title
-    bars = [boxes[axes] for axes in figure.axes if not axes.get_title(loc="left")]
-    assert not bars[0].overlaps(bars[1])
+    bars = [axes for axes in figure.axes if not axes.get_title(loc="left")]
+    assert not boxes[bars[0]].overlaps(boxes[bars[1]])
+    for bar in bars:
+        assert bar.yaxis.label.get_window_extent().height < 1.15 * boxes[bar].height
