@@ -1,6 +1,7 @@
 """Which engine does a run's arithmetic, and when what is due."""
 
-import subprocess
+import contextlib
+import importlib
 import sys
 
 import pytest
@@ -34,23 +35,33 @@ def test_asking_for_kernels_where_they_cannot_be_used_is_a_mistake(device, numba
         choose_engine("kernels", device, settings(), numba=numba)
 
 
+@contextlib.contextmanager
+def nothing_imported():
+    """Neither bnexp nor Numba is imported, and Numba cannot be."""
+
+    def taken():
+        roots = {"bnexp", "numba", "llvmlite"}
+        names = [name for name in sys.modules if name.partition(".")[0] in roots]
+        return {name: sys.modules.pop(name) for name in names}
+
+    before = taken()
+    sys.modules.update(dict.fromkeys(("numba", "llvmlite")))
+    try:
+        yield
+    finally:
+        taken()
+        sys.modules.update(before)
+
+
 def test_the_room_imports_without_numba():
     """Everything but the kernels: as on a machine where Numba is not installed."""
-    program = """
-import sys
-sys.modules["numba"] = None
-sys.modules["llvmlite"] = None
-import bnexp.networks.engine, bnexp.networks.mlp, bnexp.networks.torch_engine
-import bnexp.recording.sorting, bnexp.recording.percentiles
-try:
-    import bnexp.networks.kernels_engine
-except ImportError:
-    print("no kernels")
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "no kernels\n"
+    with nothing_imported():
+        for name in ("engine", "mlp", "torch_engine"):
+            importlib.import_module(f"bnexp.networks.{name}")
+        for name in ("sorting", "percentiles"):
+            importlib.import_module(f"bnexp.recording.{name}")
+        with pytest.raises(ImportError, match=r"numba|llvmlite"):
+            importlib.import_module("bnexp.networks.kernels_engine")
 
 
 def test_blocks_end_where_something_is_due():

@@ -10,6 +10,9 @@ from bnexp.networks.kernels.layout import aligned
 from bnexp.networks.kernels.selection import LISTED, record, selection_of, sorting_size
 from bnexp.recording.percentiles import Percentiles
 
+# The functions below are compiled once, where one process makes all of these tests.
+pytestmark = pytest.mark.xdist_group("kernels")
+
 
 @numba.njit(error_model="numpy")
 def exp_of(x, y):
