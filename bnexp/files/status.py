@@ -7,7 +7,7 @@ machine and with which versions, computed the steps from which one on.
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from types import UnionType
@@ -120,7 +120,9 @@ def now() -> str:
 
 def write_status(folder: Path, status: Status) -> None:
     """Write `status.json`, whole or not at all, with its checksum."""
-    content = asdict(replace(status, heartbeat=now()))
+    # Not `asdict`, which copies all that is inside: a status is written often.
+    content = {**vars(status), "heartbeat": now()}
+    content["files"] = {name: vars(each) for name, each in status.files.items()}
     if not status.pending:
         del content["pending"]
     write_sealed(folder / STATUS, {"format": FORMAT, **content})

@@ -56,10 +56,11 @@ class Disk:
         fatal: the call that fails; None: none does.
         error: makes what is raised. A `Killed` process does nothing more; on a disk that is full,
             every later write fails as well, and one that fails may have written a part.
+        look: is called with this disk before each call.
     """
 
-    def __init__(self, patch, fatal, error):
-        self.calls, self.fatal, self.error = 0, fatal, error
+    def __init__(self, patch, fatal, error, look=lambda _: None):
+        self.calls, self.fatal, self.error, self.look = 0, fatal, error, look
         self.changes = []
         self.synced = {}  # content by inode
         opened = os.open
@@ -100,6 +101,7 @@ class Disk:
 
     def called(self, *, takes_room, changes):
         """Fail if this is the call, or comes after it."""
+        self.look(self)
         number, self.calls = self.calls, self.calls + 1
         self.changes.append(changes)
         if self.fatal is not None and number >= self.fatal:
@@ -107,11 +109,20 @@ class Disk:
             if number == self.fatal or takes_room or isinstance(error, Killed):
                 raise error
 
-    def lose(self, folder):
-        """Leave of each file what was put on the disk, as a power cut may."""
-        for path in folder.glob("*"):
-            if not path.name.endswith(".lock"):
-                path.write_bytes(self.synced.get(path.stat().st_ino, b""))
+    def left(self, folder):
+        """What a fault at the next call leaves: the content of each file by its name.
+
+        Of a folder that is not there, None.
+        """
+        if not folder.exists():
+            return None
+        return {path.name: self._left(path) for path in folder.glob("*")}
+
+    def _left(self, path):
+        """The content of a file; after a power cut, what was put on the disk."""
+        if self.error is PowerCut and not path.name.endswith(".lock"):
+            return self.synced.get(path.stat().st_ino, b"")
+        return path.read_bytes()
 
 
 class File:

@@ -17,8 +17,8 @@ from bnexp.files.status import STATUS, read_status
 
 SMALL = {
     "model": {"hidden": (3, 2)},
-    "train": {"steps": 10, "checkpoint_every": 6},
-    "record": {"probe_size": 20, "probe_every": 4, "evaluate_every": 3},
+    "train": {"steps": 7, "checkpoint_every": 4},
+    "record": {"probe_size": 20, "probe_every": 4, "evaluate_every": 2},
 }
 
 
@@ -39,13 +39,13 @@ def fresh(plan):
 def extended(plan):
     """A shorter run is done."""
     settings = plan.settings
-    shorter = replace(settings, train=replace(settings.train, steps=5))
+    shorter = replace(settings, train=replace(settings.train, steps=3))
     assert go(replace(plan, settings=shorter))[0] == "done"
 
 
 def without_checkpoints(plan):
     """The run was stopped late, and no checkpoint is whole: it must start again."""
-    go(plan, stop_after=8)
+    go(plan, stop_after=6)
     for name in (run_folder.CHECKPOINT, run_folder.PREVIOUS):
         (plan.folder / name).write_bytes(b"damaged")
 
@@ -58,22 +58,64 @@ def says_it_is_done(plan):
     return (status.state, status.steps) == ("done", plan.settings.train.steps)
 
 
-def attempt(plan, start, fatal, error, monkeypatch):
-    """Go on from what `start` left, on a disk on which a call fails; returns the disk."""
+def attempt(plan, start, fatal, monkeypatch, **disk):
+    """Go on from what `start` left, on a disk on which a call may fail; returns the disk."""
     if start.folder.exists():
         shutil.copytree(start.folder, plan.folder)
     with monkeypatch.context() as patch:
-        disk = Disk(patch, fatal, error)
+        disk = Disk(patch, fatal, **disk)
         for path in plan.folder.glob("*"):
             disk.synced[path.stat().st_ino] = path.read_bytes()
         try:
             go(plan)
         except StorageError as told:
+            assert fatal is not None
             assert "No space left on device" in str(told)
             assert str(told).count("\n") == 1
-        except Killed:
-            pass
     return disk
+
+
+def full_disks(make, start, monkeypatch):
+    """What is left of a run for which there was no room, at each call in turn: as a plan.
+
+    The last one is that of an undisturbed run.
+    """
+    for fatal in itertools.count():
+        disk = attempt(plan := make(), start, fatal, monkeypatch, error=no_room)
+        if disk.calls <= fatal:
+            assert says_it_is_done(plan)
+            assert fatal > 60
+            yield plan
+            return
+        yield plan
+
+
+def ends(make, start, monkeypatch, error):
+    """What is left of a run that was ended, at each call in turn: as a plan.
+
+    A process that is ended leaves what there is before the call. So one run that is looked at
+    before each call shows what all of these leave. Of equal ones, one stands for all. The first
+    one is that of the undisturbed run.
+    """
+    found, plan = [], make()
+
+    def look(disk):
+        if not disk.calls or disk.changes[-1]:
+            found.append(disk.left(plan.folder))
+
+    disk = attempt(plan, start, None, monkeypatch, error=error, look=look)
+    assert says_it_is_done(plan)
+    assert disk.calls > 60
+    assert len(found) > 30
+    yield plan
+    for number, left in enumerate(found):
+        if left not in found[:number]:
+            plan = make()
+            if left is not None:
+                plan.folder.mkdir()
+                for name, content in left.items():
+                    (plan.folder / name).write_bytes(content)
+            yield plan
 
 
 @pytest.mark.parametrize(
@@ -98,23 +140,19 @@ def test_a_fault_at_any_write_costs_nothing(small_plan, monkeypatch, before, err
     go(whole)
     before(start)
     expected, allowed = contents(whole.folder), list(zip(rows(whole), rows(start), strict=True))
-    plan = small_plan("undisturbed", **SMALL)
-    undisturbed = attempt(plan, start, None, error, monkeypatch)
-    assert contents(plan.folder) == expected
-    assert undisturbed.calls > 60
-    for fatal in range(undisturbed.calls):
-        if fatal and error is not no_room and not undisturbed.changes[fatal - 1]:
-            continue
-        plan = small_plan(f"run{fatal}", **SMALL)
-        disk = attempt(plan, start, fatal, error, monkeypatch)
-        if error is PowerCut:
-            disk.lose(plan.folder)
+    numbers = itertools.count()
+
+    def make():
+        return small_plan(f"run{next(numbers)}", **SMALL)
+
+    made = (start, monkeypatch) if error is no_room else (start, monkeypatch, error)
+    for plan in (full_disks if error is no_room else ends)(make, *made):
         if says_it_is_done(plan):
-            assert contents(plan.folder) == expected, f"fault at call {fatal}"
+            assert contents(plan.folder) == expected, plan.folder
         for found, logs in zip(rows(plan), allowed, strict=True):
-            assert any(log.startswith(found) for log in logs), f"fault at call {fatal}"
+            assert any(log.startswith(found) for log in logs), plan.folder
         go(plan)
-        assert contents(plan.folder) == expected, f"fault at call {fatal}"
+        assert contents(plan.folder) == expected, plan.folder
         shutil.rmtree(plan.folder)
 
 
@@ -149,7 +187,7 @@ def test_a_log_damaged_at_its_end_costs_one_checkpoint(small_plan):
     """The checkpoint before does not count on that end; which file it was is said."""
     whole, plan = small_plan("whole", **SMALL), small_plan("damaged", **SMALL)
     go(whole)
-    go(plan, stop_after=8)
+    go(plan, stop_after=6)
     for name in (run_folder.MINIBATCH, run_folder.METRICS):
         path = plan.folder / name
         path.write_bytes(path.read_bytes()[:-1])
@@ -158,7 +196,7 @@ def test_a_log_damaged_at_its_end_costs_one_checkpoint(small_plan):
     minibatch = plan.folder / run_folder.MINIBATCH
     assert said == [
         f"{minibatch}: damaged (1 bytes short); using the checkpoint before",
-        "variant, seed 0: continuing at step 6",
+        "variant, seed 0: continuing at step 4",
     ]
     assert contents(plan.folder) == contents(whole.folder)
 
@@ -168,7 +206,7 @@ def test_a_run_whose_data_moved_continues(small_plan):
     """Where the data lies is no part of the run."""
     moved = {**SMALL, "data": {"root": "elsewhere"}}
     go(small_plan("whole", **SMALL))
-    go(small_plan("moved", **SMALL), stop_after=8)
+    go(small_plan("moved", **SMALL), stop_after=6)
     go(small_plan("moved", **moved))
     assert contents(small_plan("moved").folder) == contents(small_plan("whole").folder)
 
@@ -176,9 +214,9 @@ def test_a_run_whose_data_moved_continues(small_plan):
 @pytest.mark.usefixtures("quick")
 def test_a_run_is_not_continued_with_fewer_steps_than_it_made(small_plan):
     """Its rows would be those of another run; the text says what to do."""
-    go(small_plan(**SMALL), stop_after=8)
-    fewer = {**SMALL, "train": {"steps": 7}}
-    with pytest.raises(ConfigError, match=r"train\.steps: 10, now 7.*\n.*--restart"):
+    go(small_plan(**SMALL), stop_after=6)
+    fewer = {**SMALL, "train": {"steps": 5}}
+    with pytest.raises(ConfigError, match=r"train\.steps: 7, now 5.*\n.*--restart"):
         go(small_plan(**fewer))
 
 
