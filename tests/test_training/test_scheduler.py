@@ -1,11 +1,9 @@
 """Runs in worker processes: together, continued, killed, refused."""
 
 import contextlib
-import itertools
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -73,19 +71,21 @@ def without_figures(files):
     return {name: content for name, content in files.items() if not name.startswith("figures/")}
 
 
-@pytest.mark.parametrize("how", ["SIGKILL", "SIGKILL to one worker", "SIGTERM to one worker"])
-def test_a_run_that_was_hit_ends_bitwise_equal(whole, tmp_path, how):
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [("SIGKILL", -signal.SIGKILL), ("SIGKILL to one worker", 0), ("SIGTERM to one worker", 130)],
+)
+def test_a_run_that_was_hit_ends_bitwise_equal(whole, tmp_path, how, code):
     """Whatever the signal and to whom, every file is as if undisturbed, whatever the jobs."""
     (config, expected), out = whole, tmp_path / "out"
     process = start(config, out, "--jobs", "2", draws=True)
     assert stress.begun(process, out)
     assert stress.interrupt(process, out, how, 0.0)
     output, _ = process.communicate()
-    if how == "SIGKILL to one worker":
-        assert process.returncode == 0, output
+    assert process.returncode == code, output
+    if code == 0:
         assert "its process was killed (signal 9); trying again" in output
     else:
-        assert process.returncode in {-signal.SIGKILL, 130}, output
         finish(config, out, "--jobs", "1", draws=True)
     assert stress.contents(out) == expected
 
@@ -105,11 +105,11 @@ def test_a_worker_is_found_while_it_opens_and_closes_other_files(tmp_path):
     with status.open():
         (thread := threading.Thread(target=at_work)).start()
         try:
-            found = [stress.workers(tmp_path) for _ in range(300)]
+            found = [stress.workers(tmp_path) for _ in range(100)]
         finally:
             ended.set()
             thread.join()
-    assert found == [[os.getpid()]] * 300
+    assert found == [[os.getpid()]] * 100
 
 
 def test_without_the_fork_server_runs_go_on_and_a_lost_one_is_tried_again(whole, tmp_path):
@@ -152,14 +152,14 @@ def test_where_nothing_can_be_forked_each_worker_is_spawned(
     small_experiment, tmp_path, monkeypatch, request
 ):
     """As on Windows and macOS; the files are the same, bit for bit."""
-    experiment = replace(small_experiment(), seeds=(0, 1))
+    experiment = replace(small_experiment(), seeds=(0,))
     assert train_experiment(experiment, tmp_path / "forked", 2, Listener()) == []
     request.getfixturevalue("cold")
     monkeypatch.setattr(fork_server, "can_fork", lambda: False)
     assert train_experiment(experiment, tmp_path / "spawned", 2, Listener()) == []
-    for variant, seed in itertools.product(("baseline", "batchnorm"), (0, 1)):
-        spawned = contents(run_folder(tmp_path / "spawned", variant, seed))
-        assert spawned == contents(run_folder(tmp_path / "forked", variant, seed))
+    for variant in ("baseline", "batchnorm"):
+        spawned = contents(run_folder(tmp_path / "spawned", variant, 0))
+        assert spawned == contents(run_folder(tmp_path / "forked", variant, 0))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -259,19 +259,12 @@ def test_a_missing_data_set_is_told_before_a_worker_is_started(small_experiment,
         train_experiment(replace(experiment, variants=variants), tmp_path / "x", 1, Listener())
 
 
-def test_code_in_the_working_directory_is_not_run_by_the_workers(tmp_path):
+@pytest.mark.usefixtures("cold")
+def test_code_in_the_working_directory_is_not_run_by_the_workers(
+    small_experiment, tmp_path, monkeypatch
+):
     """A file `socket.py` there stands in for Python's own where the folder is on the path."""
     (tmp_path / "socket.py").write_text("raise SystemExit('the working directory was imported')")
-    (tmp_path / "small.yaml").write_text(
-        "name: small\nseeds: [0]\ndata: {name: digits}\ntrain: {steps: 5}\nvariants: {a: {}}\n"
-    )
-    code = "from bnexp.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code, "train", "--config", "small.yaml", "--out", "out"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    experiment = replace(small_experiment(), seeds=(0,))
+    assert train_experiment(experiment, tmp_path / "out", 2, Listener()) == []
