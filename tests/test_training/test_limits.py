@@ -22,17 +22,24 @@ variants:
 """
 
 
+LIMITED = "import resource; resource.setrlimit({}, {})"
+
+
 @pytest.fixture
 def train(tmp_path):
-    """Runs the command, perhaps under a limit; returns its exit code and the lines on stderr."""
+    """Runs the command, perhaps under a limit; returns its exit code and the lines on stderr.
 
-    def run(*words, limit=None):
+    A `real` one imports all that it needs under the limit.
+    """
+
+    def run(*words, limit=None, real=False):
         config = tmp_path / "small.yaml"
         if not config.exists():
             config.write_text(CONFIG)
         words = "train", "--config", config.name, "--out", "out", "--jobs", "1", *words
-        if limit is None:
-            process = warm.Command(*words, folder=tmp_path, draws=False)
+        if not real:
+            first = "" if limit is None else LIMITED.format(int(limit[0]), limit[1:] * 2)
+            process = warm.Command(*words, folder=tmp_path, draws=limit is not None, first=first)
             _, said = process.communicate()
             return process.returncode, said.splitlines()
         done = subprocess.run(
@@ -50,7 +57,7 @@ def test_a_worker_that_has_no_memory_for_its_libraries_says_so(train, tmp_path):
     out = tmp_path / "out"
     assert train()[0] == 0
     before = contents(run_folder(out, "v0", 0))
-    code, lines = train("seeds=[0,1]", limit=(resource.RLIMIT_AS, 512 << 20))
+    code, lines = train("seeds=[0,1]", limit=(resource.RLIMIT_AS, 512 << 20), real=True)
     assert code == 1
     told = [number for number, line in enumerate(lines) if "load its libraries" in line]
     assert len(told) == 1, lines
