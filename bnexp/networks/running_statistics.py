@@ -102,10 +102,10 @@ class RunningStatistics:
     def __init__(self, settings: Settings, dataset: Dataset, seeds: Sequence[int]) -> None:
         self._settings = settings
         self._sizes = dataset.train_x.shape[1], dataset.classes
-        self._test_x, self._test_y = _nonzero(dataset.test_x), torch.as_tensor(dataset.test_y)
+        self._test_x, self._test_y = nonzero(dataset.test_x), torch.as_tensor(dataset.test_y)
         count, size = len(dataset.train_x), settings.train.batch_size
         chosen = [Minibatches(count, size, seed).block(0, MINIBATCHES) for seed in seeds]
-        self._minibatches = [_nonzero(dataset.train_x[order.ravel()]) for order in chosen]
+        self._minibatches = [nonzero(dataset.train_x[order.ravel()]) for order in chosen]
 
     def measure(self, step: int, states: Sequence[State]) -> list[RunningStatisticsRow | None]:
         """A row for each run; `None` where a parameter is not finite.
@@ -123,7 +123,7 @@ class RunningStatistics:
         network.load_state_dict({key: torch.as_tensor(array) for key, array in state.items()})
         # Whatever the statistics, the first product is the same.
         first, behind = network[0], network[1:]
-        minibatches = torch.split(_through(first, chosen), self._settings.train.batch_size)
+        minibatches = torch.split(through(first, chosen), self._settings.train.batch_size)
         population = population_statistics(behind, minibatches)
         corrected = copy.deepcopy(behind)
         mean_gaps, variance_gaps = [], []
@@ -137,7 +137,7 @@ class RunningStatistics:
             variance_gaps.append((running_var - variance) / scale)
             running_mean.copy_(mean)
             running_var.copy_(variance)
-        test = _through(first, self._test_x), self._test_y
+        test = through(first, self._test_x), self._test_y
         return RunningStatisticsRow(
             step,
             _root_mean_square(mean_gaps),
@@ -148,7 +148,7 @@ class RunningStatistics:
         )
 
 
-def _nonzero(x: NDArray[np.float32]) -> "csr_array":
+def nonzero(x: NDArray[np.float32]) -> "csr_array":
     """The examples (n, features) in float64, without their zeros.
 
     Most pixels of MNIST are 0. The product with the first weights is the largest part of a
@@ -160,7 +160,7 @@ def _nonzero(x: NDArray[np.float32]) -> "csr_array":
 
 
 @torch.no_grad()
-def _through(layer: nn.Module, x: "csr_array") -> Tensor:
+def through(layer: nn.Module, x: "csr_array") -> Tensor:
     """What a linear layer makes of the examples (n, features), in float64."""
     if not isinstance(layer, nn.Linear):
         raise TypeError(f"{layer} is not the first layer of a network")

@@ -3,6 +3,7 @@
 import copy
 import itertools
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,7 +11,8 @@ from torch import nn
 
 from bnexp.config import TrainConfig
 from bnexp.data.datasets import Dataset
-from bnexp.networks.running_statistics import accuracy, population_statistics
+from bnexp.data.streams import batch_order
+from bnexp.networks.running_statistics import accuracy, nonzero, population_statistics, through
 from bnexp.verify.bias import SINGLE
 from bnexp.verify.check import Check, Finding, check, found, largest, not_tested
 from bnexp.verify.implementations import (
@@ -24,13 +26,16 @@ from bnexp.verify.networks import (
     Build,
     digits,
     initial_network,
-    minibatches,
     norms,
     tensors,
     train,
 )
 from bnexp.verify.normalization import inputs
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+BLOCK = 100  # minibatches, whose first product is made at once
 FORGOTTEN = 1e-3  # the share of their initial values that running statistics may still hold
 
 
@@ -66,18 +71,25 @@ def moving_averages(norm: BatchNorm) -> Finding:
     return found(error <= 1e-12, f"to {error:.0e} of the value, after {n} batches")
 
 
-def reestimated(network: nn.Sequential, dataset: Dataset, size: int, seed: int) -> nn.Sequential:
-    """The network with the statistics of Algorithm 2 in place of the running ones.
+@torch.no_grad()
+def reestimated(network: nn.Sequential, x: "csr_array", size: int, seed: int) -> nn.Sequential:
+    """The layers behind the first, with the statistics of Algorithm 2 in place of the running ones.
 
-    The minibatches are those of the first epoch of the seed.
+    Args:
+        network: of float64, left as it is.
+        x: the training set (n, features).
+        size: of a minibatch.
+        seed: the minibatches are those of its first epoch.
     """
-    result, count = copy.deepcopy(network), len(dataset.train_x) // size
-    chosen = itertools.islice(minibatches(dataset, size, seed, torch.float64), count)
-    found = population_statistics(copy.deepcopy(network).double(), (x for x, _ in chosen))
-    for norm, (mean, var) in zip(norms(result), found, strict=True):
+    order, behind = batch_order(x.shape[0], size, seed, epoch=0), copy.deepcopy(network[1:])
+    # The first layer is the largest product, and one of many minibatches takes the least time.
+    blocks = np.array_split(order, -(-len(order) // BLOCK))
+    products = (torch.split(through(network[0], x[chosen.ravel()]), size) for chosen in blocks)
+    found = population_statistics(behind, itertools.chain.from_iterable(products))
+    for norm, (mean, var) in zip(norms(behind), found, strict=True):
         norm.mean.copy_(mean)
         norm.var.copy_(var)
-    return result
+    return behind
 
 
 @check(
@@ -101,22 +113,18 @@ def running_statistics(
     """
     if (missing := _too_few(config.steps, momentum)) is not None:
         return missing
-    size = config.batch_size
-    x, labels = torch.as_tensor(dataset.test_x), torch.as_tensor(dataset.test_y)
+    size, train_x, test_x = config.batch_size, nonzero(dataset.train_x), nonzero(dataset.test_x)
     mean_gaps, var_gaps, accuracies = [], [], []
-    for network, seed in zip(networks, seeds, strict=True):
-        wanted = reestimated(network, dataset, size, seed)
+    for each, seed in zip(networks, seeds, strict=True):
+        network = copy.deepcopy(each).double()
+        wanted = reestimated(network, train_x, size, seed)
         for have, want in zip(norms(network), norms(wanted), strict=True):
             var = want.var + 1e-12  # a unit without variance has no noise either
             mean_gaps.append((have.mean - want.mean) / var.sqrt())
             var_gaps.append((have.var - want.var) / var)
-        examples = x.to(next(network.parameters()).dtype)
+        behind, test = network[1:], (through(network[0], test_x), torch.as_tensor(dataset.test_y))
         accuracies.append(
-            [
-                accuracy(network, examples, labels),
-                accuracy(wanted, examples, labels),
-                accuracy(network, examples, labels, size),
-            ]
+            [accuracy(behind, *test), accuracy(wanted, *test), accuracy(behind, *test, size)]
         )
     gap = [float(torch.cat(gaps).square().mean().sqrt()) for gaps in (mean_gaps, var_gaps)]
     noise = np.sqrt(momentum / (2 - momentum) * np.array([1 / size, 2 / (size - 1)]))
@@ -142,12 +150,14 @@ def modes(
     """By running statistics training examples are classified as well as by a minibatch's."""
     if (missing := _too_few(config.steps, momentum)) is not None:
         return missing
-    x, labels = torch.as_tensor(dataset.train_x[:6000]), torch.as_tensor(dataset.train_y[:6000])
-    x = x.to(next(networks[0].parameters()).dtype)
-    training, evaluation = (
-        float(np.mean([accuracy(network, x, labels, mode) for network in networks]))
-        for mode in (config.batch_size, None)
-    )
+    x, labels = nonzero(dataset.train_x[:6000]), torch.as_tensor(dataset.train_y[:6000])
+    accuracies = []
+    for network in networks:
+        product = through(network[0], x)
+        accuracies.append(
+            [accuracy(network[1:], product, labels, mode) for mode in (config.batch_size, None)]
+        )
+    training, evaluation = np.mean(accuracies, axis=0)
     return found(
         evaluation >= training - 0.01,
         f"{training:.4f} in training mode, {evaluation:.4f} in evaluation",

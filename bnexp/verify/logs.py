@@ -10,7 +10,7 @@ from bnexp.analysis.records import PercentileLog
 from bnexp.analysis.variants import VariantResults
 from bnexp.data.datasets import Dataset
 from bnexp.files.status import changes
-from bnexp.networks.running_statistics import accuracy
+from bnexp.networks.running_statistics import accuracy, nonzero, through
 from bnexp.verify.check import Finding, check, found, largest, not_tested
 from bnexp.verify.networks import minibatches, preactivations
 
@@ -50,14 +50,15 @@ def last_rows(
     Both are computed again, in float64 and with NumPy's percentiles, from the parameters that
     model.pt holds of each seed.
     """
-    x = torch.as_tensor(dataset.test_x).double()
-    labels = torch.as_tensor(dataset.test_y)
-    recomputed = np.array([accuracy(network, x, labels) for network in networks])
+    x, labels = nonzero(dataset.test_x), torch.as_tensor(dataset.test_y)
+    recomputed = np.array(
+        [accuracy(network[1:], through(network[0], x), labels) for network in networks]
+    )
     hits = largest(recomputed - variant.metrics.test_accuracy[-1])
     probe = 0.0
     if variant.probe is not None:
-        sample = [x[: variant.probe.examples]] * len(networks)
-        probe = off(variant.probe, -1, networks, sample)
+        sample = torch.as_tensor(dataset.test_x[: variant.probe.examples]).double()
+        probe = off(variant.probe, -1, networks, [sample] * len(networks))
     told = "no probe" if variant.probe is None else f"percentiles to {probe:.0e}"
     return found(largest(probe, hits) <= 1e-3, f"{told}, accuracy to {hits:.0e}")
 

@@ -1,5 +1,6 @@
 """The trained networks of an experiment, and the checks of each variant in their order."""
 
+import copy
 import functools
 from collections.abc import Iterator
 from dataclasses import replace
@@ -53,12 +54,12 @@ def checks_of(
     settings, name = settings_of(variant.settings), variant.name
     model = settings.model
     shape, seeds = (dataset.train_x.shape[1], dataset.classes), [run.seed for run in variant.runs]
+    initial = [build(model, *shape, seed) for seed in seeds]
     networks = [
-        load_parameters(build(model, *shape, run.seed), run.path / MODEL, run.promised(MODEL))
-        for run in variant.runs
+        load_parameters(copy.deepcopy(network), run.path / MODEL, run.promised(MODEL))
+        for network, run in zip(initial, variant.runs, strict=True)
     ]
     yield logs.last_rows(variant, networks, dataset).about(name)
-    initial = [build(model, *shape, seed) for seed in seeds]
     yield logs.first_rows(variant, initial, dataset).about(name)
     if model.norm == "batch":
         how = settings.train, model.norm_momentum
