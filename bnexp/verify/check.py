@@ -28,7 +28,7 @@ class Check:
     """One claim and what came of it.
 
     Attributes:
-        number: as in the list of checks; two checks of one claim share it.
+        number: of the claim.
         claim: a plain sentence without its full stop.
         source: where the claim is made. Sections, algorithms and figures are those of Ioffe &
             Szegedy (2015) where no other source is named.

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bnexp.analysis.distributions import width
+from bnexp.analysis.formatting import number
 from bnexp.analysis.measuring import last_layer
 from bnexp.analysis.numbers import Measures
 from bnexp.analysis.records import PercentileLog
@@ -47,8 +48,8 @@ def sooner(probabilities: Mapping[str, OverSeeds]) -> Finding:
 def changes(plain: Measures) -> Finding:
     """Without BN mean and variance change: the ranges of P_50 and of log(P_85 - P_15).
 
-    Both are ranges of means over 2,000 steps, so that the jitter of single steps is no part of
-    them.
+    Both are ranges of means over 2,000 steps, or over a fifth of a run of less than 10,000, so that
+    the jitter of single steps is no part of them.
     """
     if "median_range" not in plain:
         return not_tested(NO_PROBE)
@@ -88,12 +89,13 @@ def wider(probe: PercentileLog | None) -> Finding:
     if probe is None:
         return not_tested(NO_PROBE)
     units = last_layer(probe)[1]
-    ends = [probe.values[row][..., units] for row in (0, -1)]
-    first, last = (np.median(width(end, probe.percentiles), axis=1) for end in ends)
+    rows = [probe.values[row][..., units] for row in (0, -1)]
+    first, last = (np.median(width(row, probe.percentiles), axis=1) for row in rows)
     if len(first) == 1:
         return not_tested(ONE_SEED)
     growth = over_seeds(last - first)
-    text = f"{first.mean():.2f} to {last.mean():.2f}: {growth.text('+.2f')}"
+    ends = (number(float(each.mean()), ".2f") for each in (first, last))
+    text = f"{' to '.join(ends)}: {growth.text('+.2f')}"
     return decided(text, above(growth, 0))
 
 
@@ -131,11 +133,12 @@ def concentrated(norm: Measures) -> Finding:
 def different_ends(norm: Measures, plain: Measures) -> Finding:
     """The two networks do not come to the same end: P_85 - P_15 differs, and both still move.
 
-    The widths are those of the median unit, over the last 2,000 steps. They differ where the
-    interval of their difference excludes 0. They are one where two one-sided t-tests show that it
-    is less than a tenth of the width without BN, and then the claim fails. The excess shift after
-    the first fifth of the run says how far a unit still moves in 1,000 steps, jitter removed. It
-    is never negative, and 0 where jitter is all there is, so both must be above 0.
+    The widths are those of the median unit, over the last 2,000 steps, or the last fifth of a run
+    of less than 10,000. They differ where the interval of their difference excludes 0. They are one
+    where two one-sided t-tests show that it is less than a tenth of the width without BN, and then
+    the claim fails. The excess shift after the first fifth of the run says how far a unit still
+    moves in 1,000 steps, jitter removed. It is never negative, and 0 where jitter is all there is,
+    so both must be above 0.
     """
     if "end_width" not in norm or "end_width" not in plain:
         return not_tested(NO_PROBE)

@@ -1,4 +1,4 @@
-"""Checks 11, 12 and 13: whether gamma can be left out, so that the weights do its work."""
+"""Checks 11, 12, 13 and 34: whether gamma can be left out, so that the weights do its work."""
 
 import copy
 from collections.abc import Sequence
@@ -128,7 +128,7 @@ def fold_sign(build: Build = initial_network) -> Finding:
     )
 
 
-@check(12, "the definition of BN", "logits equal to 1e-10 of the largest; else 0.001 apart")
+@check(34, "the definition of BN", "logits equal to 1e-10 of the largest; else 0.001 apart")
 def folding_when_trained(
     networks: Sequence[nn.Sequential], activation: Activation, x: torch.Tensor, steps: int
 ) -> Finding:

@@ -1,8 +1,12 @@
 """What a check is, and how its verdict and numbers are put into words."""
 
+import ast
+from pathlib import Path
+
 import numpy as np
 import torch
 
+import bnexp.verify
 from bnexp.verify.check import (
     Verdict,
     check,
@@ -43,6 +47,19 @@ def test_a_check_prints_its_verdict_first_and_shouts_a_failure():
         "               expected 2",
         "               measured 3",
     ]
+
+
+def test_no_two_checks_have_one_number():
+    """A reader of the output finds the check by its number."""
+    numbers = [
+        decorator.args[0].value
+        for path in Path(bnexp.verify.__file__).parent.glob("*.py")
+        for function in ast.parse(path.read_text()).body
+        if isinstance(function, ast.FunctionDef)
+        for decorator in function.decorator_list
+        if ast.unparse(decorator).startswith("check(")
+    ]
+    assert sorted(numbers) == [*range(1, 35)]
 
 
 def test_the_closing_line_counts_every_verdict():

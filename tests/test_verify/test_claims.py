@@ -74,6 +74,22 @@ def test_claims_fail_for_widths_that_shrink_and_accuracies_far_from_the_papers()
     assert [found[number] for number in (26, 27)] == [Verdict.FAILS] * 2
 
 
+def test_widths_of_a_network_that_diverged_are_short_to_read():
+    """A number with 30 digits hides the rest of the line."""
+    experiment = fig1(rows=11)
+    for variant in experiment.variants.values():
+        variant.probe.values[...] *= 1e30
+    (wider,) = (check for check in checks(experiment) if check.number == 26)
+    assert wider.measured.count("e30") == 3
+    assert len(wider.measured) < 60
+
+
+def test_the_end_of_a_run_is_not_said_to_be_of_2000_steps_where_it_is_shorter():
+    """The claim is the same text for every experiment; --explain says how long the end is."""
+    (higher,) = (check for check in checks(fig1(rows=11)) if check.number == 22)
+    assert higher.claim.endswith("the mean over the evaluations at the end of the run")
+
+
 def test_steps_to_an_accuracy_are_not_tested_where_neither_network_reaches_it():
     """Missing evidence is no failure, and the text says what is missing."""
     experiment = fig1(rows=11)
@@ -208,7 +224,7 @@ def test_networks_that_end_alike_are_not_said_to_end_at_different_points():
 def test_leaving_gamma_out_is_judged_by_what_the_activation_lets_the_weights_do(
     activation, loss, accuracy, verdict
 ):
-    """Check 13: a margin where gamma folds, a higher training loss where it does not."""
+    """Check 33: a margin where gamma folds, a higher training loss where it does not."""
     assert claims.gamma(*gamma_pair(activation, loss, accuracy)).verdict is verdict
 
 
