@@ -6,8 +6,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bnexp.analysis.drift import PerUnit, UnitMeasures, window_steps
-from bnexp.analysis.records import Metrics
+from bnexp.analysis.drift import PerUnit, UnitMeasures, unit_measures, window_steps
+from bnexp.analysis.records import Metrics, PercentileLog
 from bnexp.analysis.variants import VariantResults
 
 PerTolerance = TypeVar("PerTolerance", PerUnit, dict[float, PerUnit])
@@ -20,20 +20,30 @@ LEARNED = 0.2
 CHANCE_LOSS = float(np.log(10))
 
 
-def of_learned(units: UnitMeasures, results: VariantResults) -> UnitMeasures:
-    """The drift without what it means nothing of: that of seeds that learned nothing.
+def drift_of(
+    results: VariantResults, log: PercentileLog, units: slice, seeds: slice = slice(None)
+) -> UnitMeasures:
+    """The drift of units, NaN for seeds that learned nothing, of which it would mean nothing.
 
     Where a network ends and how wide is known all the same.
+
+    Args:
+        results: the variant's.
+        log: its percentiles, with at least one row.
+        units: where they stand in the log.
+        seeds: the positions of those that are asked about.
     """
+    found = unit_measures(log.steps, log.values[:, seeds, :, units], log.percentiles)
     metrics = results.metrics
+    if not len(metrics.steps):
+        return found
     stuck = metrics.test_accuracy[-1] < LEARNED  # not so where no accuracy was logged
     if not results.is_recorded:  # the loss of a model of the user's own may be any
         stuck |= metrics.train_loss[last_rows(metrics)].mean(axis=0) > CHANCE_LOSS
-    kept = {"end", "end_width"}
-    known = {
-        each.name: getattr(units, each.name) for each in fields(units) if each.name not in kept
-    }
-    return replace(units, **{name: _without(stuck, found) for name, found in known.items()})
+    withheld = {each.name for each in fields(found)} - {"end", "end_width"}
+    return replace(
+        found, **{name: _without(stuck[seeds], getattr(found, name)) for name in withheld}
+    )
 
 
 def _without(stuck: NDArray[np.bool], values: PerTolerance) -> PerTolerance:

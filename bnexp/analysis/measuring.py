@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnexp.analysis import pairs, paper
-from bnexp.analysis.distributions import normal_quantiles, typical_unit, units_of_layer
-from bnexp.analysis.drift import UnitMeasures, unit_measures
-from bnexp.analysis.learned import last_rows, of_learned
+from bnexp.analysis.distributions import normal_quantiles, units_of_layer
+from bnexp.analysis.drift import UnitMeasures
+from bnexp.analysis.learned import drift_of, last_rows
 from bnexp.analysis.numbers import (
     PRIMARY,
     End,
@@ -46,14 +46,13 @@ def measure(experiment: ExperimentResults) -> ExperimentNumbers:
     units = {name: _units(each) for name, each in experiment.variants.items()}
     variants = {}
     for name, settings in experiment.settings.items():
-        results = experiment.variants.get(name)
-        if name in experiment.problems:
-            problem = experiment.problems[name]
+        results, problem = experiment.variants.get(name), experiment.problems.get(name)
+        if results is not None:
+            variants[name] = _numbers(results, units[name], problem)
+        elif problem is not None:
             variants[name] = VariantNumbers(settings, state="damaged", problem=problem)
-        elif results is None:
-            variants[name] = VariantNumbers(settings)
         else:
-            variants[name] = _numbers(results, units[name])
+            variants[name] = VariantNumbers(settings)
     done = {name: each for name, each in experiment.variants.items() if each.state == "done"}
     distances = {
         name: paper.distance(each.settings, each.metrics, variants[name].end)
@@ -83,17 +82,18 @@ def _units(results: VariantResults) -> UnitMeasures | None:
     log = results.probe
     if log is None or not len(log.steps):
         return None
-    values = log.values[..., last_layer(log)[1]]
-    found = unit_measures(log.steps, values, log.percentiles)
-    return of_learned(found, results) if len(results.metrics.steps) else found
+    return drift_of(results, log, last_layer(log)[1])
 
 
-def _numbers(results: VariantResults, units: UnitMeasures | None) -> VariantNumbers:
+def _numbers(
+    results: VariantResults, units: UnitMeasures | None, problem: str | None
+) -> VariantNumbers:
+    """The numbers of a variant; the problem is that of its runs that cannot be read."""
     measures, metrics = {}, results.metrics
     ended = results.state == "done" and len(results.seeds) > 1
-    problem = NO_COMMON_STEP if ended and not metrics.steps.any() else None
+    apart = ended and not metrics.steps.any()
     if len(metrics.steps):
-        found = _accuracies(metrics) if problem is None else {}
+        found = {} if apart else _accuracies(metrics)
         found |= _drift(units) | _norm_parameters(results) | _bias(metrics)
         measures = {name: over_seeds(values) for name, values in found.items()}
     return VariantNumbers(
@@ -104,10 +104,10 @@ def _numbers(results: VariantResults, units: UnitMeasures | None) -> VariantNumb
         results.parameters,
         results.seconds_per_step,
         measures,
-        _end(results.probe, units),
+        _end(results, units),
         _gradient_shift(results),
         _statistics_curve(results),
-        problem,
+        problem or (NO_COMMON_STEP if apart else None),
     )
 
 
@@ -189,11 +189,12 @@ def _bias(metrics: Metrics) -> dict[str, PerSeed]:
     return {} if np.isnan(norm).all() else {"bias_norm": norm}
 
 
-def _end(log: PercentileLog | None, measures: UnitMeasures | None) -> End | None:
+def _end(results: VariantResults, measures: UnitMeasures | None) -> End | None:
+    log = results.probe
     if log is None or measures is None:
         return None
     layer, units = last_layer(log)
-    seed, unit = typical_unit(log.values[..., units])
+    seed, unit = results.typical_unit(log, layer)
     return End(
         layer,
         log.population,

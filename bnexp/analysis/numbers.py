@@ -107,8 +107,8 @@ class VariantNumbers:
         parameters: of the network.
         seconds_per_step: the median over the runs.
         measures: every number that has one value a seed, by name; see `measuring`.
-        problem: what is wrong with its files, if they cannot be read or their rows do not fit
-            together.
+        problem: what is wrong with its files, if those of a run cannot be read, or if the rows of
+            its runs do not fit together.
     """
 
     settings: Mapping[str, Value]

@@ -1,7 +1,7 @@
 """An experiment's results as found in its folder: what analysis, figures and tables work with."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,8 +29,8 @@ class ExperimentResults:
         name: the experiment's.
         seeds: of all its variants.
         settings: of each variant of its config, by name, whether it was started or not.
-        variants: those that were started, by name.
-        problems: what is wrong with variants that cannot be read, by name.
+        variants: those that were started, by name, each with the runs that can be read.
+        problems: what is wrong with variants of which a run cannot be read, by name.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class ExperimentResults:
 
 
 def read_experiment(path: Path) -> ExperimentResults:
-    """Read an experiment's folder; what is wrong with a variant does not hide the others.
+    """Read an experiment's folder; what is wrong with a run does not hide the others.
 
     Raises:
         StorageError: the folder holds no experiment.
@@ -67,18 +67,50 @@ def read_experiment(path: Path) -> ExperimentResults:
     for variant in dict.fromkeys([*settings, *folders]):
         if variant not in folders:
             continue
-        try:
-            steps = settings.get(variant, {}).get("train.steps")
-            found = read_variant(variant, folders[variant], belongs, steps)
-        except BnexpError as error:
-            problems[variant] = str(error)
-        else:
+        steps = settings.get(variant, {}).get("train.steps")
+        read = functools.partial(read_variant, variant, check=belongs, steps=steps)
+        found, problem = _read_sound(read, folders[variant])
+        if problem is not None:
+            problems[variant] = problem
+        if found is not None:
             variants[variant] = found
             settings.setdefault(variant, found.settings)
             seeds = seeds or found.seeds
     if problems and not settings:  # nothing says what else there should be
         raise DamagedError(next(iter(problems.values())))
     return ExperimentResults(path, name, seeds, settings, variants, problems)
+
+
+def _read_sound(
+    read: Callable[[Sequence[Path]], VariantResults], folders: Sequence[Path]
+) -> tuple[VariantResults | None, str | None]:
+    """The runs of a variant that can be read, and what is wrong with the others; `None` if nothing.
+
+    Runs that can be read one by one, and not together, are of different variants: none is taken.
+
+    Args:
+        read: reads the runs in these folders, as one variant.
+        folders: of all its runs.
+    """
+    try:
+        return read(folders), None
+    except BnexpError as error:
+        problem = str(error)
+    sound, damaged = list[Path](), list[str]()
+    for folder in folders:
+        try:
+            read([folder])
+        except BnexpError as error:
+            damaged.append(str(error))
+        else:
+            sound.append(folder)
+    if not damaged or not sound:
+        return None, problem
+    more = f" (and {len(damaged) - 1} more, see `bnexp runs`)" if damaged[1:] else ""
+    try:
+        return read(sound), damaged[0] + more
+    except BnexpError:
+        return None, problem
 
 
 def check_folder(path: Path) -> None:

@@ -39,4 +39,4 @@ def _held(
                 if log is not None:
                     yield f"{name}, {kind}", f"{len(log.steps):,} rows of {len(log.layer):,} units"
     for name, text in (results.problems if results else {}).items():
-        yield name, f"cannot be read: {text}"
+        yield name, f"cannot be read in full: {text}"

@@ -67,7 +67,7 @@ class Experiment:
 
     @property
     def problems(self) -> Mapping[str, str]:
-        """What is wrong with variants that cannot be read, by name."""
+        """What is wrong with variants of which a run cannot be read, by name."""
         return self._results.problems if self._results else {}
 
     @property

@@ -1,17 +1,19 @@
 """`bnexp report`."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bnexp.cli.terminal import ExperimentsArgument, told
+from bnexp.errors import StorageError
 
 
 def report(
     experiments: ExperimentsArgument,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             help="Where the page goes.  [default: report.html in the first experiment]",
             metavar="PATH",
@@ -27,7 +29,9 @@ def report(
     from bnexp.files.experiment_folder import REPORT
     from bnexp.report import page
 
-    path = out or experiments[0] / REPORT
+    path = experiments[0] / REPORT if out is None else Path(out)
+    if path.is_dir() or str(out).endswith(("/", os.sep)):
+        raise StorageError(f"{path}: a folder; give a file, such as --out {path / REPORT}")
     with locks.storage_errors(path):
         problems = page.write_report(experiments, path)
     with told(*problems):

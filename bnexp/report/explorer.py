@@ -20,10 +20,9 @@ from bnexp.analysis.distributions import (
     normal_quantiles,
     outermost,
     spread,
-    typical_unit,
     units_of_layer,
 )
-from bnexp.analysis.drift import unit_measures
+from bnexp.analysis.learned import drift_of
 from bnexp.analysis.records import PercentileLog
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.stacking import spaced_rows
@@ -121,16 +120,16 @@ def _packed(
     at, columns = log.seeds.index(seed), _columns(log, last_only=last_only)
     values = np.asarray(log.values[:, at, :, columns], np.float64)  # (rows, Q, U)
     rows = spaced_rows(len(log.steps), wanted)
-    measures = unit_measures(log.steps, values[:, None], log.percentiles)
+    seeds = slice(at, at + 1)
+    measures = drift_of(variant, log, columns, seeds)
     scale = spread(values[-1], log.percentiles)
     accuracy = variant.metrics.test_accuracy[:, variant.metrics.seeds.index(seed)]
     layers = log.layer[columns]
-    last = units_of_layer(layers, int(layers[-1]))
     content: dict[str, Any] = {
         "name": variant.name,
         "steps": log.steps[rows].tolist(),
         "layers": _layers(layers, log.names),
-        "typical": int(typical_unit(values[:, None, :, last])[1]),
+        "typical": variant.typical_unit(log, int(layers[-1]), seeds)[1],
         "population": log.population,
         "values": pack(values[rows].transpose(0, 2, 1)),
         "measures": {

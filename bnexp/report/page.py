@@ -21,7 +21,7 @@ from bnexp.analysis.tables import method
 from bnexp.errors import StorageError
 from bnexp.figures.experiment_figures import figures_of, plot_command
 from bnexp.files.atomic import read_whole, write_whole
-from bnexp.files.experiment_folder import CONFIG, REPORT
+from bnexp.files.experiment_folder import CONFIG
 from bnexp.report import sentences, tables
 from bnexp.report.explorer import BYTES, Explorer, explorer
 from bnexp.report.svg import inline_svg
@@ -67,7 +67,7 @@ class Section:
         method: how the verdicts were come by.
         settings: those in which the variants differ, and those that all share.
         origin: versions, commit, processor and command, in words.
-        problems: what is wrong with variants that cannot be read, by name.
+        problems: what is wrong with variants of which a run cannot be read, by name.
         advice: what to do where the logs are gone; else empty.
     """
 
@@ -86,7 +86,7 @@ class Section:
 
 
 def write_report(folders: Sequence[Path], out: Path) -> list[str]:
-    """Write the page of these experiments; returns what is wrong with variants left out.
+    """Write the page of these experiments; returns what is wrong with runs left out.
 
     Args:
         folders: of the experiments.
@@ -123,12 +123,10 @@ def _earlier(out: Path) -> bytes:
     """The page of bnexp that is to be replaced; empty where there is none.
 
     Raises:
-        StorageError: a folder, or a file that bnexp did not write, is there.
+        StorageError: a file that bnexp did not write is there.
     """
     if not out.exists() and not out.is_symlink():
         return b""
-    if out.is_dir():
-        raise StorageError(f"{out}: a folder; give a file, such as --out {out / REPORT}")
     content = read_whole(out, "give another --out", MOST_ADDRESSED)
     if MARK.encode() not in content[:4096]:
         raise StorageError(

@@ -70,6 +70,16 @@ def test_the_kept_rows_are_those_of_the_log():
     assert found.rows == (len(rows), 201)
 
 
+def test_the_drift_of_a_network_that_diverged_is_withheld_as_in_the_tables():
+    """Its end and its width are known all the same."""
+    files = fig1(rows=201)
+    files.variants["baseline"].metrics.test_accuracy[-1] = 0.1
+    plain, normalized = explorer(files).data["variants"]
+    assert {*plain["measures"]["drift"], *plain["measures"]["settle"]} == {None}
+    assert None not in plain["measures"]["width"]
+    assert None not in normalized["measures"]["drift"]
+
+
 def test_a_page_without_room_leaves_out_rows_then_layers_then_variants():
     """Every row kept is whole, and the number of variants that are shown is told."""
     files = fig1(rows=201)

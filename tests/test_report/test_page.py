@@ -6,6 +6,7 @@ import re
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -151,13 +152,24 @@ def test_a_file_that_bnexp_did_not_write_stays(bare, tmp_path):
     assert out.read_bytes() == whole
 
 
+def test_a_folder_is_refused_with_a_file_in_it_to_give(experiment, tmp_path, bnexp):
+    """One that is there, and one that only a slash at the end makes known as one."""
+    for out in (str(tmp_path), f"{tmp_path}/new/"):
+        code, _, err = bnexp("report", experiment, "--out", out)
+        assert code == 4
+        assert err == (
+            f"bnexp: {Path(out)}: a folder; give a file, such as --out {Path(out)}/report.html\n"
+        )
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_damaged_variant_is_named_and_the_others_are_shown(experiment, tmp_path, bnexp):
     """The page is written, the problem is said, and the exit code is 4."""
     shutil.copytree(experiment, tmp_path / "tiny")
     (tmp_path / "tiny" / "plain" / "seed-0" / "probe_percentiles.npy").write_bytes(b"damaged")
     assert bnexp("report", tmp_path / "tiny")[0] == 4
     text = Elements((tmp_path / "tiny" / "report.html").read_text()).text
-    assert "plain cannot be read" in text
+    assert "plain cannot be read in full" in text
     assert "normalized" in text
 
 

@@ -14,6 +14,7 @@ from bnexp.errors import BnexpError
 from bnexp.files import checkpoint, run_folder
 from bnexp.files.experiment_folder import CONFIG, runs_of, write_config
 from bnexp.files.locks import HOLDER, LOCK
+from bnexp.files.status import read_status, write_status
 from bnexp.training.growth import check_growth
 from bnexp.training.plans import is_done, plans_of
 
@@ -157,12 +158,43 @@ def test_a_run_of_another_variant_or_seed_is_not_taken_for_this_one(experiments)
         carry_on(experiment, done)
 
 
-def test_one_damaged_run_does_not_hide_the_other_variants(experiments):
-    """It is told by its name, and everything else is read."""
+def test_one_damaged_run_hides_neither_the_other_seeds_nor_the_other_variants(experiments):
+    """It is told by its name, and everything else is read, measured and compared."""
     _, done, _ = experiments
     broken = next(runs_of(done))
+    whole = results.read_experiment(done)
     (broken / run_folder.PERCENTILES).write_bytes(b"")
     found = results.read_experiment(done)
     assert list(found.problems) == ["baseline"]
     assert str(broken) in found.problems["baseline"]
+    assert {name: each.seeds for name, each in found.variants.items()} == {
+        "baseline": (1,),
+        "batchnorm": (0, 1),
+    }
+    numbers = measuring.measure(found)
+    was, now = (measuring.measure(each).variants["baseline"].measures for each in (whole, found))
+    assert now["test_accuracy"].per_seed == was["test_accuracy"].per_seed[1:]
+    baseline, batchnorm = comparison.compare([(done, numbers)]).rows
+    assert found.problems["baseline"] in baseline.notes
+    assert len(batchnorm.differences["test_accuracy"].over.per_seed) == 1
+
+
+def test_of_a_variant_without_a_sound_run_nothing_is_taken(experiments):
+    """The first run is told, and how many there are."""
+    _, done, _ = experiments
+    for broken in (done / "baseline").iterdir():
+        (broken / run_folder.PERCENTILES).write_bytes(b"")
+    found = results.read_experiment(done)
     assert list(found.variants) == ["batchnorm"]
+    assert "seed-0" in found.problems["baseline"]
+    assert measuring.measure(found).variants["baseline"].state == "damaged"
+
+
+def test_runs_that_are_sound_and_not_of_one_variant_are_not_stacked(experiments):
+    """As where one of them recorded other units; which of them is right is not known."""
+    _, done, _ = experiments
+    (done / CONFIG).unlink()
+    for path in (done / "baseline").iterdir():  # as `bnexp.record` states what a user likes
+        write_status(path, replace(read_status(path), settings={"lr": path.name}))
+    with pytest.raises(BnexpError, match=r"lr is not that of seed-0"):
+        results.read_experiment(done)
