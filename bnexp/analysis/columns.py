@@ -12,7 +12,7 @@ LEAST = 12  # characters of a column of texts, below which it is left out
 
 def aligned(
     rows: Sequence[Mapping[str, object]],
-    width: int | None = None,
+    line_width: int | None = None,
     important: Collection[str] = (),
     more: str = MORE,
 ) -> str:
@@ -20,8 +20,8 @@ def aligned(
 
     Args:
         rows: the cells by heading.
-        width: the characters of a line; columns that do not fit are left out, the last first, and a
-            line says so. None: all are shown.
+        line_width: the characters of a line; columns that do not fit are left out, the last first,
+            and a line says so. None: all are shown.
         important: the headings of columns that are left out after all others, and only where they
             do not fit with their texts in several lines either.
         more: what the line says.
@@ -33,14 +33,14 @@ def aligned(
         _Column(texts, important=texts[0] in important) for texts in zip(*table, strict=True)
     ]
     shown = list(columns)
-    if width is not None:
-        while len(shown) > 1 and _total(column.wide for column in shown) > width:
+    if line_width is not None:
+        while len(shown) > 1 and _total(column.wide for column in shown) > line_width:
             others = [i for i, column in enumerate(shown) if not column.important]
-            if not others and _total(column.least for column in shown) <= width:
+            if not others and _total(column.least for column in shown) <= line_width:
                 break
             del shown[max(others, default=len(shown) - 1)]
         # What is left over is taken from the widest columns, which need it the least.
-        while _total(column.wide for column in shown) > width:
+        while _total(column.wide for column in shown) > line_width:
             able = [column for column in shown if column.wide > column.least]
             if not able:
                 break

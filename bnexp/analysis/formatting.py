@@ -20,6 +20,11 @@ def cell(value: object) -> str:
     return printable(str(value)).replace("\n", "\\n").replace("\t", "\\t")
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, such as `1 run` and `2,000 runs`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def has_value(value: object, text: str) -> bool:
     """Whether a setting has the value of this text; 0.10 is 0.1, and [8, 6] is [8,6]."""
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnexp.analysis.drift import PerUnit, UnitMeasures, unit_measures, window_steps
-from bnexp.analysis.records import Metrics, PercentileLog
+from bnexp.analysis.records import MetricsLog, PercentileLog
 from bnexp.analysis.variants import VariantResults
 
 PerTolerance = TypeVar("PerTolerance", PerUnit, dict[float, PerUnit])
@@ -53,6 +53,6 @@ def _without(stuck: NDArray[np.bool], values: PerTolerance) -> PerTolerance:
     return np.where(stuck[:, None], np.nan, values)
 
 
-def last_rows(metrics: Metrics) -> NDArray[np.bool]:
+def last_rows(metrics: MetricsLog) -> NDArray[np.bool]:
     """The rows of the last window, over which accuracy and loss are averaged."""
     return np.asarray(metrics.steps > metrics.steps[-1] - window_steps(int(metrics.steps[-1])))

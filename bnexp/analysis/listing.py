@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
-from bnexp.analysis.formatting import has_value
+from bnexp.analysis.formatting import counted, has_value
 from bnexp.analysis.results import check_run
 from bnexp.analysis.runs import Run, read_run, read_settled
 from bnexp.config import Experiment, suggestion
@@ -126,7 +126,7 @@ def count(runs: Sequence[ListedRun]) -> str:
     """The summary line, such as `1,200 runs: 1,188 done, 12 failed`."""
     counts = Counter(run.state.partition(":")[0] for run in runs)
     told = ", ".join(f"{number:,} {state}" for state, number in counts.most_common())
-    return f"{len(runs):,} run{'s' * (len(runs) != 1)}: {told}"
+    return f"{counted(len(runs), 'run')}: {told}"
 
 
 def _config(folder: Path) -> Experiment | None:

@@ -25,7 +25,7 @@ from bnexp.analysis.numbers import (
     StatisticsCurve,
     VariantNumbers,
 )
-from bnexp.analysis.records import Metrics, PercentileLog
+from bnexp.analysis.records import MetricsLog, PercentileLog
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.statistics import (
     PerSeed,
@@ -111,7 +111,7 @@ def _numbers(
     )
 
 
-def _accuracies(metrics: Metrics) -> dict[str, PerSeed]:
+def _accuracies(metrics: MetricsLog) -> dict[str, PerSeed]:
     last = last_rows(metrics)
     found: dict[str, PerSeed] = {"train_loss": metrics.train_loss[last].mean(axis=0)}
     if np.isnan(metrics.test_accuracy).all():  # a model whose user logged none
@@ -184,7 +184,7 @@ def _norm_parameters(results: VariantResults) -> dict[str, PerSeed]:
     }
 
 
-def _bias(metrics: Metrics) -> dict[str, PerSeed]:
+def _bias(metrics: MetricsLog) -> dict[str, PerSeed]:
     norm = metrics.bias_norm[-1]
     return {} if np.isnan(norm).all() else {"bias_norm": norm}
 

@@ -83,7 +83,7 @@ class GradientShiftNumbers:
 class StatisticsCurve:
     """Running statistics against the training set's over training; means over seeds, each (rows,).
 
-    The attributes are those of `records.RunningStatistics`.
+    The attributes are those of `records.RunningStatisticsLog`.
     """
 
     steps: tuple[int, ...]

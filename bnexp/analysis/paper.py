@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnexp.analysis.numbers import End, Panel, PaperDistance
-from bnexp.analysis.records import Metrics
+from bnexp.analysis.records import MetricsLog
 from bnexp.config.schema import Value
 
 # What section 4.1 of the paper states of both networks.
@@ -58,7 +58,7 @@ def paper_panel(settings: Mapping[str, Value]) -> Panel | None:
 
 
 def distance(
-    settings: Mapping[str, Value], metrics: Metrics, end: End | None
+    settings: Mapping[str, Value], metrics: MetricsLog, end: End | None
 ) -> PaperDistance | None:
     """How far a finished variant is from the paper's curves; None if it is not that network."""
     panel = paper_panel(settings)

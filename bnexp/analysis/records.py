@@ -36,7 +36,7 @@ class PercentileLog:
 
 
 @dataclass(frozen=True)
-class Metrics:
+class MetricsLog:
     """The metrics of a variant's runs, each (rows, seeds); NaN where there is no value.
 
     Attributes:
@@ -59,7 +59,7 @@ class Metrics:
 
 
 @dataclass(frozen=True)
-class GradientShift:
+class GradientShiftLog:
     """Gradient internal covariate shift (Santurkar et al. 2018, Definition 2.1).
 
     Attributes:
@@ -80,7 +80,7 @@ class GradientShift:
 
 
 @dataclass(frozen=True)
-class RunningStatistics:
+class RunningStatisticsLog:
     """Batch norm's running statistics against those of the training set, each (rows, seeds).
 
     Attributes:

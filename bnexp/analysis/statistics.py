@@ -120,7 +120,8 @@ def seeds_to_decide(gaps: PerSeed, margin: float) -> int | None:
     """How many seeds are expected to show a difference or equivalence; None above `MOST_SEEDS`.
 
     Args:
-        gaps: differences (seeds,) of two or more seeds, whose mean and spread are taken as true.
+        gaps: differences (seeds,) of two or more seeds; their mean and standard deviation are taken
+            as true.
         margin: of the equivalence.
     """
     mean, sd = abs(float(np.mean(gaps))), float(np.std(gaps, ddof=1))

@@ -3,7 +3,7 @@
 import json
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from bnexp.analysis.measuring import measure
 from bnexp.analysis.numbers import ExperimentNumbers
@@ -13,7 +13,7 @@ from bnexp.config import Experiment
 from bnexp.errors import DamagedError, StorageError
 from bnexp.files.experiment_folder import CONFIG, SUMMARY, read_config, runs_of
 from bnexp.files.locks import storage_errors
-from bnexp.files.provenance import provenance
+from bnexp.files.provenance import Provenance, provenance
 from bnexp.files.run_folder import binding_settings
 from bnexp.files.sealed import read_sealed, write_sealed
 
@@ -24,7 +24,7 @@ TRAIN_AGAIN = "`bnexp train` on its config.yaml writes it anew"
 def write_summary(
     folder: Path, numbers: ExperimentNumbers, results: ExperimentResults | None = None
 ) -> None:
-    """Write the numbers, with the environment that computed them.
+    """Write the numbers, with what computed them.
 
     Args:
         folder: the experiment's.
@@ -72,7 +72,7 @@ def _identity(results: ExperimentResults) -> str:
     return f"{zlib.crc32(json.dumps(about, default=dict).encode()):08x}"
 
 
-def read_summary(folder: Path) -> tuple[ExperimentNumbers, dict[str, Any]]:
+def read_summary(folder: Path) -> tuple[ExperimentNumbers, Provenance]:
     """Read summary.json: the numbers, and what computed them.
 
     Raises:
@@ -82,7 +82,8 @@ def read_summary(folder: Path) -> tuple[ExperimentNumbers, dict[str, Any]]:
     path = folder / SUMMARY
     content = read_sealed(path, None, TRAIN_AGAIN, MOST_BYTES)
     try:
-        numbers, environment = from_json(content), dict(content.get("environment") or {})
+        numbers = from_json(content)
+        made_with = cast("Provenance", dict(content.get("environment") or {}))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"[:80]
         raise DamagedError(
@@ -90,11 +91,11 @@ def read_summary(folder: Path) -> tuple[ExperimentNumbers, dict[str, Any]]:
         ) from None
     if (folder / CONFIG).exists():
         _check_settings(path, numbers, read_config(folder))
-    return numbers, environment
+    return numbers, made_with
 
 
-def read_environment(folder: Path) -> dict[str, Any]:
-    """Read from summary.json what computed its numbers: versions, commit, processor, command.
+def read_provenance(folder: Path) -> Provenance:
+    """Read from summary.json what computed its numbers.
 
     Raises:
         DamagedError: it is missing, or not what bnexp wrote.

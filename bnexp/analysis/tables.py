@@ -7,7 +7,7 @@ from io import StringIO
 from math import isnan
 from typing import Literal
 
-from bnexp.analysis.columns import aligned as aligned  # noqa: PLC0414  (exported)
+from bnexp.analysis.columns import aligned
 from bnexp.analysis.comparison import ComparedVariant, Comparison, to_json
 from bnexp.analysis.formatting import cell, number
 from bnexp.analysis.numbers import (
@@ -39,29 +39,29 @@ JUDGED = ("measure", "variant", "difference", "verdict")  # the same of differen
 MOST, FEW = 20, 5  # rows that a terminal shows of the variants, and of each exploratory measure
 
 
-def summary(numbers: ExperimentNumbers, width: int | None = None) -> str:
+def summary(numbers: ExperimentNumbers, line_width: int | None = None) -> str:
     """An experiment as text: the variants, what compares them, and the paper.
 
     Args:
         numbers: of the experiment.
-        width: the characters of a terminal's line; columns that do not fit are left out, and so are
-            variants beyond the first `MOST`. None: all are shown.
+        line_width: the characters of a terminal's line; columns that do not fit are left out, and
+            so are variants beyond the first `MOST`. None: all are shown.
     """
     keys = differing([each.settings for each in numbers.variants.values()])
     cells = [
         _variant_cells(name, {key: each.settings.get(key) for key in keys}, each)
         for name, each in numbers.variants.items()
     ]
-    most = len(cells) if width is None else MOST
-    parts = [aligned(cells[:most], width, MAIN)]
+    most = len(cells) if line_width is None else MOST
+    parts = [aligned(cells[:most], line_width, MAIN)]
     if len(cells) > most:
         parts.append(f"{most} of {len(cells)} variants are shown; `bnexp compare` ranks them.")
     if numbers.pairs:
         parts.append(SOONER)
-        parts.append(aligned([_pair_cells(pair) for pair in numbers.pairs[:most]], width))
+        parts.append(aligned([_pair_cells(pair) for pair in numbers.pairs[:most]], line_width))
     if numbers.paper:
         parts.append("Largest distances to the paper's Figure 1 (accuracy from step 7,000):")
-        parts.append(aligned([_paper_cells(*item) for item in numbers.paper.items()], width))
+        parts.append(aligned([_paper_cells(*item) for item in numbers.paper.items()], line_width))
     return "\n\n".join([*parts, NOTE])
 
 
@@ -72,21 +72,21 @@ SOONER = (
 )
 
 
-def comparison(compared: Comparison, form: Form = "text", width: int | None = None) -> str:
+def comparison(compared: Comparison, form: Form = "text", line_width: int | None = None) -> str:
     """The rows of a comparison.
 
     Args:
         compared: the rows.
         form: how they are written.
-        width: the characters of a terminal's line; as text, columns that do not fit are left out,
-            and of more than `MOST` variants, those are shown that differ the most from their
+        line_width: the characters of a terminal's line; as text, columns that do not fit are left
+            out, and of more than `MOST` variants, those are shown that differ the most from their
             baselines. None: all are shown, in their order.
     """
     if form == "json":
         return json.dumps(to_json(compared), indent=1, allow_nan=False)
     if form == "csv":
         return _csv(compared.rows)
-    rows, cut = compared.rows, width is not None and len(compared.rows) > MOST
+    rows, cut = compared.rows, line_width is not None and len(compared.rows) > MOST
     if cut:
         rows = tuple(sorted(rows, key=lambda row: _distance(row, PRIMARY), reverse=True)[:MOST])
     variants = [_variant_cells(row.label, row.settings, row.numbers) for row in rows]
@@ -97,11 +97,15 @@ def comparison(compared: Comparison, form: Form = "text", width: int | None = No
             among.sort(key=lambda row: _distance(row, name), reverse=True)
             among = among[: MOST if name == PRIMARY else FEW]
         # A terminal has no room for the word in each line; it is said below the table.
-        mark = "" if name == PRIMARY or width is not None else " (exploratory)"
+        mark = "" if name == PRIMARY or line_width is not None else " (exploratory)"
         differences += [_difference_cells(row, name, mark) for row in among]
-    parts = [markdown(variants) if form == "markdown" else aligned(variants, width, MAIN)]
+    parts = [markdown(variants) if form == "markdown" else aligned(variants, line_width, MAIN)]
     if differences:
-        lay = markdown(differences) if form == "markdown" else aligned(differences, width, JUDGED)
+        lay = (
+            markdown(differences)
+            if form == "markdown"
+            else aligned(differences, line_width, JUDGED)
+        )
         parts += ["Differences, paired by seed:", lay, method(compared)]
     parts += [
         f"{row.label}: its percentiles differ from those of {row.baseline} by "

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnexp.analysis.distributions import typical_unit, units_of_layer
-from bnexp.analysis.records import GradientShift, Metrics, PercentileLog, RunningStatistics
+from bnexp.analysis.records import GradientShiftLog, MetricsLog, PercentileLog, RunningStatisticsLog
 from bnexp.analysis.runs import Run, check_alike, read_run, read_settled
 from bnexp.analysis.stacking import StackedRows, common_rows, first_steps
 from bnexp.config import Value
@@ -152,21 +152,21 @@ class VariantResults:
         return np.asarray(StackedRows(logs, len(first_steps(logs, axes.probe.every, self._ends))))
 
     @cached_property
-    def metrics(self) -> Metrics:
+    def metrics(self) -> MetricsLog:
         """The metrics."""
         steps, columns = self._columns(METRICS, METRICS_COLUMNS)
-        return Metrics(steps, self.seeds, *columns)
+        return MetricsLog(steps, self.seeds, *columns)
 
     @cached_property
-    def running_statistics(self) -> RunningStatistics | None:
+    def running_statistics(self) -> RunningStatisticsLog | None:
         """The running statistics against the training set's; None where they are not compared."""
         if not self.runs[0].axes.running_statistics:
             return None
         steps, columns = self._columns(RUNNING_STATISTICS, STATISTICS_COLUMNS)
-        return RunningStatistics(steps, self.seeds, *columns)
+        return RunningStatisticsLog(steps, self.seeds, *columns)
 
     @cached_property
-    def gradient_shift(self) -> GradientShift | None:
+    def gradient_shift(self) -> GradientShiftLog | None:
         """The shifts of the gradients; None where none are recorded."""
         if not self.runs[0].axes.gradient_shift:
             return None
@@ -177,7 +177,7 @@ class VariantResults:
         values = np.stack([t.reshape(rows, len(layers), len(SHIFT_COLUMNS)) for t in cut], axis=2)
         steps = values[:, 0, 0, 0] if rows else np.empty(0)
         measured = (values[..., column] for column in (2, 3, 4))
-        return GradientShift(steps.astype(np.int64), self.seeds, layers, *measured)
+        return GradientShiftLog(steps.astype(np.int64), self.seeds, layers, *measured)
 
     def _columns(
         self, name: str, columns: Sequence[str]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
+from bnexp.analysis.formatting import counted
 from bnexp.analysis.numbers import ExperimentNumbers
 from bnexp.analysis.results import ExperimentResults
 
@@ -32,7 +33,7 @@ def _held(
     for name, each in numbers.variants.items():
         accuracy = each.measures.get("test_accuracy")
         told = f", test accuracy {accuracy.text('.4f')}" if accuracy else ""
-        seeds = "1 seed" if len(each.seeds) == 1 else f"{len(each.seeds)} seeds"
+        seeds = counted(len(each.seeds), "seed")
         yield name, f"{each.state}, {seeds}, step {each.step:,}{told}"
         if results and (variant := results.variants.get(name)):
             for kind, log in (("probe", variant.probe), ("minibatch", variant.minibatch)):

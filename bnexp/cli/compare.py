@@ -85,7 +85,7 @@ def _draw_heatmap(compared: "Comparison", measure: str, folders: Sequence[Path])
     folder, origins = folders[0], [f"experiment {each.name}" for each in folders]
     for i, each in enumerate(folders):
         if (each / experiment_folder.SUMMARY).is_file():
-            commit = summary.read_environment(each).get("git_commit")
+            commit = summary.read_provenance(each).get("git_commit")
             origins[i] += f", commit {commit}" if commit else ""
     command = f"bnexp compare {' '.join(f'results/{each.name}' for each in folders)}"
     with locks.storage_errors(folder):

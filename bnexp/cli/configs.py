@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bnexp.analysis.formatting import counted
 from bnexp.cli import completion, terminal
 from bnexp.cli.train import warn_of_identical
 from bnexp.errors import ConfigError, StorageError
@@ -85,7 +86,7 @@ def validate(
             mistakes += error.mistakes
         else:
             warn_of_identical(experiment)
-            variants = terminal.counted(len(experiment.variants), "variant")
-            print(f"{name}: valid; {variants}, {terminal.counted(len(experiment.seeds), 'seed')}")
+            variants = counted(len(experiment.variants), "variant")
+            print(f"{name}: valid; {variants}, {counted(len(experiment.seeds), 'seed')}")
     if mistakes:
         raise ConfigError(mistakes)

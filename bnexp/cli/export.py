@@ -46,12 +46,12 @@ def export(
     tensorboard: the extra `export`.
     """
     from bnexp.analysis import results
-    from bnexp.export import exporting, selection
+    from bnexp.export import exporting, parts
 
     found = results.read_experiment(experiment)
     with told(*found.problems.values()):
         unit = unit or ("typical" if to == "tensorboard" else "all")
-        chosen = selection.Selection(source, layer, unit)
+        chosen = parts.ExportRequest(source, layer, unit)
         for path in exporting.export(found, to, chosen, out, say):
             print(path)
             if to == "tensorboard":

@@ -42,11 +42,6 @@ def say(text: str) -> None:
         typer.echo(printable(text), err=True)
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun, such as `1 run` and `2,000 runs`."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
-
-
 def width() -> int | None:
     """The characters of a line on a terminal; None where the output goes into a file or a pipe."""
     terminal = sys.stdout is not None and sys.stdout.isatty()

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bnexp.analysis.formatting import counted
 from bnexp.cli import completion
-from bnexp.cli.terminal import Progress, counted, say, told, width
+from bnexp.cli.terminal import Progress, say, told, width
 from bnexp.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from bnexp.export.selection import Part
+from bnexp.export.parts import Part
 from bnexp.files.atomic import replacing
 
 

@@ -24,7 +24,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from bnexp.analysis.distributions import middle
 from bnexp.analysis.runs import Run
-from bnexp.export.selection import Part
+from bnexp.export.parts import Part
 from bnexp.files.atomic import replacing
 from bnexp.files.run_folder import METRICS, METRICS_COLUMNS
 

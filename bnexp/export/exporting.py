@@ -8,7 +8,7 @@ from bnexp.analysis.frames import metrics_frame
 from bnexp.analysis.results import ExperimentResults
 from bnexp.config import suggestion
 from bnexp.errors import ConfigError, StorageError
-from bnexp.export.selection import SOURCES, Part, Selection, parts
+from bnexp.export.parts import SOURCES, ExportRequest, Part, parts_of
 from bnexp.files.experiment_folder import CONFIG, EXPORT
 from bnexp.files.locks import locked, storage_errors
 from bnexp.files.run_folder import METRICS, MINIBATCH, PROBE, run_folder
@@ -21,7 +21,7 @@ LOGS = {"probe": PROBE, "batch": MINIBATCH}
 def export(
     results: ExperimentResults,
     to: str,
-    selection: Selection,
+    request: ExportRequest,
     folder: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Path]:
@@ -33,7 +33,7 @@ def export(
     Args:
         results: the experiment.
         to: one of `FORMATS`.
-        selection: which percentiles. For TensorBoard, a source of None means the probe's, or the
+        request: which percentiles. For TensorBoard, a source of None means the probe's, or the
             minibatches' of a run without a probe.
         folder: where the files go; None: `export/` in the experiment's folder. Files of an earlier
             export are replaced.
@@ -54,7 +54,7 @@ def export(
         raise ConfigError(
             f"--to {to}: needs {FORMATS[to]}, which is not installed; pip install {FORMATS[to]}"
         )
-    chosen = parts(results, selection)
+    chosen = parts_of(results, request)
     if not chosen:
         raise StorageError(f"{results.path}: nothing to export yet; train it first")
     folder = folder or results.path / EXPORT
@@ -63,7 +63,7 @@ def export(
         raise ConfigError(f"--out {folder}: holds a run or an experiment; give another folder")
     with storage_errors(folder), locked(folder):
         if to == "tensorboard":
-            yield _event_files(results, chosen, selection, folder / to)
+            yield _event_files(results, chosen, request, folder / to)
         else:
             yield from _tables(results, chosen, folder, to, say)
 
@@ -90,16 +90,16 @@ def _tables(
 
 
 def _event_files(
-    results: ExperimentResults, chosen: list[Part], selection: Selection, folder: Path
+    results: ExperimentResults, chosen: list[Part], request: ExportRequest, folder: Path
 ) -> Path:
     from bnexp.export import event_files
 
     for variant in results.variants.values():
         for run in variant.runs:
             some = [part for part in chosen if part.run.path == run.path]
-            if selection.source is None and len(some) > 1:
+            if request.source is None and len(some) > 1:
                 some = [part for part in some if part.source == "probe"]
             path = run_folder(folder, variant.name, run.seed) / event_files.EVENT_FILE
             path.parent.mkdir(parents=True, exist_ok=True)
-            event_files.write_run(path, run, some, typical=selection.unit == "typical")
+            event_files.write_run(path, run, some, typical=request.unit == "typical")
     return folder

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from bnexp.analysis.records import Metrics
+from bnexp.analysis.records import MetricsLog
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.stacking import common_rows
 from bnexp.figures.curves import Selection, percentile_log, unit_position, variants_with_rows
@@ -127,7 +127,7 @@ def _compared(all_seeds: Sequence[Sequence[int]], seeds: Sequence[int]) -> str:
 
 
 def _draw_norms(
-    axes: Axes, metrics: Metrics, seeds: Sequence[int], look: Look
+    axes: Axes, metrics: MetricsLog, seeds: Sequence[int], look: Look
 ) -> tuple[list[float], list[float]]:
     """The norms of the bias and of its gradient: where their lines end, and at which steps."""
     own = _places(metrics.seeds, seeds or metrics.seeds)

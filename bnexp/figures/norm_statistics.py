@@ -3,7 +3,7 @@
 import numpy as np
 
 from bnexp.analysis.distributions import normal_quantiles
-from bnexp.analysis.records import RunningStatistics
+from bnexp.analysis.records import RunningStatisticsLog
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.variants import VariantResults
 from bnexp.figures.curves import Selection, read_curves, unit_position
@@ -85,7 +85,7 @@ def draw_norm_parameters(files: ExperimentResults, width: float = PAGE) -> Pictu
     )
 
 
-def with_running_statistics(files: ExperimentResults) -> dict[str, RunningStatistics]:
+def with_running_statistics(files: ExperimentResults) -> dict[str, RunningStatisticsLog]:
     """The running statistics of the variants that compared them with the training set's."""
     return {
         name: each.running_statistics

@@ -7,14 +7,24 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from bnexp import __version__
 
 PACKAGES = ("torch", "torchvision", "numpy", "numba", "scipy", "scikit-learn", "matplotlib")
 
 
-def provenance() -> dict[str, Any]:
+class Provenance(TypedDict, total=False):
+    """What computed a result: `made_with` of a status, and `environment` of a summary."""
+
+    versions: dict[str, str | None]  # of Python and of the packages that compute
+    git_commit: str | None  # of bnexp's own source tree, with `+` where it was changed
+    system: str
+    processor: str
+    command: str  # that was given
+
+
+def provenance() -> Provenance:
     """What stands in `status.json` and `summary.json` beside the numbers."""
     return {
         "versions": {

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args, get_type_hints
 from bnexp.config import Value
 from bnexp.errors import DamagedError
 from bnexp.files.atomic import ANEW, Extent
+from bnexp.files.provenance import Provenance
 from bnexp.files.sealed import read_sealed, write_sealed
 
 STATUS = "status.json"
@@ -51,7 +52,7 @@ class Status:
         error: why the run failed.
         host: where the process runs that wrote this.
         pid: its number there.
-        made_with: versions, commit, system, processor and command.
+        made_with: what the process computes with that wrote this.
         pending: of a recorded run, the numbers that wait for their row of metrics; see `PENDING`.
     """
 
@@ -69,7 +70,7 @@ class Status:
     error: str | None = None
     host: str = ""
     pid: int = 0
-    made_with: Mapping[str, Value] = field(default_factory=dict)
+    made_with: Provenance = field(default_factory=Provenance)
     pending: Mapping[str, str] = field(default_factory=dict)
 
     def silent_minutes(self) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.config import Value
+from bnexp.files.provenance import Provenance
 from bnexp.files.status import State, Status, write_status
 
 
@@ -35,7 +36,7 @@ class StatusWriter:
         variant: str,
         seed: int,
         settings: Mapping[str, Value],
-        made_with: Mapping[str, Value],
+        made_with: Provenance,
     ) -> None:
         self.content = Status(
             state="running",

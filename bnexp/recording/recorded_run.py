@@ -23,7 +23,7 @@ from bnexp.files.axes import PERCENTILES, Axes, read_axes, write_axes
 from bnexp.files.headers import csv_header, csv_row, npy_header
 from bnexp.files.locks import storage_errors
 from bnexp.files.logs import prefix_extent, read_table
-from bnexp.files.provenance import provenance
+from bnexp.files.provenance import Provenance, provenance
 from bnexp.files.run_folder import (
     METRICS,
     METRICS_COLUMNS,
@@ -60,7 +60,7 @@ class RecordedRun:
         self._total, self._logs = total, RunLogs(folder, self.axes)
         self._axes_extent = Extent(0, 0)
         self._before: Status | None = None  # of a run that goes on, where it goes on
-        made_with = {**provenance(), "command": _command()}
+        made_with: Provenance = {**provenance(), "command": _command()}
         self._status = StatusWriter(folder, total or 0, variant, seed, settings, made_with)
 
     @property

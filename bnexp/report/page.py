@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -22,6 +21,7 @@ from bnexp.errors import StorageError
 from bnexp.figures.experiment_figures import figures_of, plot_command
 from bnexp.files.atomic import read_whole, write_whole
 from bnexp.files.experiment_folder import CONFIG
+from bnexp.files.provenance import Provenance
 from bnexp.report import sentences, tables
 from bnexp.report.explorer import BYTES, Explorer, explorer
 from bnexp.report.svg import inline_svg
@@ -197,7 +197,7 @@ def _origin(folder: Path, results: ExperimentResults | None) -> dict[str, str]:
         if value:
             found.setdefault(key, {})[str(value)] = None
 
-    def note_all(made_with: Mapping[str, Any]) -> None:
+    def note_all(made_with: Provenance) -> None:
         note("commit", made_with.get("git_commit"))
         note("processor", made_with.get("processor"))
         note("system", made_with.get("system"))
@@ -206,7 +206,7 @@ def _origin(folder: Path, results: ExperimentResults | None) -> dict[str, str]:
         note("command", _portable(str(made_with.get("command") or "")))
 
     if results is None:
-        note_all(summary.read_environment(folder))
+        note_all(summary.read_provenance(folder))
     else:
         for variant in results.variants.values():
             for run in variant.runs:
@@ -223,7 +223,7 @@ def _portable(command: str) -> str:
 
 def render(sections: Sequence[Section]) -> str:
     """The page as HTML. Every text of an experiment is escaped by the template."""
-    environment = Environment(
+    templates = Environment(
         loader=PackageLoader("bnexp.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
@@ -231,7 +231,7 @@ def render(sections: Sequence[Section]) -> str:
         lstrip_blocks=True,
     )
     here = package_files("bnexp.report")
-    return environment.get_template("page.html").render(
+    return templates.get_template("page.html").render(
         sections=sections,
         title=", ".join(each.numbers.experiment for each in sections),
         version=__version__,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bnexp.analysis.comparison import ComparedVariant, Comparison, Difference
-from bnexp.analysis.formatting import number
+from bnexp.analysis.formatting import counted, number
 from bnexp.analysis.numbers import PRIMARY, ExperimentNumbers
 from bnexp.analysis.statistics import OverSeeds
 
@@ -53,12 +53,10 @@ def _interval(over: OverSeeds, form: str) -> str:
 
 def headline(numbers: ExperimentNumbers, compared: Comparison) -> Words:
     """What was compared, and what came out: one sentence of each."""
-    variants = len(numbers.variants)
     steps = max((each.step for each in numbers.variants.values()), default=0)
-    seeds = len(numbers.seeds)
     about = (
-        f"{variants} {'variants' if variants > 1 else 'variant'} trained for {steps:,} steps, "
-        f"with {seeds} {'seeds' if seeds > 1 else 'seed'}"
+        f"{counted(len(numbers.variants), 'variant')} trained for {counted(steps, 'step')}, "
+        f"with {counted(len(numbers.seeds), 'seed')}"
     )
     rows = [row for row in compared.rows if _accuracy(row) is not None]
     if not rows:

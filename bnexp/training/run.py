@@ -18,6 +18,7 @@ from bnexp.config import DataConfig, TrainConfig
 from bnexp.data import datasets
 from bnexp.errors import BnexpError, ConfigError, RunError
 from bnexp.files.locks import locked, storage_errors
+from bnexp.files.provenance import Provenance
 from bnexp.files.run_folder import RunPlan
 from bnexp.networks.engine import Engine, is_due, next_due
 from bnexp.networks.running_statistics import RunningStatistics
@@ -47,7 +48,7 @@ class Reporter(Protocol):
 
 def train(
     plans: Sequence[RunPlan],
-    made_with: Mapping[str, Any],
+    made_with: Provenance,
     reporter: Reporter,
     load: Loader | None = None,
 ) -> Outcome:

@@ -15,12 +15,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bnexp.config import Value
 from bnexp.errors import DamagedError
 from bnexp.files import checkpoint
 from bnexp.files.atomic import Extent
 from bnexp.files.axes import PERCENTILES, axes_of, write_axes
 from bnexp.files.headers import csv_row
+from bnexp.files.provenance import Provenance
 from bnexp.files.run_folder import MODEL, RunLogs, RunningStatisticsRow, RunPlan, binding_settings
 from bnexp.files.status import STATUS, changes
 from bnexp.files.status_writer import StatusWriter
@@ -37,7 +37,7 @@ class RunWriter:
         made_with: versions, commit and command, as they go to `status.json`.
     """
 
-    def __init__(self, plan: RunPlan, made_with: Mapping[str, Value]) -> None:
+    def __init__(self, plan: RunPlan, made_with: Provenance) -> None:
         self.plan, axes = plan, axes_of(plan.settings)
         self.axes, self.logs = axes, RunLogs(plan.folder, axes)
         self.last_loss = self.last_accuracy = float("nan")

@@ -14,16 +14,17 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from bnexp.config import DataConfig, Settings
 from bnexp.errors import BnexpError, ConfigError, RunError
+from bnexp.files.provenance import Provenance
 from bnexp.files.run_folder import RunPlan
 from bnexp.training.failures import described, loading
 from bnexp.training.processes import hear_signals
@@ -45,7 +46,7 @@ class Task:
     """
 
     plans: tuple[RunPlan, ...]
-    made_with: Mapping[str, Any] = field(default_factory=dict)
+    made_with: Provenance = field(default_factory=Provenance)
 
     @property
     def name(self) -> str:

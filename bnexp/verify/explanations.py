@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-from bnexp.analysis.tables import aligned
+from bnexp.analysis.columns import aligned
 from bnexp.errors import ConfigError
 from bnexp.verify import inference
 from bnexp.verify.computation_graph import __doc__ as graph_text

@@ -101,7 +101,7 @@ def others_matter(norm: BatchNorm) -> Finding:
 @check(7, "section 3.2", "to 1e-12")
 @for_each_implementation
 @torch.no_grad()
-def constant_shift(norm: BatchNorm) -> Finding:
+def added_constant(norm: BatchNorm) -> Finding:
     """A constant added to the input of BN changes nothing in training.
 
     The mean moves with the constant, mean(x + c) = mean(x) + c, so x_i - mu stays what it was, and

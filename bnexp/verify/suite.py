@@ -21,7 +21,7 @@ CHECKS: Mapping[int, Callable[[], Check]] = {
     4: normalization.others_matter,
     5: inference.moving_averages,
     6: bias.bias_gradient,
-    7: normalization.constant_shift,
+    7: normalization.added_constant,
     8: bias.bias_in_training,
     9: bias.bias_drift,
     10: bias.allclose,

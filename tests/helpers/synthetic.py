@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bnexp.analysis.records import Metrics, PercentileLog
+from bnexp.analysis.records import MetricsLog, PercentileLog
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.variants import VariantResults
 from bnexp.config import (
@@ -75,7 +75,9 @@ def run(variant, accuracy, probe, batch=None):
     rows, seeds = accuracy.shape
     nothing = np.full((rows, seeds), np.nan)
     steps = np.linspace(0, variant.settings.train.steps, rows).astype(np.int64)
-    metrics = Metrics(steps, tuple(range(seeds)), 1 - accuracy, accuracy, nothing, nothing, nothing)
+    metrics = MetricsLog(
+        steps, tuple(range(seeds)), 1 - accuracy, accuracy, nothing, nothing, nothing
+    )
     return MadeUp.of(
         variant.name,
         flatten(variant.settings),

@@ -12,7 +12,7 @@ from scipy import stats
 from bnexp.analysis.measuring import explained_by_norm, measure
 from bnexp.analysis.numbers import differing
 from bnexp.analysis.numbers_json import from_json, to_json
-from bnexp.analysis.records import GradientShift, RunningStatistics
+from bnexp.analysis.records import GradientShiftLog, RunningStatisticsLog
 from bnexp.analysis.results import read_experiment
 from bnexp.config import flatten
 
@@ -244,7 +244,7 @@ def test_the_summary_has_the_gammas_and_what_they_explain(files):
 def test_the_gradient_shift_is_the_median_of_its_last_half(files):
     """For each layer, over rows and seeds; relative to the gradient too."""
     values = np.random.default_rng(0).uniform(0.01, 1, (3, 41, 3, 4))
-    shift = GradientShift(np.arange(0, 2050, 50), (0, 1, 2, 3), (2, 3, 4), *values)
+    shift = GradientShiftLog(np.arange(0, 2050, 50), (0, 1, 2, 3), (2, 3, 4), *values)
     given = other(files.variants["batchnorm"], gradient_shift=shift)
     found = measure(replace(files, variants={"batchnorm": given})).variants["batchnorm"]
     assert found.gradient_shift.from_step == 1000
@@ -255,7 +255,7 @@ def test_the_gradient_shift_is_the_median_of_its_last_half(files):
 def test_the_running_statistics_are_means_over_seeds(files):
     """At each of their steps."""
     values = np.random.default_rng(0).uniform(0.01, 1, (5, 3, 4))
-    kept = RunningStatistics(np.array([0, 10, 20]), (0, 1, 2, 3), *values)
+    kept = RunningStatisticsLog(np.array([0, 10, 20]), (0, 1, 2, 3), *values)
     given = other(files.variants["batchnorm"], running_statistics=kept)
     found = measure(replace(files, variants={"batchnorm": given})).variants["batchnorm"]
     assert found.running_statistics.steps == (0, 10, 20)

@@ -38,7 +38,7 @@ def test_text_columns_are_as_wide_as_their_cells_and_numbers_stand_right():
 def test_a_narrow_terminal_keeps_the_accuracy_the_difference_and_the_verdict(files):
     """Settings, intervals and what is subtracted are left out before them."""
     found = compare([(files.path, measure(files))])
-    variants, _, differences, *_ = comparison(found, width=55).split("\n\n")
+    variants, _, differences, *_ = comparison(found, line_width=55).split("\n\n")
     assert variants.splitlines()[0].split("  ")[0] == "variant"
     assert "test accuracy" in variants.splitlines()[0]
     assert differences.splitlines()[0].split() == ["measure", "variant", "difference", "verdict"]
@@ -63,7 +63,7 @@ def test_a_terminal_shows_the_most_different_of_many_variants_first(files):
         metrics = replace(base.metrics, test_accuracy=base.metrics.test_accuracy - gap)
         many[f"v{i}"] = other(base, name=f"v{i}", metrics=metrics)
     found = compared(experiment_of(many), "base")
-    lines = comparison(found, width=200).splitlines()
+    lines = comparison(found, line_width=200).splitlines()
     shown = [line.split()[0] for line in lines[1 : 1 + MOST]]
     gaps = {row.label: row.differences["test_accuracy"].over.mean for row in found.rows[1:]}
     assert shown == sorted(gaps, key=gaps.get)[:MOST]
@@ -154,7 +154,7 @@ def test_long_labels_hide_neither_the_accuracy_nor_a_difference_nor_its_verdict(
     folder = Path(__file__).parents[2] / "results" / "published" / "gamma"
     numbers, _ = read_numbers(folder)
     found = compare([(folder, numbers)])
-    variants, _, differences, *_ = comparison(found, width=width).split("\n\n")
+    variants, _, differences, *_ = comparison(found, line_width=width).split("\n\n")
     assert "test accuracy" in variants.splitlines()[0]
     head, *lines = [line for line in differences.splitlines() if line != MORE]
     assert set(head.split()) >= {"measure", "variant", "difference", "verdict"}

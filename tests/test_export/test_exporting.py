@@ -19,8 +19,8 @@ from bnexp.analysis.distributions import typical_unit
 from bnexp.analysis.stacking import StackedRows
 from bnexp.errors import ConfigError, StorageError
 from bnexp.export import exporting
-from bnexp.export import selection as selecting
-from bnexp.export.selection import Selection
+from bnexp.export import parts as parts_module
+from bnexp.export.parts import ExportRequest
 
 ROOT = Path(__file__).parents[2]
 Q = (15, 50, 85)
@@ -55,7 +55,7 @@ def recorded(tmp_path_factory):
 
 def export(experiment, folder, to, **selected):
     """Export an experiment; the paths."""
-    return [*exporting.export(experiment.results, to, Selection(**selected), folder)]
+    return [*exporting.export(experiment.results, to, ExportRequest(**selected), folder)]
 
 
 def read(path):
@@ -119,7 +119,7 @@ def test_a_log_is_read_in_parts_that_do_not_grow_with_it(experiment, tmp_path, m
         return found
 
     monkeypatch.setattr(StackedRows, "__getitem__", noting)
-    monkeypatch.setattr(selecting, "BLOCK_NUMBERS", 100)  # two of nine steps
+    monkeypatch.setattr(parts_module, "BLOCK_NUMBERS", 100)  # two of nine steps
     export(experiment, tmp_path / "parts", to, **options)
     assert max(asked) <= 100
     assert len(asked) == 4 * 5
@@ -303,7 +303,11 @@ def test_the_command_exports_what_is_whole_and_says_what_is_damaged(experiment, 
     done = command(tmp_path / "damaged", "--to", "csv", "--out", tmp_path / "out")
     assert done.returncode == 4
     assert "metrics.csv: damaged" in done.stderr
-    assert set(pd.read_csv(tmp_path / "out" / "metrics.csv").variant) == {"batchnorm"}
+    metrics = pd.read_csv(tmp_path / "out" / "metrics.csv")
+    assert metrics.groupby("variant").seed.unique().map(list).to_dict() == {
+        "baseline": [2],
+        "batchnorm": [0, 2],
+    }
 
 
 def test_what_has_no_logs_is_refused(tmp_path):

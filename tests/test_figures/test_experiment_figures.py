@@ -14,7 +14,7 @@ from bnexp import config
 from bnexp.analysis.comparison import compare
 from bnexp.analysis.distributions import typical_unit
 from bnexp.analysis.measuring import measure
-from bnexp.analysis.records import RunningStatistics
+from bnexp.analysis.records import RunningStatisticsLog
 from bnexp.analysis.results import read_experiment
 from bnexp.config import flatten
 from bnexp.errors import ConfigError, StorageError
@@ -361,7 +361,7 @@ def test_gamma_beta_and_running_statistics_are_drawn_where_they_are_recorded():
     rng = np.random.default_rng(0)
     parameters = rng.uniform(1, 2, (rows, seeds, 2, units)).astype(np.float32)
     values = rng.uniform(0.01, 1, (5, 4, seeds))
-    kept = RunningStatistics(np.array([0, 10, 20, 30]), (0, 1, 2), *values)
+    kept = RunningStatisticsLog(np.array([0, 10, 20, 30]), (0, 1, 2), *values)
     vars(run)["norm_parameters"], vars(run)["running_statistics"] = parameters, kept
     drawn = figures_of(made, measure(made))
     assert set(drawn) == {"fig1", "norm_parameters", "running_statistics"}

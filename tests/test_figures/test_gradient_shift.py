@@ -7,7 +7,7 @@ import pytest
 from helpers.pictures import overlaps, said
 from helpers.synthetic import fig1, other
 
-from bnexp.analysis.records import GradientShift
+from bnexp.analysis.records import GradientShiftLog
 from bnexp.errors import StorageError
 from bnexp.figures.gradient_shift import draw_gradient_shift
 
@@ -19,7 +19,7 @@ def files():
     """Two nets of three hidden layers; the second alone recorded the shift, at 41 steps."""
     files = fig1(rows=101, seeds=3, hidden=HIDDEN)
     values = np.random.default_rng(0).uniform(0.01, 1, (3, 41, 3, 3))
-    shift = GradientShift(np.arange(0, 2050, 50), (0, 1, 2), (2, 3, 4), *values)
+    shift = GradientShiftLog(np.arange(0, 2050, 50), (0, 1, 2), (2, 3, 4), *values)
     runs = {
         "baseline": other(files.variants["baseline"], gradient_shift=None),
         "batchnorm": other(files.variants["batchnorm"], gradient_shift=shift),

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 
 from bnexp.analysis.measuring import measure
-from bnexp.analysis.records import GradientShift
+from bnexp.analysis.records import GradientShiftLog
 from bnexp.figures import drawing, figure1
 from bnexp.figures.curves import Selection
 from bnexp.figures.experiment_figures import figures_of
@@ -119,7 +119,7 @@ def test_a_variant_has_one_colour_in_all_figures_of_its_experiment(files):
     rows, seeds, _, units = run.probe.values.shape
     parameters = np.ones((rows, seeds, 2, units), np.float32)
     values = np.random.default_rng(0).uniform(0.01, 1, (3, 41, 3, 3))
-    shift = GradientShift(np.arange(0, 2050, 50), (0, 1, 2), (2, 3, 4), *values)
+    shift = GradientShiftLog(np.arange(0, 2050, 50), (0, 1, 2), (2, 3, 4), *values)
     kept = {"norm_parameters": parameters, "gradient_shift": shift}
     made = experiment_of(
         {

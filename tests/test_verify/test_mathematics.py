@@ -152,7 +152,7 @@ OF_NORMS = {
         inference.moving_averages,
         batch_norm(momentum=lambda k: 1 - k),
     ),
-    "7 a share of the mean left in": (normalization.constant_shift, batch_norm(centre=0.999)),
+    "7 a share of the mean left in": (normalization.added_constant, batch_norm(centre=0.999)),
     "10 batch statistics in evaluation": (bias.allclose, ON_BATCH),
     "10 running statistics never updated": (bias.allclose, NEVER_MOVED),
 }
@@ -291,7 +291,7 @@ def test_a_measurement_that_is_no_number_does_not_hold():
         normalization.identity,
         gradients.backward,
         normalization.others_matter,
-        normalization.constant_shift,
+        normalization.added_constant,
     ):
         assert check({"broken": norm}).verdict is Verdict.FAILS, check.__name__
     assert gamma.fold(building(norm)).verdict is Verdict.FAILS

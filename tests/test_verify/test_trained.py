@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from bnexp.analysis.records import Metrics, PercentileLog
+from bnexp.analysis.records import MetricsLog, PercentileLog
 from bnexp.config import ModelConfig, Settings, TrainConfig, flatten
 from bnexp.errors import DamagedError
 from bnexp.networks.running_statistics import accuracy
@@ -79,7 +79,7 @@ def make(tmp_path_factory):
         ]
         hits = np.array([[accuracy(each, x, labels) for each in s] for s in (starts, networks)])
         nothing = np.full(hits.shape, np.nan)
-        metrics = Metrics(np.array([0, 400]), SEEDS, nothing, hits, nothing, nothing, nothing)
+        metrics = MetricsLog(np.array([0, 400]), SEEDS, nothing, hits, nothing, nothing, nothing)
         return SimpleNamespace(
             name=name,
             settings=flatten(Settings(model=model, train=CONFIG)),

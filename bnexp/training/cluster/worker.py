@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from distributed import get_worker
 
 from bnexp.errors import BnexpError, DataError, StorageError
-from bnexp.files.provenance import provenance
+from bnexp.files.provenance import Provenance, provenance
 from bnexp.files.run_folder import RunPlan
 from bnexp.files.transfer import pack, place
 from bnexp.training.cluster.session import Ended, Session, data_root, met_at, watch_of
@@ -59,7 +58,7 @@ def do(task: Task | Prepare, session: Session, sent: tuple[Mapping[str, bytes], 
     reporter = ClusterReporter(session.name)
     if isinstance(task, Prepare):
         return Ended(*outcome(task, reporter))
-    made_with = {**_made_here(), "command": task.made_with["command"]}
+    made_with: Provenance = {**_made_here(), "command": task.made_with["command"]}
     plans = tuple(_here(plan, session) for plan in task.plans)
     if session.folder is not None:
         return Ended(*outcome(Task(plans, made_with), reporter))
@@ -90,6 +89,6 @@ def _here(plan: RunPlan, session: Session) -> RunPlan:
 
 
 @cache
-def _made_here() -> dict[str, Any]:
+def _made_here() -> Provenance:
     """What this worker computes with; it does not change while the worker lives."""
     return provenance()

@@ -19,7 +19,7 @@ BLOCK_NUMBERS = 1 << 18  # of a log, read at a time: with what is made of them, 
 
 
 @dataclass(frozen=True)
-class Selection:
+class ExportRequest:
     """What to export.
 
     Attributes:
@@ -75,39 +75,39 @@ def single_runs(results: ExperimentResults) -> Iterable[VariantResults]:
             yield replace(variant, runs=(run,))
 
 
-def parts(results: ExperimentResults, selection: Selection) -> list[Part]:
+def parts_of(results: ExperimentResults, request: ExportRequest) -> list[Part]:
     """All that is selected, by source, then variant and seed.
 
     Raises:
         ConfigError: no such source, layer or unit.
     """
-    if selection.source not in {None, *SOURCES}:
+    if request.source not in {None, *SOURCES}:
         raise ConfigError(
-            f"--source {selection.source}: no such source; there are {', '.join(SOURCES)}"
+            f"--source {request.source}: no such source; there are {', '.join(SOURCES)}"
         )
     found = []
-    for source in SOURCES if selection.source is None else (selection.source,):
+    for source in SOURCES if request.source is None else (request.source,):
         for each in single_runs(results):
             log = each.probe if source == "probe" else each.minibatch
             if log is not None and len(log.steps):
-                columns = _columns(each, log, selection)
+                columns = _columns(each, log, request)
                 found.append(Part(each.name, each.runs[0], source, log, columns))
-    if not found and selection.source is not None:
-        raise ConfigError(f"--source {selection.source}: nothing was recorded over it")
+    if not found and request.source is not None:
+        raise ConfigError(f"--source {request.source}: nothing was recorded over it")
     return found
 
 
-def _columns(run: VariantResults, log: PercentileLog, selection: Selection) -> NDArray[np.int64]:
+def _columns(run: VariantResults, log: PercentileLog, request: ExportRequest) -> NDArray[np.int64]:
     """Where the selected units stand among those of the log."""
     layers = [int(n) for n in np.unique(log.layer)]
-    if selection.layer is not None:
-        if selection.layer not in layers:
+    if request.layer is not None:
+        if request.layer not in layers:
             raise ConfigError(
-                f"--layer {selection.layer}: not recorded in {run.name}; there is layer "
+                f"--layer {request.layer}: not recorded in {run.name}; there is layer "
                 f"{', '.join(map(str, layers))}"
             )
-        layers = [selection.layer]
-    chosen = [_of_layer(run, log, layer, selection.unit) for layer in layers]
+        layers = [request.layer]
+    chosen = [_of_layer(run, log, layer, request.unit) for layer in layers]
     return np.concatenate(chosen).astype(np.int64)
 
 
