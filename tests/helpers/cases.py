@@ -148,7 +148,7 @@ def assert_same_bits(a, b):
             assert bits(value) == bits(other[key]), key
 
 
-def trained_as_plainly(name, made, steps=60):
+def trained_as_plainly(name, made, steps=30):
     """An engine's state_dict after some steps, once it is seen to be a plain PyTorch loop's."""
     trained = make(name, made)
     trained.advance(steps)

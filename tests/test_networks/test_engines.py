@@ -139,12 +139,15 @@ def test_the_gradient_is_that_of_finite_differences(norm, activation):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", OPTIMIZERS, ids=lambda o: "-".join(map(str, o.values())))
 def test_nothing_depends_on_how_the_steps_are_divided(engine, dtype, case):
-    """One call of 100 steps, and many with checkpoints between them, give the same bits."""
+    """One call of 75 steps, and many with checkpoints between them, give the same bits.
+
+    An epoch has 71 of these steps.
+    """
     made = settings(train={**case, "dtype": dtype}, record={"every": 3, "ics_every": 11})
     whole, other = make(engine, made), make(engine, made)
-    (expected,) = whole.advance(100)
+    (expected,) = whole.advance(75)
     parts = []
-    for steps in (1, 6, 2, 50, 40, 1):
+    for steps in (1, 6, 2, 40, 25, 1):
         parts += other.advance(steps)
         states, step = other.state(), other.step
         other.finish()

@@ -43,10 +43,12 @@ variants:
 """
 
 
-# `bnexp`, in a process that hears Ctrl-C. One that a shell starts in the background does not.
+# `bnexp`, in a process that hears Ctrl-C, as one does that a shell starts in the foreground. The
+# server of its workers is started as users start it.
 IN_A_TERMINAL = """
-import signal
+import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv[1:] = {}
 from bnexp.cli import program
 program()
 """
@@ -55,25 +57,16 @@ program()
 class Command:
     """`bnexp train` in a folder of its own, at the head of a process group of its own.
 
-    It begins in a process that has imported what it needs, unless it is to be a `real` one.
+    It begins in a process that has imported what it needs. With `cold`, its workers do not.
     """
 
-    def __init__(self, folder, *words, limit=None, real=False):
+    def __init__(self, folder, *words, limit=None, cold=False):
         self.out = folder / "out"
         self.run = run_folder(self.out, "baseline", 0)
         (folder / "small.yaml").write_text(CONFIG)
         train = "train", "--config", "small.yaml", "--out", "out", *words
-        if real:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", IN_A_TERMINAL, *train],
-                cwd=folder,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                process_group=0,
-            )
-        else:
-            self.process = warm.Command(*train, folder=folder)
+        first = IN_A_TERMINAL.format(train) if cold else ""
+        self.process = warm.Command(*train, folder=folder, first=first)
         if limit:  # the processes that it starts have the same
             resource.prlimit(self.process.pid, limit[0], limit[1:] * 2)
 
@@ -183,10 +176,10 @@ def test_a_folder_that_is_removed_during_a_run_is_exit_4(command):
 
 
 def test_a_reader_never_sees_half_a_row(command):
-    """Of 500 reads while a run writes, none fails, and each is the start of the finished log."""
+    """Of 300 reads while a run writes, none fails, and each is the start of the finished log."""
     running, seen = command("record.every=10"), []
     running.wait_for_step(100)
-    for _ in range(500):
+    for _ in range(300):
         run = read_variant("baseline", [running.run])
         logs = [run.minibatch.values[:], run.probe.values[:], run.metrics.test_loss]
         logs += [np.load(running.run / name, "r") for name in (MINIBATCH, PROBE)]
@@ -225,7 +218,7 @@ def test_a_second_ctrl_c_stops_at_once_and_keeps_the_last_checkpoint(command):
 
 def test_ctrl_c_while_a_run_is_starting_shows_no_traceback(command):
     """A terminal sends it to every process, and the run's own still imports what it needs."""
-    running = command(real=True)
+    running = command(cold=True)
     # At once: the command has perhaps not yet told the new process what to do.
     running.wait_for(lambda: re.search(r"spawn_main", children(running.process.pid)), pause=0)
     os.killpg(running.process.pid, signal.SIGINT)
