@@ -73,14 +73,18 @@ def read(plan):
 _READ = {}  # what files of these bytes hold
 
 
+def tensors(path):
+    """What a file of tensors holds, read once for all files of the same bytes."""
+    from bnexp.files import checkpoint
+
+    if (content := path.read_bytes()) not in _READ:
+        _READ[content] = checkpoint.load_tensors(path)
+    return _READ[content]
+
+
 def contents(folder):
     """Every byte of a run that must not depend on what happened on the way."""
-    from bnexp.files import checkpoint, run_folder
-
-    def tensors(path):
-        if (content := path.read_bytes()) not in _READ:
-            _READ[content] = checkpoint.load_tensors(path)
-        return _READ[content]
+    from bnexp.files import run_folder
 
     found = {
         name: (folder / name).read_bytes()
