@@ -15,7 +15,7 @@ from bnexp.errors import StorageError, printable
 
 if TYPE_CHECKING:  # loading it takes longer than `bnexp --help` may take
     from bnexp.training.jobs import Tally
-    from bnexp.training.worker import Progress as RunProgress
+    from bnexp.training.worker import RunProgress
 
 ExperimentArgument = Annotated[
     Path,

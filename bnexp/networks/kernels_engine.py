@@ -38,7 +38,7 @@ from bnexp.networks.kernels.layout import (
     parameters_for,
 )
 from bnexp.networks.kernels.packing import Packing
-from bnexp.networks.kernels.selection import Selection, selection_of, sorting_size
+from bnexp.networks.kernels.percentiles import PercentileTable, percentile_table, sorting_size
 from bnexp.networks.mlp import initial_state_dict, layer_sizes
 from bnexp.recording.percentiles import Percentiles
 
@@ -72,7 +72,7 @@ class KernelsEngine:
 
         self._train, self._test = examples_of(dataset)
         self._minibatches = Minibatches(len(dataset.train_y), train.batch_size, seed)
-        self._selection = selection_of(Percentiles(record.percentiles, train.batch_size))
+        self._percentiles = percentile_table(Percentiles(record.percentiles, train.batch_size))
         self._buffers = self._buffers_for(self._train, train.batch_size, sorts=True, backward=True)
         self._recorded = np.array(recorded_layers(settings), np.int64) - 1
         self._losses = np.zeros(2)  # sum and number since the last metrics row
@@ -80,7 +80,7 @@ class KernelsEngine:
         self._test_buffers = self._buffers_for(self._test, min(CHUNK, len(dataset.test_y)))
         if record.probe_every is not None:
             size = probe_examples(settings)
-            self._probe_selection = selection_of(Percentiles(record.percentiles, size))
+            self._probe_percentiles = percentile_table(Percentiles(record.percentiles, size))
             self._probe_buffers = self._buffers_for(self._test, size, sorts=True)
 
     def _buffers_for(
@@ -157,7 +157,7 @@ class KernelsEngine:
         network = self._layers, self._options, self._parameters, self._buffers
         failed: int = kernels.train(
             *network, self._train, order, step, change,
-            self._selection, self.settings.record.every, self._recorded, out, losses,
+            self._percentiles, self.settings.record.every, self._recorded, out, losses,
         )  # fmt: skip
         return failed
 
@@ -165,20 +165,22 @@ class KernelsEngine:
         self,
         buffers: Buffers,
         index: NDArray[np.int64],
-        selection: Selection,
+        table: PercentileTable,
         out: NDArray[np.float32],
         results: NDArray[np.float64],
     ) -> None:
         """Record the probe if `out` has room for it, else evaluate."""
         network = self._layers, self._options, self._parameters
-        kernels.observe(*network, buffers, self._test, index, out.size > 0, selection, out, results)
+        kernels.observe(*network, buffers, self._test, index, out.size > 0, table, out, results)
 
     def _record_probe(self, rows: Rows) -> None:
         """Put a row of the probe, and one of gamma and beta, into `rows`."""
         _, q, units = rows.probe.shape
         rows.probe = np.empty((1, q, units), np.float32)
         index = self._everything[: probe_examples(self.settings)]
-        self._observe(self._probe_buffers, index, self._probe_selection, rows.probe[0], np.empty(2))
+        self._observe(
+            self._probe_buffers, index, self._probe_percentiles, rows.probe[0], np.empty(2)
+        )
         if self._options.norm:
             rows.norm_parameters = self._packing.norm_parameters()[np.newaxis]
 
@@ -186,7 +188,7 @@ class KernelsEngine:
         """A row of metrics, still without the norm of the gradient."""
         results = np.empty(2)
         nothing = np.empty((0, 0), np.float32)
-        self._observe(self._test_buffers, self._everything, self._selection, nothing, results)
+        self._observe(self._test_buffers, self._everything, self._percentiles, nothing, results)
         correct, loss = (results / len(self._everything)).tolist()
         total, count = self._losses.tolist()
         train_loss = total / count if count else math.nan

@@ -89,7 +89,7 @@ def accuracy(network: nn.Sequential, x: Tensor, labels: Tensor, size: int | None
     return float((chosen == labels).double().mean())
 
 
-class RunningStatistics:
+class RunningStatisticsMeter:
     """Measures networks of one setting with one data set.
 
     Args:

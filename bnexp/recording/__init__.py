@@ -3,7 +3,7 @@
 `percentiles` says which order statistics a percentile needs and how two of them are interpolated;
 it selects them with NumPy or with torch. `sorting` makes the sorting networks with which compiled
 code selects the same order statistics from a small batch. The torch engine uses `percentiles`; the
-kernels interpolate for themselves, by the same formula, in `networks/kernels/selection`.
+kernels interpolate for themselves, by the same formula, in `networks/kernels/percentiles`.
 
 The other modules are `bnexp.record`, for a model of the user's own. `record` is the function and
 says what each argument means; `recorder` hooks the model and counts the steps, and `lightning` does

@@ -11,7 +11,7 @@ from bnexp.files.axes import TRAINING_MODE, Axes, LogAxes
 from bnexp.files.signals import handlers_held
 from bnexp.files.status import State
 from bnexp.recording.capture import Population, Seen, Selected, SelectedRows
-from bnexp.recording.metrics import Metrics
+from bnexp.recording.metrics import MetricsCollector
 from bnexp.recording.recorded_run import ELSEWHERE, RecordedRun
 
 COMMIT_SECONDS = 5.0  # a process that is killed loses at most so much
@@ -19,7 +19,7 @@ BLOCK_NUMBERS = 1 << 22  # held before they are appended: 16 MiB of float32
 
 
 @dataclass(frozen=True)
-class Plan:
+class RecordingPlan:
     """What is to be recorded.
 
     Attributes:
@@ -48,9 +48,9 @@ class Journal:
     """
 
     def __init__(
-        self, run: RecordedRun, plan: Plan, computes: Mapping[str, Value], parameters: int
+        self, run: RecordedRun, plan: RecordingPlan, computes: Mapping[str, Value], parameters: int
     ) -> None:
-        self.metrics = Metrics(plan.metrics_every)
+        self.metrics = MetricsCollector(plan.metrics_every)
         self._run, self._plan = run, plan
         self._computes, self._parameters = computes, parameters
         self._every: dict[Population, int | None] = {
@@ -95,7 +95,7 @@ class Journal:
         last, measured = run.metrics_so_far()
         skip = last if last == before.step else None
         every = self._plan.metrics_every
-        self.metrics = Metrics(every, skip, measured=measured, pending=before.pending)
+        self.metrics = MetricsCollector(every, skip, measured=measured, pending=before.pending)
         return before.step
 
     def _check_axes(self, axes: Axes) -> None:

@@ -20,7 +20,7 @@ class _Row:
     measured: Mapping[str, Number]
 
 
-class Metrics:
+class MetricsCollector:
     """Collects rows of `metrics.csv`; numbers stay on their device until `take`.
 
     A row tells of the network right before the forward pass of its step. Whatever was logged since

@@ -14,7 +14,7 @@ from bnexp.errors import ConfigError
 from bnexp.files.experiment_folder import CONFIG
 from bnexp.files.run_folder import run_folder
 from bnexp.recording.capture import Capture, Side
-from bnexp.recording.journal import Plan
+from bnexp.recording.journal import RecordingPlan
 from bnexp.recording.layers import Layers, UnitAxis, find_layers, is_compiled, plain_model
 from bnexp.recording.probe import Inputs, Probe
 from bnexp.recording.recorded_run import RecordedRun
@@ -139,7 +139,9 @@ def record(
         plain,
         Capture(found, q, of, unit_axis, varying=varying),
         None if probe is None else Probe(plain, probe),
-        Plan(tuple(found), q, every, None if probe is None else probe_every, metrics_every),
+        RecordingPlan(
+            tuple(found), q, every, None if probe is None else probe_every, metrics_every
+        ),
         RecordedRun(run_folder(Path(home), variant, seed), variant, seed, settings or {}, steps),
         computes=describe(device),
         counted_by=counted_by,

@@ -16,7 +16,7 @@ from torch import nn
 from bnexp.errors import ConfigError, StorageError
 from bnexp.files.locks import locked, storage_errors
 from bnexp.recording.capture import Capture, Population, Selected, uncompiled
-from bnexp.recording.journal import Journal, Plan
+from bnexp.recording.journal import Journal, RecordingPlan
 from bnexp.recording.metrics import Number
 from bnexp.recording.probe import Probe, probe_is_running
 from bnexp.recording.recorded_run import ELSEWHERE, RecordedRun
@@ -48,7 +48,7 @@ class Recorder:
         model: nn.Module,
         capture: Capture,
         probe: Probe | None,
-        plan: Plan,
+        plan: RecordingPlan,
         run: RecordedRun,
         *,
         computes: str,

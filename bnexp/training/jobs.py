@@ -20,7 +20,7 @@ from bnexp.errors import BnexpError, InterruptedRun, RunError, StorageError
 from bnexp.files.provenance import provenance
 from bnexp.files.run_folder import RunPlan
 from bnexp.files.signals import SIGNALS
-from bnexp.training.worker import Prepare, Progress, Task
+from bnexp.training.worker import Prepare, RunProgress, Task
 
 TRIES = 3  # of a job whose process is killed
 
@@ -52,8 +52,8 @@ class Tally:
     done: int
     steps: int
     made: int
-    working: dict[str, Progress] = field(default_factory=dict)
-    ended: dict[str, Progress] = field(default_factory=dict)
+    working: dict[str, RunProgress] = field(default_factory=dict)
+    ended: dict[str, RunProgress] = field(default_factory=dict)
 
 
 @dataclass
@@ -119,7 +119,7 @@ class Jobs:
         job.tries += 1
         return job
 
-    def note(self, progress: Progress) -> None:
+    def note(self, progress: RunProgress) -> None:
         """Take note of how far a run is."""
         name = progress.plan.name
         self.tally.made += progress.step - self._made.get(name, 0)

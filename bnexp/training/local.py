@@ -11,13 +11,13 @@ from multiprocessing.connection import Connection, wait
 from bnexp.training.failures import MORE_MEMORY
 from bnexp.training.fork_server import Process, Source, source
 from bnexp.training.jobs import Job, Jobs
-from bnexp.training.worker import STOP, Prepare, Progress
+from bnexp.training.worker import STOP, Prepare, RunProgress
 
 POLL_SECONDS = 0.2
 
 
 @dataclass
-class _Worker:
+class _LocalWorker:
     """A worker process, and the job it is at."""
 
     process: Process
@@ -36,7 +36,7 @@ class LocalScheduler:
     def __init__(self, jobs: Jobs, processes: int) -> None:
         self.jobs, self.processes = jobs, processes
         self.source: Source = source(jobs.settings)
-        self.workers: list[_Worker] = []
+        self.workers: list[_LocalWorker] = []
         # The first job compiles, and finds out whether there is a GPU; the others follow from it.
         jobs.add(Prepare(jobs.settings))
 
@@ -60,15 +60,15 @@ class LocalScheduler:
                     each.process.kill()
                     each.process.join()
 
-    def _busy(self) -> list[_Worker]:
+    def _busy(self) -> list[_LocalWorker]:
         return [each for each in self.workers if each.job is not None]
 
     def _start_worker(self) -> None:
         if not self.source.lives():
             self.source = source(self.jobs.settings)
-        self.workers.append(_Worker(*self.source.start()))
+        self.workers.append(_LocalWorker(*self.source.start()))
 
-    def _send(self, each: _Worker, message: object) -> None:
+    def _send(self, each: _LocalWorker, message: object) -> None:
         if each.connection is not None:
             with suppress(OSError):  # it ended just now, which `_bury_the_dead` will find
                 each.connection.send(message)
@@ -87,7 +87,7 @@ class LocalScheduler:
         for each in self.workers:
             self._hear(each)
 
-    def _hear(self, each: _Worker) -> None:
+    def _hear(self, each: _LocalWorker) -> None:
         try:
             while each.connection is not None and each.connection.poll():
                 kind, content = each.connection.recv()
@@ -95,10 +95,10 @@ class LocalScheduler:
         except (EOFError, OSError):
             each.connection = None
 
-    def _understand(self, each: _Worker, kind: str, content: object) -> None:
+    def _understand(self, each: _LocalWorker, kind: str, content: object) -> None:
         if kind == "say":
             self.jobs.listener.say(str(content))
-        elif isinstance(content, Progress):
+        elif isinstance(content, RunProgress):
             self.jobs.note(content)
         elif each.job is not None:
             job, each.job = each.job, None

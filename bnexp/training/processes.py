@@ -32,7 +32,7 @@ def spawn(
     """
     ours, theirs = CONTEXT.Pipe()
     process = CONTEXT.Process(target=target, args=(theirs, *arguments), name=name)
-    with environment(threads), signals_held(), without_main():
+    with worker_environment(threads), signals_held(), without_main():
         process.start()
     theirs.close()
     return process, ours
@@ -45,7 +45,7 @@ def hear_signals() -> None:
 
 
 @contextmanager
-def environment(threads: int) -> Iterator[None]:
+def worker_environment(threads: int) -> Iterator[None]:
     """The environment that a worker must start with.
 
     A BLAS reads the number of its threads when it is loaded. And no code in the working directory

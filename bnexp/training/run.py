@@ -21,7 +21,7 @@ from bnexp.files.locks import locked, storage_errors
 from bnexp.files.provenance import Provenance
 from bnexp.files.run_folder import RunPlan
 from bnexp.networks.engine import Engine, is_due, next_due
-from bnexp.networks.running_statistics import RunningStatistics
+from bnexp.networks.running_statistics import RunningStatisticsMeter
 from bnexp.training.engine_setup import make_engine
 from bnexp.training.plans import is_done
 from bnexp.training.run_writer import RunWriter
@@ -132,7 +132,7 @@ def _train_group(
         statistics = None
         if writers[0].axes.running_statistics:
             seeds = [writer.plan.seed for writer in writers]
-            statistics = RunningStatistics(settings, dataset, seeds)
+            statistics = RunningStatisticsMeter(settings, dataset, seeds)
         return _loop(engine, writers, statistics, reporter)
     except Exception as error:
         for writer in writers:
@@ -158,7 +158,7 @@ def _check_engine(states: Sequence[State], engine: Engine, writers: Sequence[Run
 def _loop(
     engine: Engine,
     writers: Sequence[RunWriter],
-    statistics: RunningStatistics | None,
+    statistics: RunningStatisticsMeter | None,
     reporter: Reporter,
 ) -> Outcome:
     settings, stack, block = writers[0].plan.settings, Stack(writers), 1

@@ -6,7 +6,7 @@ import numpy as np
 
 from bnexp.errors import RunError
 from bnexp.networks.engine import Engine, Failure, Rows
-from bnexp.networks.running_statistics import RunningStatistics
+from bnexp.networks.running_statistics import RunningStatisticsMeter
 from bnexp.training.run_writer import RunWriter
 
 
@@ -52,7 +52,7 @@ class Stack:
             else:  # a loss may stay finite where dead units hide a weight that is not
                 self._fail(index, Failure(engine.step, "a parameter is not finite"))
 
-    def compare_statistics(self, statistics: RunningStatistics, engine: Engine) -> None:
+    def compare_statistics(self, statistics: RunningStatisticsMeter, engine: Engine) -> None:
         """Append what the running statistics of each network are at this step."""
         rows = statistics.measure(engine.step, engine.state_dicts())
         for index, writer in self.alive.items():

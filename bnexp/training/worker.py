@@ -4,7 +4,7 @@ It shares nothing with the command but a pipe, since a lock could be held by a p
 killed. The command sends tasks and, at any time, "stop". The worker answers with messages:
 
     ("say", text)                   a line for the user
-    ("progress", Progress)          how far a run is
+    ("progress", RunProgress)          how far a run is
     ("ready", whether to stack)     the end of `Prepare`: where there is a GPU, it trains stacks
     ("done" | "interrupted", None)  the end of a task
     ("error", BnexpError)           the end of a task that failed
@@ -65,7 +65,7 @@ class Prepare:
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """How far a run is: its step, and its last training loss and test accuracy (or NaN)."""
 
     plan: RunPlan
@@ -97,7 +97,7 @@ class PipeReporter:
 
     def progress(self, plan: RunPlan, step: int, loss: float, accuracy: float) -> None:
         """How far a run is."""
-        self.tell("progress", Progress(plan, step, loss, accuracy))
+        self.tell("progress", RunProgress(plan, step, loss, accuracy))
 
     def tell(self, kind: str, content: object = None) -> None:
         """Send a message; a command that has ended does not hear it, and this process will end."""

@@ -21,7 +21,7 @@ from unittest.mock import patch
 
 import bnexp
 from bnexp.training import processes
-from bnexp.training.processes import environment, signals_held, without_main
+from bnexp.training.processes import signals_held, without_main, worker_environment
 
 TESTS = Path(__file__).parents[1]
 CONTEXT = get_context("forkserver")
@@ -49,7 +49,7 @@ def _fork(target, *arguments, threads, name):
     ours, theirs = context.Pipe()
     process = context.Process(target=_close_and_call, args=(ours, target, theirs, *arguments))
     process.name = name
-    with environment(threads), signals_held():
+    with worker_environment(threads), signals_held():
         process.start()
     theirs.close()
     return process, ours

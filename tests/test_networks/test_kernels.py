@@ -7,7 +7,7 @@ from helpers.bits import bits
 
 from bnexp.networks.kernels.exponential import exp, log, tanh
 from bnexp.networks.kernels.layout import aligned
-from bnexp.networks.kernels.selection import LISTED, record, selection_of, sorting_size
+from bnexp.networks.kernels.percentiles import LISTED, percentile_table, record, sorting_size
 from bnexp.recording.percentiles import Percentiles
 
 # The functions below are compiled once, where one process makes all of these tests.
@@ -36,9 +36,9 @@ def log_of(x, y):
 
 
 @numba.njit
-def record_of(z, units, selection, sorting, out):
+def record_of(z, units, percentiles, sorting, out):
     """The percentiles of z."""
-    record(z, units, selection, sorting, out, 0)
+    record(z, units, percentiles, sorting, out, 0)
 
 
 def units_in_the_last_place(measured, exact):
@@ -92,8 +92,8 @@ def percentiles_of(values, q):
     z = aligned(examples * width, values.dtype).reshape(examples, width)
     z[:, :units] = values
     out = np.empty((len(q), units), np.float32)
-    selection = selection_of(Percentiles(q, examples))
-    record_of(z, units, selection, aligned(sorting_size(examples), values.dtype), out)
+    percentiles = percentile_table(Percentiles(q, examples))
+    record_of(z, units, percentiles, aligned(sorting_size(examples), values.dtype), out)
     return out
 
 

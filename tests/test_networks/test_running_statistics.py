@@ -6,7 +6,11 @@ import torch
 from helpers.cases import digits, make, minibatch, plain, settings
 from helpers.experiments import contents, go, read
 
-from bnexp.networks.running_statistics import MINIBATCHES, RunningStatistics, population_statistics
+from bnexp.networks.running_statistics import (
+    MINIBATCHES,
+    RunningStatisticsMeter,
+    population_statistics,
+)
 
 
 def loaded(made, state):
@@ -66,7 +70,7 @@ def test_population_statistics_are_the_cumulative_average_of_torch():
 def test_a_row_holds_the_gaps_and_the_three_accuracies(engine):
     """Each as a plain computation has it; the gaps to float32, in which they are kept."""
     made, state = trained(engine)
-    (row,) = RunningStatistics(made, digits(), [0]).measure(60, [state])
+    (row,) = RunningStatisticsMeter(made, digits(), [0]).measure(60, [state])
     network, wanted = loaded(made, state), in_torch(loaded(made, state), made)
     gaps = []
     for have, want in zip(network, wanted, strict=True):
@@ -87,7 +91,7 @@ def test_a_network_that_is_not_finite_has_no_row():
     """The run fails at its next step, and nothing of it counts from here on."""
     made, state = trained("kernels", 1)
     broken = {**state, "linear2.weight": np.full_like(state["linear2.weight"], np.nan)}
-    fine, none = RunningStatistics(made, digits(), [0, 1]).measure(1, [state, broken])
+    fine, none = RunningStatisticsMeter(made, digits(), [0, 1]).measure(1, [state, broken])
     assert fine is not None
     assert none is None
 

@@ -9,13 +9,13 @@ import time
 
 import pytest
 
-from bnexp.training.processes import environment, signals_held
+from bnexp.training.processes import signals_held, worker_environment
 
 
 def test_the_environment_of_a_worker_is_set_for_its_start_alone(monkeypatch):
     """The number of threads reaches the process, and nothing is left behind."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    with environment(threads=3):
+    with worker_environment(threads=3):
         code = "import os; print(os.environ['OMP_NUM_THREADS'])"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout.split() == [b"3"]

@@ -3,7 +3,7 @@
 Every kernel stands beside the equation that it computes. `layout` says how a network lies in
 memory. `linear` and `sparse` are the products, and `tiles` the innermost sums of both.
 `batch_norm`, `activations`, `loss` and `optimizers` are what their names say, `exponential` the
-functions e^x, tanh and log, and `selection` selects and interpolates the percentiles. `network`
+functions e^x, tanh and log, and `percentiles` selects and interpolates the percentiles. `network`
 puts them together into the forward and the backward pass, `update` into the update, and `step`
 holds the functions that Python calls. `compiler` says how all this is compiled, and `warm_up`
 compiles it before the first run. `examples` and `packing` are the way from and to ordinary arrays.

@@ -178,7 +178,7 @@ def buffers_for(
         dtype: of the network.
         dense: whether the examples are dense.
         entries: the most nonzero features that a batch can have; 0 for dense examples.
-        sorting: elements that `selection` needs.
+        sorting: elements that `percentiles.record` needs.
         backward: whether there will be a backward pass.
     """
     features, total = int(layers[0, INPUTS]), int(layers[:, WIDTH].sum())

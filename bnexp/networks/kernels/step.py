@@ -13,7 +13,7 @@ from bnexp.networks.kernels.layout import (
 )
 from bnexp.networks.kernels.loss import cross_entropy, mean_loss, predicted
 from bnexp.networks.kernels.network import backward, forward, matrix
-from bnexp.networks.kernels.selection import Selection, record
+from bnexp.networks.kernels.percentiles import PercentileTable, record
 from bnexp.networks.kernels.update import finish_sparse_gradient, update, update_running
 
 
@@ -27,7 +27,7 @@ def train(
     order: Array,
     step: int,
     change: bool,
-    selection: Selection,
+    table: PercentileTable,
     every: int,
     recorded: Array,
     out: Array,
@@ -47,7 +47,7 @@ def train(
         order: (steps, batch) indices of training examples.
         step: of the first minibatch, counted from 0.
         change: false: compute loss and gradient, and change no parameter and no statistic.
-        selection: the percentiles.
+        table: of the percentiles.
         every: steps between two rows of percentiles.
         recorded: (number,), the layers to record, counted from 0.
         out: float32 (rows, Q, units of these layers): a row for each step due.
@@ -66,7 +66,7 @@ def train(
             first = zero()
             for n in recorded:
                 z = matrix(buffers.preactivation, buffers.capacity, layers, n, m)
-                record(z, layers[n, UNITS], selection, buffers.sorting, out[rows], first)
+                record(z, layers[n, UNITS], table, buffers.sorting, out[rows], first)
                 first += layers[n, UNITS]
             rows += 1
         logits = matrix(buffers.preactivation, buffers.capacity, layers, last, m)
@@ -95,7 +95,7 @@ def observe(
     examples: Examples,
     index: Array,
     training: bool,
-    selection: Selection,
+    table: PercentileTable,
     out: Array,
     results: Array,
 ) -> None:
@@ -112,7 +112,7 @@ def observe(
         index: (n,), which of the examples.
         training: batch norm uses the statistics of the examples, and `out` is computed; false: it
             uses the running statistics, and `results` are computed.
-        selection: the percentiles.
+        table: of the percentiles.
         out: float32 (Q, units of all hidden layers): the percentiles over the examples.
         results: float64 (2,): the number of correct predictions, and the sum of the losses.
     """
@@ -127,7 +127,7 @@ def observe(
         first = zero()
         for n in range(last if training else 0):
             z = matrix(buffers.preactivation, buffers.capacity, layers, n, m)
-            record(z, layers[n, UNITS], selection, buffers.sorting, out, first)
+            record(z, layers[n, UNITS], table, buffers.sorting, out, first)
             first += layers[n, UNITS]
         if not training:
             logits = matrix(buffers.preactivation, buffers.capacity, layers, last, m)

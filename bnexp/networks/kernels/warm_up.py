@@ -14,7 +14,7 @@ from bnexp.networks.kernels import sparse, step
 from bnexp.networks.kernels.compiler import is_cached
 from bnexp.networks.kernels.examples import most_entries, sparse_examples
 from bnexp.networks.kernels.layout import buffers_for, layers_of, options_of, parameters_for
-from bnexp.networks.kernels.selection import selection_of, sorting_size
+from bnexp.networks.kernels.percentiles import percentile_table, sorting_size
 from bnexp.recording.percentiles import Percentiles
 
 
@@ -43,7 +43,7 @@ def calls(name: str) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
     pointers, labels = np.arange(batch + 1), np.zeros(batch, np.int64)
     values = values.astype(np.float32)
     examples = sparse_examples(pointers, columns, values, labels)
-    selection = selection_of(Percentiles((50.0,), batch))
+    table = percentile_table(Percentiles((50.0,), batch))
     entries, sorting = most_entries(examples, batch), sorting_size(batch)
     buffers = buffers_for(layers, batch, dtype, dense=False, entries=entries, sorting=sorting)
     network = layers, options, parameters, buffers, examples
@@ -56,6 +56,6 @@ def calls(name: str) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
     return [
         (sparse.count_nonzero, (x, pointers.copy())),
         (sparse.keep_nonzero, (x, columns, values)),
-        (step.train, (*network, order, 0, True, selection, 1, recorded, out, np.zeros(2))),
-        (step.observe, (*network, index, True, selection, out[0], np.zeros(2))),
+        (step.train, (*network, order, 0, True, table, 1, recorded, out, np.zeros(2))),
+        (step.observe, (*network, index, True, table, out[0], np.zeros(2))),
     ]

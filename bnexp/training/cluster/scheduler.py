@@ -24,14 +24,14 @@ from bnexp.training.cluster import session, worker
 from bnexp.training.cluster.connection import Connection
 from bnexp.training.cluster.session import SHARED, Ended, Session
 from bnexp.training.jobs import TRIES, Job, Jobs
-from bnexp.training.worker import Prepare, Progress
+from bnexp.training.worker import Prepare, RunProgress
 
 LOOK_SECONDS = 1.0  # between two looks at which workers there are
 POLL_SECONDS = 0.2
 
 
 @dataclass
-class _Worker:
+class _DaskWorker:
     """A worker, and the jobs that it is at, each with its future."""
 
     address: str
@@ -64,8 +64,8 @@ class DaskScheduler:
             tuple({(each.data.name, each.data.root) for each in jobs.settings}),
             "" if gather else str(Path.cwd()),
         )
-        self.workers: dict[str, _Worker] = {}
-        self.at: dict[Future[Any], _Worker] = {}
+        self.workers: dict[str, _DaskWorker] = {}
+        self.at: dict[Future[Any], _DaskWorker] = {}
         self.plans = {plan.name: plan for plan in jobs.left}
         self.stacked: bool | None = None  # known when the first worker is ready
         self.prepare = Job(Prepare(jobs.settings))
@@ -118,24 +118,24 @@ class DaskScheduler:
         for address in [address for address in self.workers if address not in there]:
             self._bury(self.workers.pop(address))
         for address in [address for address in there if address not in self.workers]:
-            self.workers[address] = each = _Worker(address, there[address])
+            self.workers[address] = each = _DaskWorker(address, there[address])
             self._set_to_work(each, self.prepare, session.check, self.session)
 
     def _set_to_work(
-        self, each: _Worker, job: Job, function: Callable[..., Any], *arguments: object
+        self, each: _DaskWorker, job: Job, function: Callable[..., Any], *arguments: object
     ) -> None:
         """Let a worker call a function, and take note that it is at a job."""
         future = self.connection.submit(each.address, function, *arguments)
         each.jobs[future], self.at[future] = job, each
 
-    def _bury(self, each: _Worker) -> None:
+    def _bury(self, each: _DaskWorker) -> None:
         """A worker is gone: its jobs are tried again or given up."""
         for future, job in each.jobs.items():
             del self.at[future]
             future.cancel()  # type: ignore[no-untyped-call]
             self._lost(each, job)
 
-    def _lost(self, each: _Worker, job: Job) -> None:
+    def _lost(self, each: _DaskWorker, job: Job) -> None:
         if job is not self.prepare:
             lost = f"its worker {each.address} was lost"
             self.jobs.try_again(job, lost, f"{lost}; perhaps out of memory")
@@ -174,9 +174,9 @@ class DaskScheduler:
                 self.jobs.listener.say(message["say"])
             elif isinstance(message, dict):
                 step, loss, accuracy = message["progress"]
-                self.jobs.note(Progress(self.plans[message["run"]], step, loss, accuracy))
+                self.jobs.note(RunProgress(self.plans[message["run"]], step, loss, accuracy))
 
-    def _end(self, each: _Worker, job: Job, ended: Ended | None) -> None:
+    def _end(self, each: _DaskWorker, job: Job, ended: Ended | None) -> None:
         """A job ended, or its worker was lost while it was at it."""
         if ended is None:
             self._lost(each, job)
@@ -191,7 +191,7 @@ class DaskScheduler:
                     place(plan.folder, files)
             self.jobs.finish(job, ended.kind, ended.content)
 
-    def _pass_on(self, each: _Worker, content: object) -> None:
+    def _pass_on(self, each: _DaskWorker, content: object) -> None:
         """A worker was checked, or has compiled: it goes on to its next state.
 
         Raises:

@@ -23,8 +23,8 @@ LISTED = 2048
 ROW = 256  # bytes of a row that is exchanged at once: two of them are 16 vectors of AVX2
 
 
-class Selection(NamedTuple):
-    """The percentiles of batches of one size."""
+class PercentileTable(NamedTuple):
+    """What the kernels must know to take the percentiles of batches of one size."""
 
     exchanges: Array  # int64 (n, 2); n = 0: all that sorting takes
     low: Array  # int64 (Q,): the order statistics below and above each percentile
@@ -32,13 +32,13 @@ class Selection(NamedTuple):
     fraction: Array  # float64 (Q,): where between them
 
 
-def selection_of(percentiles: Percentiles) -> Selection:
-    """The exchanges and places of these percentiles."""
+def percentile_table(percentiles: Percentiles) -> PercentileTable:
+    """The table of these percentiles."""
     low, high = percentiles.low, percentiles.high
     exchanges = np.empty((0, 2), np.int64)
     if percentiles.examples <= LISTED:
         exchanges = selection_network(percentiles.examples, {*low.tolist(), *high.tolist()})
-    return Selection(exchanges, low, high, percentiles.fraction)
+    return PercentileTable(exchanges, low, high, percentiles.fraction)
 
 
 def sorting_size(examples: int) -> int:
@@ -129,7 +129,7 @@ def interpolate(low: Array, high: Array, fraction: float, missing: Array, out: A
 
 @kernel
 def record(
-    z: Array, units: int, selection: Selection, sorting: Array, out: Array, first: int
+    z: Array, units: int, table: PercentileTable, sorting: Array, out: Array, first: int
 ) -> None:
     """out[:, first : first + units] = percentiles over the rows of z (examples, width), float32.
 
@@ -142,11 +142,11 @@ def record(
     for left in range(0, z.shape[1], width):
         # What lies behind the last columns is exchanged too, and not looked at.
         copy(z, left, min(width, z.shape[1] - left), x, missing)
-        if selection.exchanges.shape[0] > 0 or examples == 1:
-            sort_for(x, selection.exchanges)
+        if table.exchanges.shape[0] > 0 or examples == 1:
+            sort_for(x, table.exchanges)
         else:
             sort_all(x)
         start, end = first + left, first + min(left + width, units)
-        for q in range(selection.low.size):
-            low, high = x[selection.low[q]], x[selection.high[q]]
-            interpolate(low, high, selection.fraction[q], missing, out[q, start:end])
+        for q in range(table.low.size):
+            low, high = x[table.low[q]], x[table.high[q]]
+            interpolate(low, high, table.fraction[q], missing, out[q, start:end])
