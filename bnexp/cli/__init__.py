@@ -1,4 +1,5 @@
-"""The command line: parse the words, call the room that does the work, print, exit with a code.
+"""The command line: it parses words, calls the room that does the work, prints what comes back, and
+turns an error into its exit code.
 
 Each command is a function in a module of its own, `application` registers them and turns errors
 into exit codes, `terminal` is what all of them say, and `completion` what the shell offers on Tab.

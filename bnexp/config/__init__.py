@@ -1,4 +1,5 @@
-"""The experiment's YAML: its keys and their meaning, and every mistake in it with its place.
+"""The experiment's YAML is read here: its keys and their meaning, and every mistake in it with its
+place and, in `suggestions`, with "did you mean".
 
 `schema` is the reference of the keys: type, allowed values, default and meaning of each. `rules`
 holds what a value must keep beside its type, and `constraints` what several keys say together.

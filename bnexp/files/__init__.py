@@ -1,4 +1,5 @@
-"""Files that survive a crash: logs, checkpoints, the lock of a folder, where a result came from.
+"""Files are written here so that a crash loses nothing, and read so that no damage passes: logs
+with their CRC-32 (`logs`), checkpoints, what a run's folder holds, and the locks of folders.
 
 `atomic` replaces files whole and reads them with bounds; `sealed` does it with JSON that carries a
 checksum. `logs` holds the files that grow, and the only way in which anything reads them. `locks`

@@ -1,4 +1,5 @@
-"""What is recorded of a layer: exact percentiles of its pre-activations, unit by unit.
+"""What is recorded of a layer: exact percentiles of its pre-activations, unit by unit, which
+`percentiles` interpolates as numpy does; and `bnexp.record`, for a model of the user's own.
 
 `percentiles` says which order statistics a percentile needs and how two of them are interpolated;
 it selects them with NumPy or with torch. `sorting` makes the sorting networks with which compiled

@@ -1,4 +1,5 @@
-"""The step of one network as plain loops, compiled by Numba; one subject a file.
+"""A training step as plain loops that Numba compiles, one subject a file: the products of matrices,
+the gradient of each parameter (gamma's in `batch_norm`), and the interpolation of percentiles.
 
 Every kernel stands beside the equation that it computes. `layout` says how a network lies in
 memory. `linear` and `sparse` are the products, and `tiles` the innermost sums of both.

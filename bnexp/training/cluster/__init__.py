@@ -1,4 +1,5 @@
-"""The jobs of an experiment done by the workers of a Dask cluster.
+"""The jobs of an experiment are done here by the workers of a Dask cluster: each is checked and
+given its jobs, and the job of one that was lost is tried again.
 
 `scheduler` is the command's side: it gives each worker a job for each of its threads, through
 `connection`, which talks with Dask. The rest runs inside a Dask worker: `session` checks whether it
