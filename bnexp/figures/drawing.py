@@ -31,6 +31,7 @@ Look = dict[str, Any]  # colour and line style of a variant
 EndLabel = tuple[float, str, str]  # where a line ends, its name, its colour
 
 PAGE = 6.75  # inches: the width of a journal's page; one of its columns has 3.25
+TALLEST = 9.0  # inches: the height of a page, with room for a caption
 BINS = 500  # of a long line: about a bin a pixel of a panel
 FEW = 12  # points of a line that are marked
 DASH = 4  # of one of several lines that lie on each other, in thicknesses of the line

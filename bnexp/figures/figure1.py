@@ -12,6 +12,7 @@ from bnexp.analysis.variants import VariantResults
 from bnexp.figures.curves import Selection, knows_noise, percentile_log, variants_with_rows
 from bnexp.figures.drawing import (
     PAGE,
+    TALLEST,
     NotebookFigure,
     Picture,
     end_labels,
@@ -31,7 +32,8 @@ from bnexp.figures.panels import (
 )
 
 PANEL_WIDTH = 2.1  # inches, at least, of a panel with its labels
-MOST_STACKED = 5  # panels that stand on each other in a narrow figure
+MOST_STACKED = 4  # panels that stand on each other in a narrow figure; more stand in pairs
+TITLES = 0.55  # inches, of a panel in a pair
 LONG = 16  # letters of a name that needs a wider panel, or a second line
 
 
@@ -98,18 +100,22 @@ def _layout(names: list[str], width: float) -> tuple[NotebookFigure, Axes, list[
     The accuracy is as wide as two panels where the names at its lines are long. Its row is high
     enough for all of them.
     """
+    n, narrow = len(names), width < 2 * PANEL_WIDTH
     # In a column, many panels would make a figure that no page holds, so they stand in pairs there.
-    n = len(names)
-    most = max(2 if n > MOST_STACKED else 1, int(width // PANEL_WIDTH))
-    span = 2 if most > 1 and max(map(len, names)) > LONG else 1
+    pairs = narrow and n > MOST_STACKED
+    most = 2 if pairs else max(1, int(width // PANEL_WIDTH))
+    span = 2 if pairs or (most > 1 and max(map(len, names)) > LONG) else 1
     down = -(-(n + span) // most)
     across = -(-(n + span) // down)
     lines = sum(name.count("\n") + 1 for name in names)
-    row = 2.3 if down == 1 else 2.0 if width >= 2 * PANEL_WIDTH else 1.6  # inches
-    # In a column, titles of several lines leave the axes little of a row's height.
-    room = 0.24 * lines + 1.45 if span == 2 and width < 2 * PANEL_WIDTH else 0.13 * lines + 0.7
-    heights = [max(row, 2.0, room)] + [row] * (down - 1)
-    figure = NotebookFigure((width, sum(heights)), layout="constrained")
+    row = 2.3 if down == 1 else 1.6 if narrow else 2.0  # inches
+    heights = [max(row, 2.0, 0.13 * lines + 0.7)] + [row] * (down - 1)
+    tall = sum(heights)
+    if pairs:  # a row counts without its titles, which take as much as the shortest panel
+        heights[0] = max(2.0, 0.139 * lines + 0.85)
+        tall = min(heights[0] + 1.4 * (down - 1) + 0.3, TALLEST)
+        heights[1:] = [(tall - heights[0] - 0.3) / (down - 1) - TITLES] * (down - 1)
+    figure = NotebookFigure((width, tall), layout="constrained")
     grid = figure.add_gridspec(down, across, height_ratios=heights)
     first = grid[0, :span]
     if span == 2:  # in a grid of its own: the panels below need no room for the names
@@ -123,8 +129,7 @@ def _layout(names: list[str], width: float) -> tuple[NotebookFigure, Axes, list[
         step_axis(panel)
         if cell == span or cell % across == 0:
             panel.set_ylabel("pre-activation")
-    if across == 1:  # the panels stand on each other: the last one has the axis of all
-        for panel in panels[:-1]:
+        if narrow and cell + across < span + n:  # the panel that stands below has the axis of both
             panel.tick_params(labelbottom=False)
             panel.set_xlabel("")
     return figure, accuracy, panels

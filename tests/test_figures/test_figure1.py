@@ -77,14 +77,20 @@ def test_no_text_lies_on_another_or_leaves_the_figure(files, n):
     assert len({axes.get_ylim() for axes in figure.axes[1:]}) == 1
 
 
-@pytest.mark.parametrize("n", [3, 6, 8, 12])
+@pytest.mark.parametrize("n", [3, 5, 6, 8, 10, 12])
 def test_in_a_column_many_variants_fit_a_page(files, n):
-    """Many panels stand in pairs there; eight variants take less than ten inches."""
+    """More than four panels stand in pairs, and the lowest ones have the steps of all."""
     figure = figures.draw(many(files, n), width=3.25).figure
     assert overlaps(figure) == []
     width, height = figure.get_size_inches()
     assert width == 3.25
-    assert n > 8 or height < 10
+    assert height <= 9
+    panels = figure.axes[1:]
+    across = 2 if n > 4 else 1
+    assert len({round(axes.get_position().x0, 2) for axes in panels}) == across
+    shown = [axes.xaxis.get_tick_params()["labelbottom"] for axes in panels]
+    assert shown == [False] * (n - across) + [True] * across
+    assert [axes.get_xlabel() for axes in panels] == ["step" if each else "" for each in shown]
 
 
 @pytest.mark.parametrize(
