@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from bnexp.analysis.runs import Run
@@ -78,6 +79,11 @@ def read_experiment(path: Path) -> ExperimentResults:
             seeds = seeds or found.seeds
     if problems and not settings:  # nothing says what else there should be
         raise DamagedError(next(iter(problems.values())))
+    if experiment is None:
+        # No config says which of the recorded variants comes first, and is the baseline of
+        # `compare`: it is the one that was recorded first, whatever its name begins with.
+        variants = dict(sorted(variants.items(), key=lambda item: _first_end(item[1])))
+        settings = {name: settings[name] for name in variants}
     return ExperimentResults(path, name, seeds, settings, variants, problems)
 
 
@@ -111,6 +117,11 @@ def _read_sound(
         return read(sound), damaged[0] + more
     except BnexpError:
         return None, problem
+
+
+def _first_end(variant: VariantResults) -> datetime:
+    """When the first of its runs was last written."""
+    return min(datetime.fromisoformat(run.status.heartbeat) for run in variant.runs)
 
 
 def check_folder(path: Path) -> None:

@@ -1,16 +1,21 @@
 """Heat maps of any grid compare its cells with a baseline, and their texts have room."""
 
+import json
 from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
+from helpers import models
 from helpers.pictures import overlaps
 from helpers.synthetic import experiment_of, fig1, other
 
 from bnexp.analysis.comparison import compare
 from bnexp.analysis.measuring import measure
+from bnexp.analysis.results import read_experiment
+from bnexp.figures import figure1
 from bnexp.figures.heatmap import draw_heatmap
+from bnexp.files.sealed import write_sealed
 
 STDS, RATES = (0.01, 0.05, 1.0), (0.03, 0.1, 0.3)
 
@@ -84,6 +89,22 @@ def compare_with(found, baseline):
     files = experiment_of({})
     numbers = replace(measure(files), variants=rows)
     return compare([(files.path, numbers)], baseline)
+
+
+def test_the_baseline_of_recorded_models_is_the_one_that_was_recorded_first(tmp_path):
+    """Whatever its name begins with, in the figures as in `compare`."""
+    for i, variant in enumerate(("plain", "bn", "rms")):
+        models.recorded(tmp_path, 4, evaluated_every=2, variant=variant)
+        path = tmp_path / variant / "seed-0" / "status.json"
+        status = json.loads(path.read_text())
+        del status["crc32"]
+        write_sealed(path, {**status, "heartbeat": f"2026-01-0{i + 1}T00:00:00+00:00"})
+    files = read_experiment(tmp_path)
+    assert [*files.variants] == [*files.settings] == ["plain", "bn", "rms"]
+    found = compare([(tmp_path, measure(files))])
+    assert [row.baseline for row in found.rows] == [None, "plain", "plain"]
+    panels = figure1.draw(files).figure.axes[1:]
+    assert [axes.get_title(loc="left") for axes in panels] == ["(b) plain", "(c) bn", "(d) rms"]
 
 
 def test_numbers_stand_on_their_axis_in_their_order():
