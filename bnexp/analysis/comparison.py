@@ -1,8 +1,8 @@
 """Variants compared with a baseline, paired by seed: the rows of `bnexp compare`."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from math import nan, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,10 @@ class Difference:
     p: float
     corrected: float
     verdict: str
+
+
+# What stands for the difference of a variant that has none.
+NO_DIFFERENCE = Difference(OverSeeds(nan, nan, nan, ()), p=nan, corrected=nan, verdict="")
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,7 @@ def _differences(row: VariantNumbers, base: VariantNumbers, margin: float) -> di
     for name in [name for name in mine if name in theirs]:
         gaps = mine[name] - theirs[name]
         verdict = primary_verdict(gaps, margin) if name == PRIMARY else ""
-        found[name] = Difference(over_seeds(gaps), p_value(gaps), float("nan"), verdict)
+        found[name] = Difference(over_seeds(gaps), p_value(gaps), nan, verdict)
     return found
 
 
@@ -218,10 +222,10 @@ def _test_error(rows: Iterable[ComparedVariant]) -> float:
     """
     errors, rows = [], [*rows]
     if len({row.numbers.settings.get("data.name") for row in rows}) > 1:
-        return float("nan")
+        return nan
     for row in rows:
         sizes = DATASET_SIZES.get(str(row.numbers.settings.get("data.name")))
         accuracy = row.numbers.measures.get(PRIMARY)
         if sizes is not None and accuracy is not None and 0 <= accuracy.mean <= 1:
-            errors.append(math.sqrt(accuracy.mean * (1 - accuracy.mean) / sizes.test))
-    return float(np.median(errors)) if errors else float("nan")
+            errors.append(sqrt(accuracy.mean * (1 - accuracy.mean) / sizes.test))
+    return float(np.median(errors)) if errors else nan

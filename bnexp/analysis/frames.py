@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from bnexp.analysis.comparison import Comparison
+from bnexp.analysis.comparison import NO_DIFFERENCE, Comparison
 from bnexp.analysis.results import ExperimentResults
 from bnexp.errors import StorageError
 from bnexp.files.run_folder import METRICS, METRICS_COLUMNS
@@ -42,12 +42,9 @@ def comparison_frame(comparison: Comparison) -> pd.DataFrame:
     rows = []
     for row in comparison.rows:
         for name, over in row.numbers.measures.items():
-            cells = [row.label, row.baseline, name, over.mean, over.low, over.high]
-            gap = row.differences.get(name)
-            if gap is None:
-                cells += [float("nan")] * 5 + [""]
-            else:
-                cells += [gap.over.mean, gap.over.low, gap.over.high]
-                cells += [gap.p, gap.corrected, gap.verdict]
-            rows.append(cells)
+            gap = row.differences.get(name, NO_DIFFERENCE)
+            rows.append([
+                row.label, row.baseline, name, over.mean, over.low, over.high,
+                gap.over.mean, gap.over.low, gap.over.high, gap.p, gap.corrected, gap.verdict,
+            ])  # fmt: skip
     return pd.DataFrame(rows, columns=COMPARED)

@@ -3,20 +3,10 @@
 import json
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
-from bnexp.analysis.numbers import (
-    NOTE,
-    BiasGap,
-    End,
-    ExperimentNumbers,
-    GradientShiftNumbers,
-    Pair,
-    PaperDistance,
-    StatisticsCurve,
-    VariantNumbers,
-)
-from bnexp.analysis.statistics import OverSeeds
+from bnexp.analysis.numbers import NOTE, ExperimentNumbers
 from bnexp.files.status import frozen
 
 
@@ -40,47 +30,22 @@ def from_json(content: Mapping[str, Any]) -> ExperimentNumbers:
     Raises:
         KeyError, TypeError, AttributeError: it is something else.
     """
-    return ExperimentNumbers(
-        content["experiment"],
-        tuple(content["seeds"]),
-        {name: _variant(each) for name, each in content["variants"].items()},
-        tuple(
-            Pair(each["norm"], each["plain"], _all(each["sooner"]), _all(each["settle_ratio"]))
-            for each in content["pairs"]
-        ),
-        {name: PaperDistance(**_frozen(each)) for name, each in content["paper"].items()},
-        tuple(BiasGap(tuple(each["variants"]), each["largest"]) for each in content["bias_gaps"]),
-    )
+    hints = get_type_hints(ExperimentNumbers)
+    return ExperimentNumbers(**{key: _read(hint, content[key]) for key, hint in hints.items()})
 
 
-def _variant(content: Mapping[str, Any]) -> VariantNumbers:
-    made = dict(content)
-    made["settings"], made["seeds"] = _frozen(made["settings"]), tuple(made["seeds"])
-    made["measures"] = _all(made["measures"])
-    for name, kind in (
-        ("end", End),
-        ("gradient_shift", GradientShiftNumbers),
-        ("running_statistics", StatisticsCurve),
-    ):
-        made[name] = None if made[name] is None else kind(**_frozen(made[name]))
-    return VariantNumbers(**made)
-
-
-def _all(measures: Mapping[str, Mapping[str, Any]]) -> dict[str, OverSeeds]:
-    return {
-        name: OverSeeds(
-            _number(each["mean"]),
-            _number(each["low"]),
-            _number(each["high"]),
-            tuple(map(_number, each["per_seed"])),
-        )
-        for name, each in measures.items()
-    }
-
-
-def _frozen(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: frozen(value) for key, value in content.items()}
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
+def _read(hint: Any, value: Any) -> Any:
+    """What JSON holds, as a value of this type."""
+    kind, inner = get_origin(hint), get_args(hint)
+    if is_dataclass(hint):
+        hints = get_type_hints(hint)
+        return hint(**{key: _read(hints[key], each) for key, each in value.items()})  # type: ignore[operator]
+    if kind is UnionType:  # of a type with None
+        return None if value is None else _read(inner[0], value)
+    if kind is Mapping:
+        return {key: _read(inner[1], each) for key, each in value.items()}
+    if kind is tuple:
+        return tuple(_read(inner[0], each) for each in value)
+    if hint is float:
+        return float("nan") if value is None else float(value)
+    return frozen(value)

@@ -22,7 +22,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from bnexp.analysis.formatting import short
+from bnexp.analysis.formatting import number, short
 
 PerSeed = NDArray[np.floating]  # (seeds,); NaN for a seed that has no such value
 LEVEL = 0.05  # of every test
@@ -40,6 +40,11 @@ class OverSeeds:
     low: float
     high: float
     per_seed: tuple[float, ...]
+
+    def interval(self, form: str) -> str:
+        """The ends of its interval, such as `[+0.0085, +0.0110]`; nothing where there is none."""
+        known = not np.isnan(self.low)
+        return f"[{number(self.low, form)}, {number(self.high, form)}]" if known else ""
 
     def range_text(self, form: str) -> str:
         """The mean and the ends of its interval, such as `0.99 [0.97, 1.00]`."""

@@ -8,7 +8,7 @@ from math import isnan
 from typing import Literal
 
 from bnexp.analysis.columns import aligned
-from bnexp.analysis.comparison import ComparedVariant, Comparison, to_json
+from bnexp.analysis.comparison import NO_DIFFERENCE, ComparedVariant, Comparison, to_json
 from bnexp.analysis.formatting import cell, number
 from bnexp.analysis.numbers import (
     NOTE,
@@ -169,14 +169,12 @@ def _variant_cells(label: str, settings: Row, numbers: VariantNumbers) -> Row:
 
 def _difference_cells(row: ComparedVariant, name: str, mark: str) -> Row:
     (heading, form), difference = MEASURES[name], row.differences[name]
-    over = difference.over
-    mean, low, high = (number(x, f"+{form}") for x in (over.mean, over.low, over.high))
     return {
         "measure": heading + mark,
         "variant": row.label,
         "minus": row.baseline,
-        "difference": mean,
-        "95 % interval": "" if isnan(over.low) else f"[{low}, {high}]",
+        "difference": number(difference.over.mean, f"+{form}"),
+        "95 % interval": difference.over.interval(f"+{form}"),
         "verdict": difference.verdict,
     }
 
@@ -210,12 +208,8 @@ def _csv(rows: Sequence[ComparedVariant]) -> str:
     for row in rows:
         about = [row.label, row.numbers.state, *map(cell, row.settings.values())]
         for name, over in row.numbers.measures.items():
-            gap = row.differences.get(name)
-            cells = [over.mean, over.low, over.high]
-            judged = (
-                (gap.over.mean, gap.over.low, gap.over.high, gap.p, gap.corrected) if gap else ()
-            )
-            cells += [*judged, *[float("nan")] * (5 - len(judged))]
-            known = ["" if isnan(x) else x for x in cells]
-            write([*about, name, *known, gap.verdict if gap else ""])
+            gap = row.differences.get(name, NO_DIFFERENCE)
+            cells = [over.mean, over.low, over.high, gap.over.mean, gap.over.low, gap.over.high]
+            known = ["" if isnan(x) else x for x in (*cells, gap.p, gap.corrected)]
+            write([*about, name, *known, gap.verdict])
     return text.getvalue().rstrip("\n")

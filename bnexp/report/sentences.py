@@ -43,12 +43,9 @@ def mean_of(numbers: ExperimentNumbers, variant: str, measure: str, form: str) -
     return Number(over.text(form), None if math.isnan(over.mean) else over.mean, path)
 
 
-def _interval(over: OverSeeds, form: str) -> str:
+def _with_interval(over: OverSeeds, form: str) -> str:
     """A difference and its interval, such as `+0.0098 [+0.0085, +0.0110]`."""
-    if math.isnan(over.low):
-        return number(over.mean, f"+{form}")
-    low, high = (number(x, f"+{form}") for x in (over.low, over.high))
-    return f"{number(over.mean, f'+{form}')} [{low}, {high}]"
+    return f"{number(over.mean, form)} {over.interval(form)}".rstrip()
 
 
 def headline(numbers: ExperimentNumbers, compared: Comparison) -> Words:
@@ -88,7 +85,7 @@ def _against(numbers: ExperimentNumbers, row: ComparedVariant) -> Words:
         return ()
     mine, theirs = (mean_of(numbers, name, PRIMARY, ".4f") for name in (row.label, baseline))
     verdict = found.verdict or "not tested"
-    gap = _interval(found.over, ".4f")
+    gap = _with_interval(found.over, "+.4f")
     return (
         f" {row.label} ends with a test accuracy of ", mine, f", {baseline} with ", theirs,
         f", a difference of {gap}: {verdict}.",

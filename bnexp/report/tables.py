@@ -1,6 +1,5 @@
 """The tables of the page: headings, and rows of texts and numbers."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,18 +32,18 @@ def variants(numbers: ExperimentNumbers) -> Table:
         for name in MEASURES
         if any(name in each.measures for each in numbers.variants.values())
     ]
-    rows: list[list[str | Number]] = []
-    for name, each in numbers.variants.items():
-        cells: list[str | Number] = [name]
-        cells += [mean_of(numbers, name, key, MEASURES[key][1]) for key in measured]
-        state = each.state if each.state != "done" else ""
-        rows.append([*cells, str(len(each.seeds)), state])
-    head = ["variant", *(MEASURES[key][0] for key in measured), "seeds"]
-    if any(row[-1] for row in rows):
-        return Table("Variants: mean over seeds ± half a 95 % interval", [*head, "state"], rows)
-    return Table(
-        "Variants: mean over seeds ± half a 95 % interval", head, [row[:-1] for row in rows]
-    )
+    states = {name: each.state for name, each in numbers.variants.items() if each.state != "done"}
+    rows: list[list[str | Number]] = [
+        [
+            name,
+            *(mean_of(numbers, name, key, MEASURES[key][1]) for key in measured),
+            str(len(each.seeds)),
+            *([states.get(name, "")] if states else []),
+        ]
+        for name, each in numbers.variants.items()
+    ]
+    head = ["variant", *(MEASURES[key][0] for key in measured), "seeds", *["state"] * bool(states)]
+    return Table("Variants: mean over seeds ± half a 95 % interval", head, rows)
 
 
 def differences(compared: Comparison) -> Table:
@@ -55,10 +54,8 @@ def differences(compared: Comparison) -> Table:
             found = row.differences.get(name)
             if found is None:
                 continue
-            over = found.over
-            mean, low, high = (number(x, f"+{form}") for x in (over.mean, over.low, over.high))
-            interval = "" if math.isnan(over.low) else f"[{low}, {high}]"
             what = heading if name == PRIMARY else f"{heading} (exploratory)"
+            mean, interval = number(found.over.mean, f"+{form}"), found.over.interval(f"+{form}")
             rows.append([row.label, what, str(row.baseline), mean, interval, found.verdict])
     head = ["variant", "measure", "minus", "difference", "95 % interval", "verdict"]
     return Table("Differences, paired by seed", head, rows)

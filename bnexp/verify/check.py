@@ -1,4 +1,9 @@
-"""What a check of `bnexp verify` is: a claim, what it predicts, what was measured, a verdict."""
+"""What a check of `bnexp verify` is: a claim, what it predicts, what was measured, a verdict.
+
+A claim about a number is judged by its 95 % t-interval over seeds. It holds where the interval lies
+on the claimed side, and fails where it lies on the other. It is not tested where the interval
+reaches over both, or where there is one seed and so no interval.
+"""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -8,11 +13,14 @@ from typing import TYPE_CHECKING, ParamSpec
 
 import numpy as np
 
+from bnexp.analysis.statistics import OverSeeds
+
 if TYPE_CHECKING:  # whoever reads results only need not have it
     import torch
     from numpy.typing import NDArray
 
 P = ParamSpec("P")
+ONE_SEED = "one seed, and so no interval"
 
 
 class Verdict(StrEnum):
@@ -75,6 +83,27 @@ def found(holds: bool | np.bool, measured: str) -> Finding:  # noqa: FBT001  (th
 def not_tested(measured: str) -> Finding:
     """The finding of a claim for which the evidence is missing; the text says what is missing."""
     return Finding(Verdict.NOT_TESTED, measured)
+
+
+def above(over: OverSeeds, threshold: float) -> bool | None:
+    """Whether a number is above a threshold; `None` where its interval reaches over both sides."""
+    if over.low > threshold:
+        return True
+    return False if over.high <= threshold else None
+
+
+def below(over: OverSeeds, threshold: float) -> bool | None:
+    """Whether it is below; `None` where its interval reaches over both sides."""
+    if over.high < threshold:
+        return True
+    return False if over.low >= threshold else None
+
+
+def decided(measured: str, seeds: int, *answers: bool | None) -> Finding:
+    """The finding of a claim that holds if all answers are yes, and fails if one is no."""
+    if False not in answers and None in answers:
+        return not_tested(f"{measured}: {ONE_SEED if seeds == 1 else 'too few seeds to decide'}")
+    return found(False not in answers, measured)
 
 
 def check(

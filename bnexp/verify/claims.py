@@ -1,6 +1,6 @@
 """Checks 21, 22, 27 and 33: what accuracy and loss say of the paper's claims; all of them together.
 
-Two networks are compared by the difference over seeds, paired by seed; see `intervals`.
+Two networks are compared by the difference over seeds, paired by seed; see `check`.
 """
 
 import itertools
@@ -22,8 +22,16 @@ from bnexp.analysis.numbers import (
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.statistics import over_seeds
 from bnexp.verify import claims_of_percentiles as percentiles
-from bnexp.verify.check import Check, Finding, check, found, not_tested
-from bnexp.verify.intervals import ONE_SEED, above, decided
+from bnexp.verify.check import (
+    ONE_SEED,
+    Check,
+    Finding,
+    above,
+    check,
+    decided,
+    found,
+    not_tested,
+)  # fmt: skip
 
 Homogeneous = Literal["relu", "leaky_relu", "identity"]
 NEAR_ACCURACY, NEAR_PERCENTILE = 0.02, 0.5  # as near as what the paper leaves open allows
@@ -71,10 +79,7 @@ def higher(norm: Measures, plain: Measures) -> Finding:
     The end is the last 2,000 steps, or the last fifth of a run of less than 10,000.
     """
     gap = over_seeds(norm[PRIMARY] - plain[PRIMARY])
-    text = f"by {gap.text('+.4f')}"
-    if len(gap.per_seed) == 1:
-        return not_tested(f"{text}; {ONE_SEED}")
-    return decided(text, above(gap, 0))
+    return decided(f"by {gap.text('+.4f')}", len(gap.per_seed), above(gap, 0))
 
 
 @check(
@@ -118,14 +123,12 @@ def gamma(with_gamma: VariantNumbers, without: VariantNumbers) -> Finding:
     text = f"training loss {loss.text('+.4f')}, accuracy {accuracy.text('+.4f')}"
     if not any(loss.per_seed):
         return found(holds=False, measured=f"{text}: the same training, so gamma was not there")
-    if len(loss.per_seed) == 1:
-        return not_tested(f"{text}; {ONE_SEED}")
     if with_gamma.settings["model.activation"] in HOMOGENEOUS:
         holds = max(-accuracy.low, accuracy.high) < GAMMA_MARGIN
         fails = max(accuracy.low, -accuracy.high) > GAMMA_MARGIN
     else:
         holds, fails = loss.low > 0, loss.high < 0
-    return found(holds, text) if holds or fails else not_tested(f"{text}: too few seeds to decide")
+    return decided(text, len(loss.per_seed), holds if holds or fails else None)
 
 
 def checks(numbers: ExperimentNumbers, results: ExperimentResults | None) -> Iterator[Check]:

@@ -10,8 +10,7 @@ from bnexp.analysis.measuring import last_layer
 from bnexp.analysis.numbers import Measures
 from bnexp.analysis.records import PercentileLog
 from bnexp.analysis.statistics import OverSeeds, direction, is_equivalent, over_seeds
-from bnexp.verify.check import Finding, check, not_tested
-from bnexp.verify.intervals import ONE_SEED, above, below, decided
+from bnexp.verify.check import Finding, above, below, check, decided, not_tested
 
 MOVED = 0.5  # final spreads: a median that ranges further has moved; the plain networks' do
 WIDENED = 1.5  # highest over lowest P_85 - P_15 that counts as a change of the variance
@@ -34,10 +33,9 @@ def sooner(probabilities: Mapping[str, OverSeeds]) -> Finding:
     known = {name: each for name, each in probabilities.items() if not np.isnan(each.mean)}
     if not known:
         return not_tested("the jitter of a step hides every tolerance, or a network did not learn")
-    if any(len(each.per_seed) == 1 for each in known.values()):
-        return not_tested(ONE_SEED)
     texts = (f"{name.removeprefix('settle_')}: {p.range_text('.3f')}" for name, p in known.items())
-    return decided("; ".join(texts), *(above(p, 0.5) for p in known.values()))
+    seeds = min(len(each.per_seed) for each in known.values())
+    return decided("; ".join(texts), seeds, *(above(p, 0.5) for p in known.values()))
 
 
 @check(
@@ -54,12 +52,11 @@ def changes(plain: Measures) -> Finding:
     if "median_range" not in plain:
         return not_tested(NO_PROBE)
     median, log_width = over_seeds(plain["median_range"]), over_seeds(plain["width_range"])
-    if len(median.per_seed) == 1:
-        return not_tested(ONE_SEED)
     if np.isnan(median.mean):
         return not_tested(NOT_LEARNED)
     return decided(
         f"median over {median.text('.2f')} final spreads, log width over {log_width.text('.2f')}",
+        len(median.per_seed),
         above(median, MOVED),
         above(log_width, float(np.log(WIDENED))),
     )
@@ -72,12 +69,11 @@ def flat(norm: Measures, plain: Measures) -> Finding:
         return not_tested(NO_PROBE)
     median = over_seeds(norm["median_range"])
     gap = over_seeds(norm["median_range"] - plain["median_range"])
-    if len(median.per_seed) == 1:
-        return not_tested(ONE_SEED)
     if np.isnan(gap.mean):
         return not_tested(NOT_LEARNED)
     return decided(
         f"over {median.text('.2f')} final spreads; difference {gap.text('+.2f')}",
+        len(median.per_seed),
         below(median, MOVED),
         below(gap, 0),
     )
@@ -91,12 +87,10 @@ def wider(probe: PercentileLog | None) -> Finding:
     units = last_layer(probe)[1]
     rows = [probe.values[row][..., units] for row in (0, -1)]
     first, last = (np.median(width(row, probe.percentiles), axis=1) for row in rows)
-    if len(first) == 1:
-        return not_tested(ONE_SEED)
     growth = over_seeds(last - first)
     ends = (number(float(each.mean()), ".2f") for each in (first, last))
     text = f"{' to '.join(ends)}: {growth.text('+.2f')}"
-    return decided(text, above(growth, 0))
+    return decided(text, len(first), above(growth, 0))
 
 
 @check(
@@ -120,9 +114,7 @@ def concentrated(norm: Measures) -> Finding:
         f"P_{name.removeprefix('explained_')} {over.text('.3f')}"
         for name, over in zip(names, (low, middle, high), strict=True)
     )
-    if len(low.per_seed) == 1:
-        return not_tested(f"{text}; {ONE_SEED}")
-    return decided(text, above(low, EXPLAINED), above(high, EXPLAINED))
+    return decided(text, len(low.per_seed), above(low, EXPLAINED), above(high, EXPLAINED))
 
 
 @check(
@@ -149,8 +141,6 @@ def different_ends(norm: Measures, plain: Measures) -> Finding:
         f"width {ends[0].text('.2f')} with BN, {ends[1].text('.2f')} without; late shift "
         f"{shifts[0].text('.3f')} and {shifts[1].text('.3f')} final spreads in 1,000 steps"
     )
-    if len(gaps) == 1:
-        return not_tested(f"{text}; {ONE_SEED}")
     if is_equivalent(gaps, ALIKE * ends[1].mean):
         differ: bool | None = False
     else:
@@ -158,4 +148,4 @@ def different_ends(norm: Measures, plain: Measures) -> Finding:
     moves = [above(shift, 0) for shift in shifts]
     if False not in [differ, *moves] and any(np.isnan(shift.mean) for shift in shifts):
         return not_tested(f"{text}: whether each seed still moves is not known")
-    return decided(text, differ, *moves)
+    return decided(text, len(gaps), differ, *moves)
