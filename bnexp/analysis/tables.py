@@ -39,7 +39,7 @@ JUDGED = ("measure", "variant", "difference", "verdict")  # the same of differen
 MOST, FEW = 20, 5  # rows that a terminal shows of the variants, and of each exploratory measure
 
 
-def summary(numbers: ExperimentNumbers, line_width: int | None = None) -> str:
+def overview(numbers: ExperimentNumbers, line_width: int | None = None) -> str:
     """An experiment as text: the variants, what compares them, and the paper.
 
     Args:

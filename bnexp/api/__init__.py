@@ -1,4 +1,4 @@
-"""The Python API, for notebooks and for other programs: `bnexp.load` and `bnexp.train`.
+"""Here is what Python gets of `bnexp.load` and `bnexp.train`: arrays, tables, figures, networks.
 
 It is a thin layer over the rooms below, which the commands use too, so there is no second way into
 the same files. `experiment` is what a loaded experiment offers, `arrays` hands its logs out as

@@ -214,7 +214,7 @@ def _show(folder: Path, *, quiet: bool) -> None:
                 figures = experiment_figures.save_figures(experiment, numbers)
             # Last, because it says that the figures are drawn from these very logs.
             summary.write_summary(folder, numbers, experiment)
-        print(tables.summary(numbers, width()))
+        print(tables.overview(numbers, width()))
         for path in figures:
             print(f"figure: {path}")
         several = len(experiment.variants) > 1

@@ -1,4 +1,4 @@
-"""An experiment's logs in the formats of other tools: CSV, Parquet, and TensorBoard's event files.
+"""Here logs become files of other tools: CSV and Parquet in long format, TensorBoard's events.
 
 `exporting` is the way in: it checks what is asked for, claims the folder and writes file by file.
 `parts` says which runs, logs and units are meant. `arrow` writes CSV and Parquet with pyarrow,

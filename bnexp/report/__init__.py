@@ -1,4 +1,4 @@
-"""One HTML page about an experiment, to look at, to show and to send.
+"""Here an experiment becomes one HTML page: its claims, figures and tables, and an explorer.
 
 `page` puts the page together from `page.html`, a Jinja template, and writes it. `sentences` says in
 words what the numbers of summary.json show, `tables` lays them out, `svg` makes a figure part of a

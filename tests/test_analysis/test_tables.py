@@ -14,7 +14,7 @@ from bnexp.analysis.comparison import Difference, compare, to_json
 from bnexp.analysis.measuring import measure
 from bnexp.analysis.statistics import over_seeds
 from bnexp.analysis.summary import read_numbers
-from bnexp.analysis.tables import MEASURES, MOST, comparison, markdown, summary
+from bnexp.analysis.tables import MEASURES, MOST, comparison, markdown, overview
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +47,12 @@ def test_a_narrow_terminal_keeps_the_accuracy_the_difference_and_the_verdict(fil
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 120])
 def test_a_table_fits_the_terminal_and_says_what_it_leaves_out(files, width):
     """The last columns go first; the first one always stays."""
-    lines = summary(measure(files), width).split("\n\n")[0].splitlines()
+    lines = overview(measure(files), width).split("\n\n")[0].splitlines()
     *table, last = lines
     assert last == MORE
     assert all(len(line) <= width for line in table)
     assert table[0].startswith("variant")
-    assert MORE not in summary(measure(files))
+    assert MORE not in overview(measure(files))
 
 
 def test_a_terminal_shows_the_most_different_of_many_variants_first(files):
@@ -71,7 +71,7 @@ def test_a_terminal_shows_the_most_different_of_many_variants_first(files):
     whole = comparison(found).splitlines()
     assert [line.split()[0] for line in whole[1:42]] == ["base", *(f"v{i}" for i in range(40))]
     assert "variants are shown" not in whole[-1]
-    assert "20 of 41 variants are shown" in summary(measure(experiment_of(many)), 200)
+    assert "20 of 41 variants are shown" in overview(measure(experiment_of(many)), 200)
 
 
 def test_markdown_escapes_what_would_break_a_cell():
@@ -141,7 +141,7 @@ def test_markdown_comparison_has_the_same_cells_as_the_text(files):
 def test_the_summary_states_the_ratios_the_distance_to_the_paper_and_the_caveat(files):
     """With the probability of superiority in words, and what 'end' means."""
     numbers = measure(files)
-    text = summary(numbers)
+    text = overview(numbers)
     assert f"{numbers.paper['baseline'].accuracy:.4f}" in text.split("Largest distances")[1]
     assert "the probability that a random unit with a norm" in text
     assert "times longer (0.2)" in text
