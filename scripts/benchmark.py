@@ -336,12 +336,12 @@ def measure(name: str, norm: bool) -> float:
 
 def measure_apart(name: str, norm: bool) -> float:
     """The same in a process of its own, in the environment of a run."""
-    from bnexp.training.processes import environment
+    from bnexp.training.processes import worker_environment
 
     command = [sys.executable, __file__, "--peer", name, *(["--norm"] if norm else [])]
     # A machine's own setting would handicap those who use OpenBLAS, and them alone.
     os.environ.pop("OPENBLAS_CORETYPE", None)
-    with environment(threads=1):
+    with worker_environment(threads=1):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
