@@ -4,7 +4,8 @@
 these settings, or any two settings of a grid, change; `gradient_shift` draws internal covariate
 shift, which `networks/gradient_shift` measures; `norm_statistics` draws gamma, beta and the running
 statistics; `animation` makes a film of training. `curves` reads the percentiles of a unit, `panels`
-draws them, `drawing` holds what all figures share, and `experiment_figures` chooses which of them
-an experiment gets. A module is named after what its figure shows. This room imports analysis and
-what is below it. Begin reading in `figure1`.
+draws them, `labels` names them at their ends, `grid` fills the cells of heat maps, `drawing` holds
+what all figures share, and `experiment_figures` chooses which of them an experiment gets. A module
+is named after what its figure shows. This room imports analysis and what is below it. Begin reading
+in `figure1`.
 """

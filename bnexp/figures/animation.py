@@ -142,8 +142,8 @@ def _draw(panel: _Panel, step: int) -> Iterator[Artist]:
     curves, metrics = panel.curves, panel.variant.metrics
     until = max(int(np.searchsorted(curves.steps, step, side="right")), 1)
     for q, line in enumerate(curves.lines[:until].T):
-        width = 2.6 if q == middle(curves.percentiles) else 1.6
-        yield from panel.lines.plot(curves.steps[:until], line, color=panel.colour, lw=width)
+        thick = 2.6 if q == middle(curves.percentiles) else 1.6
+        yield from panel.lines.plot(curves.steps[:until], line, color=panel.colour, lw=thick)
     yield from _distribution(panel, curves.lines[until - 1])
     evaluated = metrics.steps <= step
     accuracy = metrics.test_accuracy[evaluated]

@@ -8,29 +8,17 @@ from matplotlib.axes import Axes
 from bnexp.analysis.records import MetricsLog
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.stacking import common_rows
+from bnexp.figures import drawing
 from bnexp.figures.curves import Selection, percentile_log, unit_position, variants_with_rows
-from bnexp.figures.drawing import (
-    GREY,
-    PAGE,
-    EndLabel,
-    Look,
-    NotebookFigure,
-    Picture,
-    decimate,
-    end_labels,
-    marks,
-    step_axis,
-    style,
-    title,
-    turn,
-)
+from bnexp.figures.drawing import PAGE, Look, NotebookFigure, Picture, style, title
+from bnexp.figures.labels import EndLabel, end_labels
 from bnexp.figures.panels import looks_of
 
 NAMED = ("", ", gradient")  # what follows a variant's name at its lines of (c)
 
 
 def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
-    """Percentiles of normalized nets that differ in their bias, their differences, and the bias.
+    """Percentiles of normalized networks with different biases, what differs, and the biases.
 
     Args:
         files: the experiment.
@@ -57,12 +45,12 @@ def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
             steps, values = logs[name].steps, logs[name].values
             look, colour = styles[name], styles[name]["color"]
             place = order.index(name)
-            together = turn(place, len(order)) | {"zorder": 1 + place / len(order)}
+            together = drawing.turn(place, len(order)) | {"zorder": 1 + place / len(order)}
             if log.seeds[seed] in logs[name].seeds:
                 unit = values[:, logs[name].seeds.index(log.seeds[seed]), :, column]
                 for q, line in enumerate(unit.T):
-                    drawn = look | together | marks(len(line))
-                    top.plot(*decimate(steps, line), label=None if q else name, **drawn)
+                    drawn = look | together | drawing.marks(len(line))
+                    top.plot(*drawing.decimate(steps, line), label=None if q else name, **drawn)
             if name == reference:
                 continue
             if seeds:  # of a run under way, as far as it got
@@ -70,7 +58,10 @@ def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
                 ours = values[mine][:, _places(logs[name].seeds, seeds)]
                 others = log.values[theirs][:, _places(log.seeds, seeds)]
                 largest = np.abs(ours - others).max(axis=(1, 2, 3))
-                gap.plot(*decimate(common, largest), **look | {"lw": 0.8} | marks(len(common)))
+                gap.plot(
+                    *drawing.decimate(common, largest),
+                    **look | {"lw": 0.8} | drawing.marks(len(common)),
+                )
                 gaps.append((largest[-1], name, colour))
             levels, last = _draw_norms(norms, variant.metrics, seeds, look)
             lengths += [
@@ -86,9 +77,9 @@ def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
             line.set_linestyle("-")
         whose = f"unit {log.unit[column]}, seed {log.seeds[seed]}; dashes of each in turn"
         _dress(top, gap, norms, whose, reference)
-        step_axis(norms)
+        drawing.step_axis(norms)
         ends = zip(log.values[-1, seed, :, column], log.percentiles, strict=True)
-        end_labels(top, [(float(end), f"P{q:g}", GREY) for end, q in ends])
+        end_labels(top, [(float(end), f"P{q:g}", drawing.GREY) for end, q in ends])
         if gaps:
             end_labels(gap, gaps)
         end_labels(norms, lengths, until=until)
@@ -133,7 +124,7 @@ def _draw_norms(
     own = _places(metrics.seeds, seeds or metrics.seeds)
     bias = metrics.bias_norm[:, own].mean(axis=1)
     gradient = metrics.bias_gradient_norm[:, own].mean(axis=1)
-    axes.plot(metrics.steps, bias, **look | marks(len(bias)))
+    axes.plot(metrics.steps, bias, **look | drawing.marks(len(bias)))
     axes.plot(metrics.steps, gradient, **look | {"lw": 0.6, "marker": ".", "ms": 3})
     known = np.flatnonzero(np.isfinite(gradient))[-1:]
     return [bias[-1], *gradient[known]], [metrics.steps[-1], *metrics.steps[known]]

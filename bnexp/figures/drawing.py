@@ -1,4 +1,4 @@
-"""What every figure shares: the look, lines of many rows, labels at line ends, saving."""
+"""What every figure shares: the look, lines of many rows, titles, saving."""
 
 import re
 import textwrap
@@ -17,18 +17,15 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Annotation
 from matplotlib.ticker import EngFormatter
-from matplotlib.transforms import ScaledTranslation
 from matplotlib.typing import ColorType
 from numpy.typing import NDArray
 
 from bnexp.errors import ConfigError
-from bnexp.figures.spacing import spread
 from bnexp.files.atomic import write_whole
 
 Line = NDArray[Any]  # (rows,)
 Keep = Sequence[Callable[[Line], Any]]
 Look = dict[str, Any]  # colour and line style of a variant
-EndLabel = tuple[float, str, str]  # where a line ends, its name, its colour
 
 PAGE = 6.75  # inches: the width of a journal's page; one of its columns has 3.25
 TALLEST = 9.0  # inches: the height of a page, with room for a caption
@@ -185,9 +182,17 @@ def turn(i: int, lines: int) -> Look:
     """
     if lines == 1:
         return {}
-    # A pattern's lengths count in thicknesses of the line, and `lines - i` shifts its beginning.
+    # A pattern's lengths count in thicknesses of the line, and `lines - i` moves its beginning.
     dashes = ((lines - i) * DASH, (DASH, (lines - 1) * DASH))
     return {"lw": 1.6, "ls": dashes if i else "-"}
+
+
+def draw_range(
+    axes: Axes, steps: Line, values: NDArray[np.floating], look: Look, alpha: float = 0.2
+) -> None:
+    """A band from the lowest to the highest of values (rows, seeds)."""
+    edges = values.min(axis=1), values.max(axis=1)
+    axes.fill_between(steps, *edges, color=look["color"], alpha=alpha, lw=0)
 
 
 def letter(i: int) -> str:
@@ -218,47 +223,3 @@ def title(axes: Axes, text: str, below: str = "", letter: float = 4.6) -> None:
     axes.set_title(lines, pad=13 if below else 5)
     if below:
         axes.text(0, 1.02, below, color=GREY, transform=axes.transAxes)
-
-
-def end_labels(
-    axes: Axes, labels: Sequence[EndLabel], top: float = 1.0, until: Sequence[float] = ()
-) -> None:
-    """Name lines at the right of axes whose limits are settled.
-
-    A name stands at the height of its line's end, close to it. Where names would lie on each other
-    they move apart, and a thin line leads from the end to the name.
-
-    Args:
-        axes: whose lines they are.
-        labels: of the lines.
-        top: the highest place of a name, as a share of the height of the axes.
-        until: the step at which each line ends, where some end early.
-    """
-    axes.get_ylim()  # autoscaling is put off until someone asks
-    on_axes = axes.transScale + axes.transLimits
-    heights = np.nan_to_num([on_axes.transform((0, end))[1] for end, _, _ in labels])
-    heights = np.clip(heights, 0, 1)
-    points = 10 * max(name.count("\n") + 1 for _, name, _ in labels)
-    height = axes.get_window_extent().height * 72 / axes.figure.dpi
-    placed = spread(heights, points / height, top)
-    begins = np.ones(len(labels))
-    for i, step in enumerate(until):
-        if step < max(until):
-            begins[i] = on_axes.transform((step, 1))[0]
-    moved = (np.abs(placed - heights) > 1e-3) | (begins < 1)
-    away = ScaledTranslation((10 if moved.any() else 3) / 72, 0, axes.figure.dpi_scale_trans)
-    for (_, name, colour), x, end, y, led in zip(
-        labels, begins, heights, placed, moved, strict=True
-    ):
-        leader = {"arrowstyle": "-", "color": colour, "lw": 0.5, "shrinkA": 2, "shrinkB": 1}
-        leader["patchA"] = None  # else a steep one would end above or below its name
-        axes.annotate(
-            name,
-            (x, end),
-            xycoords="axes fraction",
-            xytext=(1, y),
-            textcoords=axes.transAxes + away,
-            color=colour,
-            va="center",
-            arrowprops=leader | {"relpos": (0, 0.5)} if led else None,
-        )

@@ -36,7 +36,7 @@ def comparison_kind(
 ) -> Literal["bias", "gamma", "grid"] | None:
     """Which figure fits, by the settings that differ between the variants.
 
-    `bias`: normalized nets that differ in their bias alone; `gamma`: in gamma and perhaps the
+    `bias`: normalized networks that differ in their bias alone; `gamma`: in gamma and perhaps the
     activation; `grid`: every combination of the values of two settings or more.
     """
     keys = differing(settings)

@@ -9,18 +9,10 @@ from matplotlib.axes import Axes
 from bnexp.analysis import paper
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.variants import VariantResults
+from bnexp.figures import drawing
 from bnexp.figures.curves import Selection, knows_noise, percentile_log, variants_with_rows
-from bnexp.figures.drawing import (
-    PAGE,
-    TALLEST,
-    NotebookFigure,
-    Picture,
-    end_labels,
-    letter,
-    step_axis,
-    style,
-    title,
-)
+from bnexp.figures.drawing import PAGE, NotebookFigure, Picture, style, title
+from bnexp.figures.labels import end_labels
 from bnexp.figures.panels import (
     accuracy_panel,
     coinciding,
@@ -65,7 +57,7 @@ def draw(
         else:  # a model of the user's own, whose test accuracy was not logged
             ends = [(accuracy, loss_panel(accuracy, lines, styles))]
             title(accuracy, "(a) training loss", f"seeds: {seeds}; mean")
-        titled = {f"({letter(i + 1)}) {name}": named[name] for i, name in enumerate(named)}
+        titled = {f"({drawing.letter(i + 1)}) {name}": named[name] for i, name in enumerate(named)}
         ends += percentile_panels(panels, titled, styles, selection)
         narrow = width < 2 * PANEL_WIDTH
         if narrow:  # titles take much of the height, and the names need to know what is left
@@ -113,7 +105,7 @@ def _layout(names: list[str], width: float) -> tuple[NotebookFigure, Axes, list[
     tall = sum(heights)
     if pairs:  # a row counts without its titles, which take as much as the shortest panel
         heights[0] = max(2.0, 0.139 * lines + 0.85)
-        tall = min(heights[0] + 1.4 * (down - 1) + 0.3, TALLEST)
+        tall = min(heights[0] + 1.4 * (down - 1) + 0.3, drawing.TALLEST)
         heights[1:] = [(tall - heights[0] - 0.3) / (down - 1) - TITLES] * (down - 1)
     figure = NotebookFigure((width, tall), layout="constrained")
     grid = figure.add_gridspec(down, across, height_ratios=heights)
@@ -126,7 +118,7 @@ def _layout(names: list[str], width: float) -> tuple[NotebookFigure, Axes, list[
         shared = {"sharex": panels[0], "sharey": panels[0]} if panels else {}
         panel = figure.add_subplot(grid[divmod(cell, across)], **shared)
         panels.append(panel)
-        step_axis(panel)
+        drawing.step_axis(panel)
         if cell == span or cell % across == 0:
             panel.set_ylabel("pre-activation")
         if narrow and cell + across < span + n:  # the panel that stands below has the axis of both

@@ -6,19 +6,10 @@ from numpy.typing import NDArray
 from bnexp.analysis.measuring import last_layer
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.variants import VariantResults
+from bnexp.figures import drawing
 from bnexp.figures.curves import Selection, variants_with_rows
-from bnexp.figures.drawing import (
-    GREY,
-    PAGE,
-    NotebookFigure,
-    Picture,
-    end_labels,
-    letter,
-    looks,
-    step_axis,
-    style,
-    title,
-)
+from bnexp.figures.drawing import PAGE, NotebookFigure, Picture, style, title
+from bnexp.figures.labels import end_labels
 from bnexp.figures.panels import accuracy_panel, hides_lower, percentile_panels
 
 
@@ -47,11 +38,11 @@ def draw_gamma(files: ExperimentResults) -> Picture:
         rows.setdefault(str(settings["model.activation"]), {})[kind] = name
     with style():
         # A colour means one thing in all rows, so each activation's networks have the same two.
-        styles = dict(zip(("gamma", "no gamma"), looks(2), strict=True))
+        styles = dict(zip(("gamma", "no gamma"), drawing.looks(2), strict=True))
         figure = NotebookFigure((PAGE, 1.75 * len(rows)), layout="constrained")
         grid = figure.subplots(len(rows), 4, squeeze=False, width_ratios=[1.1, 1, 1, 0.9])
         for place, ((activation, names), axes) in enumerate(zip(rows.items(), grid, strict=True)):
-            letters = [f"({letter(4 * place + i)})" for i in range(4)]
+            letters = [f"({drawing.letter(4 * place + i)})" for i in range(4)]
             variants = {kind: begun[name] for kind, name in names.items()}
             drawn = [styles[kind] for kind in names]
             # Where two lines are one, the dashes of the one without gamma stay visible on top.
@@ -73,11 +64,11 @@ def draw_gamma(files: ExperimentResults) -> Picture:
             below = 100 * np.sum(learned < 0) / max(len(learned), 1)
             title(axes[3], f"{letters[3]} learned gammas", f"{below:.1f} % below 0")
             axes[3].hist(learned, bins=40, color=styles["gamma"]["color"], alpha=0.6)
-            axes[3].axvline(1, color=GREY, lw=0.8, ls=":")
+            axes[3].axvline(1, color=drawing.GREY, lw=0.8, ls=":")
             axes[3].margins(x=0.08)
             axes[3].set_ylabel("units")
         for each in grid[:, 1:3].flat:
-            step_axis(each)
+            drawing.step_axis(each)
         for each in grid[:-1, :3].flat:
             each.set_xlabel("")
         grid[-1, 3].set_xlabel("gamma\n(dotted: start)")

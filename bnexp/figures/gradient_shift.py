@@ -7,18 +7,9 @@ from numpy.typing import NDArray
 
 from bnexp.analysis.results import ExperimentResults
 from bnexp.errors import StorageError
-from bnexp.figures.drawing import (
-    PAGE,
-    EndLabel,
-    Look,
-    NotebookFigure,
-    Picture,
-    end_labels,
-    letter,
-    step_axis,
-    style,
-    title,
-)
+from bnexp.figures import drawing
+from bnexp.figures.drawing import PAGE, Look, NotebookFigure, Picture, style, title
+from bnexp.figures.labels import EndLabel, end_labels
 from bnexp.figures.panels import looks_of
 
 CAPTION = (
@@ -59,7 +50,7 @@ def draw_gradient_shift(files: ExperimentResults, width: float = PAGE) -> Pictur
         for place, axes in enumerate(panels):
             row, layer = place // n, layers[place % n]
             name = "output" if layer == layers[-1] else f"layer {layer}"
-            title(axes, f"({letter(place)}) {('distance', 'cosine')[row]}, {name}")
+            title(axes, f"({drawing.letter(place)}) {('distance', 'cosine')[row]}, {name}")
             ends = list[EndLabel]()
             for variant, shift in found.items():
                 if layer in shift.layers:
@@ -86,7 +77,7 @@ def _layout(n: int, across: int, width: float) -> tuple[Figure, list[Axes]]:
         else:
             axes.tick_params(labelleft=False)
         if place >= len(panels) - across:
-            step_axis(axes)
+            drawing.step_axis(axes)
     panels[0].set_yscale("log")  # and with it those that share its axis
     return figure, panels
 
@@ -96,10 +87,9 @@ def _draw_line(
 ) -> float:
     """The median over seeds of values (rows, seeds), and their range; returns where it ends."""
     bins = min(BINS, len(steps))
-    places = [part.mean() for part in np.array_split(steps, bins)]
+    places = np.array([part.mean() for part in np.array_split(steps, bins)])
     seeds = np.array([np.nanmedian(part, axis=0) for part in np.array_split(values, bins)])
     line = np.median(seeds, axis=1)
     axes.plot(places, line, **look)
-    edges = seeds.min(axis=1), seeds.max(axis=1)
-    axes.fill_between(places, *edges, color=look["color"], alpha=0.2, lw=0)
+    drawing.draw_range(axes, places, seeds, look)
     return float(line[-1])

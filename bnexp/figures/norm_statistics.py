@@ -6,19 +6,10 @@ from bnexp.analysis.distributions import normal_quantiles
 from bnexp.analysis.records import RunningStatisticsLog
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.variants import VariantResults
+from bnexp.figures import drawing
 from bnexp.figures.curves import Selection, read_curves, unit_position
-from bnexp.figures.drawing import (
-    PAGE,
-    EndLabel,
-    NotebookFigure,
-    Picture,
-    decimate,
-    end_labels,
-    lettered,
-    step_axis,
-    style,
-    title,
-)
+from bnexp.figures.drawing import PAGE, NotebookFigure, Picture, style, title
+from bnexp.figures.labels import EndLabel, end_labels
 from bnexp.figures.panels import draw_curves, looks_of, panel_name
 
 LEAST_WIDTH = 2.0  # inches, of a panel; narrower figures have their panels below each other
@@ -61,14 +52,14 @@ def draw_norm_parameters(files: ExperimentResults, width: float = PAGE) -> Pictu
             gamma, beta = parameters[:rows, seed, :, column].T
             for q, z in zip(probe.percentiles, normal_quantiles(probe.percentiles), strict=True):
                 label = "beta + z gamma: if Gaussian" if q == probe.percentiles[0] else None
-                line = decimate(probe.steps[:rows], beta + z * gamma, [np.median])
+                line = drawing.decimate(probe.steps[:rows], beta + z * gamma, [np.median])
                 axes.plot(*line, color="black", lw=0.9, ls="--", label=label)
                 described[f"{q:g}"] = f"{z:.3f}"
-            title(axes, lettered(i, n, panel_name(name, variant)), curves.unit)
+            title(axes, drawing.lettered(i, n, panel_name(name, variant)), curves.unit)
             if i % shape[1] == 0:
                 axes.set_ylabel("pre-activation")
             if i >= n - shape[1]:
-                step_axis(axes)
+                drawing.step_axis(axes)
         for axes, labels in zip(figure.axes, ends, strict=True):
             end_labels(axes, labels)
         first = figure.axes[0]
@@ -108,17 +99,14 @@ def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Pi
         figure = NotebookFigure((width, 2.5 if shape[0] == 1 else 5.6), layout="constrained")
         panels = list(figure.subplots(*shape, squeeze=False, sharex=True).flat)
         mean, variance, accuracy = panels
-        ends: dict[str, list[EndLabel]] = {"mean": [], "variance": [], "accuracy": []}
+        ends = {axes: list[EndLabel]() for axes in panels}
         for name, each in found.items():
             colour, label = styles[name]["color"], panel_name(name, files.variants[name])
-            for axes, gap, which in (
-                (mean, each.mean_gap, "mean"), (variance, each.variance_gap, "variance")
-            ):  # fmt: skip
+            for axes, gap in ((mean, each.mean_gap), (variance, each.variance_gap)):
                 line = gap.mean(axis=1)
                 axes.plot(each.steps, line, color=colour, ls="-")
-                edges = gap.min(axis=1), gap.max(axis=1)
-                axes.fill_between(each.steps, *edges, color=colour, alpha=0.2, lw=0)
-                ends[which].append((float(line[-1]), label, colour))
+                drawing.draw_range(axes, each.steps, gap, styles[name])
+                ends[axes].append((float(line[-1]), label, colour))
             kinds = {
                 "training set": each.population_accuracy,
                 "running": each.running_accuracy,
@@ -128,7 +116,7 @@ def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Pi
                 by_kind = values[1:].mean(axis=1)
                 accuracy.plot(each.steps[1:], by_kind, color=colour, ls=line)
                 named = kind if len(found) == 1 else f"{label}, {kind}"
-                ends["accuracy"].append((float(by_kind[-1]), named, colour))
+                ends[accuracy].append((float(by_kind[-1]), named, colour))
         for axes in (mean, variance):
             axes.set_yscale("log")
         title(mean, "(a) running mean", "against the training set's")
@@ -138,11 +126,9 @@ def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Pi
         variance.set_ylabel("RMS gap (relative)")
         accuracy.set_ylabel("test accuracy")
         for axes in panels if shape[0] == 1 else [accuracy]:
-            step_axis(axes)
-        end_labels(accuracy, ends["accuracy"])
-        if len(found) > 1:
-            end_labels(mean, ends["mean"])
-            end_labels(variance, ends["variance"])
+            drawing.step_axis(axes)
+        for axes in panels if len(found) > 1 else [accuracy]:
+            end_labels(axes, ends[axes])
     return Picture(
         figure,
         "Batch norm's running statistics against those of the training set, estimated over 100 "

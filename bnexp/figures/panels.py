@@ -16,7 +16,8 @@ from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.variants import VariantResults
 from bnexp.figures import drawing
 from bnexp.figures.curves import Curves, Selection, read_curves
-from bnexp.figures.drawing import GREY, EndLabel, Look, decimate, looks, marks, turn
+from bnexp.figures.drawing import GREY, Look, decimate, draw_range, looks, marks, turn
+from bnexp.figures.labels import EndLabel
 
 PAPER = {"b": ("paper, without BN", "-o"), "c": ("paper, with BN", "-s")}
 NAMES = {"b": "without BN", "c": "with BN"}  # of the paper's own networks
@@ -68,11 +69,10 @@ def accuracy_panel(
         group = together[name]
         drawn = look | turn(group.index(name), len(group)) | marks(len(steps))
         axes.plot(steps, accuracy.mean(axis=1), **drawn)
-        edges = accuracy.min(axis=1), accuracy.max(axis=1)
-        axes.fill_between(steps, *edges, color=look["color"], alpha=0.2 / len(group), lw=0)
+        draw_range(axes, steps, accuracy, look, 0.2 / len(group))
     for panel in [panel for panel in PAPER if panel in reproduced]:
-        net = paper.paper_net(panel)
-        _paper_curve(axes, panel, net.accuracy_steps, net.accuracy)
+        papers = paper.paper_net(panel)
+        _paper_curve(axes, panel, papers.accuracy_steps, papers.accuracy)
         axes.legend(loc="lower right", labelcolor=GREY)
     if hides_lower(axes):
         _mark_break(axes)
@@ -142,8 +142,8 @@ def percentile_panels(
         drawing.title(axes, name, curves.unit)
         panel = paper.paper_panel(variant.settings)
         if panel and selection.layer in {None, len(variant.settings["model.hidden"])}:
-            net = paper.paper_net(panel)
-            _paper_curve(axes, panel, net.steps, net.values)
+            papers = paper.paper_net(panel)
+            _paper_curve(axes, panel, papers.steps, papers.values)
     return ends
 
 
@@ -168,8 +168,8 @@ def draw_curves(axes: Axes, curves: Curves, colour: str) -> list[EndLabel]:
             # Bands of neighbouring percentiles overlap; their edges tell them apart.
             edge, inside = (colour, 0.55), (colour, 0.14)
             axes.fill_between(curves.steps, *curves.band[..., q], fc=inside, ec=edge, lw=0.4)
-        width = 1.2 if q == middle(curves.percentiles) else 0.8
-        axes.plot(*drawn, color=colour, ls="-", lw=width, **marks(len(drawn[0])))
+        thick = 1.2 if q == middle(curves.percentiles) else 0.8
+        axes.plot(*drawn, color=colour, ls="-", lw=thick, **marks(len(drawn[0])))
         labels.append((float(drawn[1][-1]), f"P{curves.percentiles[q]:g}", colour))
     return labels
 

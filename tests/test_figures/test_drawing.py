@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from bnexp.figures import drawing
+from bnexp.figures import drawing, labels
 from bnexp.report.svg import inline_svg
 
 
@@ -15,8 +15,8 @@ def named_lines():
         axes = figure.subplots()
         for i, look in enumerate(drawing.looks(8)):
             axes.plot([0, 1], [i, i], **look)
-        labels = [(i, f"name {i}", look["color"]) for i, look in enumerate(drawing.looks(8))]
-        drawing.end_labels(axes, labels)
+        ends = [(i, f"name {i}", look["color"]) for i, look in enumerate(drawing.looks(8))]
+        labels.end_labels(axes, ends)
     return drawing.Picture(figure, "")
 
 

@@ -14,7 +14,7 @@ from scipy import stats
 from bnexp.analysis.distributions import noise_floor, typical_unit
 from bnexp.errors import ConfigError, StorageError
 from bnexp.figures import curves as curves_module
-from bnexp.figures import drawing, spacing
+from bnexp.figures import drawing, labels
 from bnexp.figures import figure1 as figures
 from bnexp.figures.curves import Selection
 
@@ -276,7 +276,7 @@ def test_a_line_is_also_decimated_to_the_medians_of_its_bins():
 )
 def test_labels_are_moved_apart_in_their_order(positions):
     """At least the gap apart, below 1, and where they were if there is room."""
-    found = spacing.spread(np.array(positions), gap=0.1)
+    found = labels.moved_apart(np.array(positions), gap=0.1)
     ordered = np.array(found)[np.argsort(positions)]
     assert (np.diff(ordered) >= 0.1 - 1e-9).all()
     assert max(found) <= 1

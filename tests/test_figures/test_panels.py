@@ -14,7 +14,7 @@ from matplotlib.text import Annotation, Text
 
 from bnexp.analysis.measuring import measure
 from bnexp.analysis.records import GradientShiftLog
-from bnexp.figures import drawing, figure1
+from bnexp.figures import drawing, figure1, labels
 from bnexp.figures.curves import Selection
 from bnexp.figures.experiment_figures import figures_of
 
@@ -92,7 +92,7 @@ def test_a_line_leads_to_the_middle_of_its_name_however_steep_it_is():
     with drawing.style():
         figure = Figure((3, 2))
         axes = figure.subplots()
-        drawing.end_labels(axes, [(0.5, f"name {i}", "black") for i in range(8)])
+        labels.end_labels(axes, [(0.5, f"name {i}", "black") for i in range(8)])
     figure.draw_without_rendering()
     for text in axes.texts:
         x, y = text.arrow_patch.get_path().vertices[0]
