@@ -1,6 +1,7 @@
 """What batch norm keeps for each unit: gamma and beta, and its running statistics."""
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from bnexp.analysis.distributions import normal_quantiles
 from bnexp.analysis.records import RunningStatisticsLog
@@ -35,11 +36,8 @@ def draw_norm_parameters(files: ExperimentResults, width: float = PAGE) -> Pictu
     n, described = len(variants), dict[str, str]()
     with style():
         styles = looks_of(files)
-        width = min(width, 2.6 * n + 0.6)
-        shape = (1, n) if width / n >= LEAST_WIDTH else (n, 1)
-        size = width, 2.6 if shape[0] == 1 else 1.9 * n + 0.3
-        figure = NotebookFigure(size, layout="constrained")
-        panels = figure.subplots(*shape, squeeze=False, sharex=True, sharey=True).flat
+        inches = min(width, 2.6 * n + 0.6)
+        figure, panels = _row_or_column(n, inches, (2.6, 1.9 * n + 0.3), sharey=True)
         ends = list[list[EndLabel]]()
         for i, (axes, (name, variant)) in enumerate(zip(panels, variants.items(), strict=True)):
             probe, parameters = variant.probe, variant.norm_parameters
@@ -56,10 +54,8 @@ def draw_norm_parameters(files: ExperimentResults, width: float = PAGE) -> Pictu
                 axes.plot(*line, color="black", lw=0.9, ls="--", label=label)
                 described[f"{q:g}"] = f"{z:.3f}"
             title(axes, drawing.lettered(i, n, panel_name(name, variant)), curves.unit)
-            if i % shape[1] == 0:
-                axes.set_ylabel("pre-activation")
-            if i >= n - shape[1]:
-                drawing.step_axis(axes)
+            axes.set_ylabel("pre-activation")
+            axes.label_outer()
         for axes, labels in zip(figure.axes, ends, strict=True):
             end_labels(axes, labels)
         first = figure.axes[0]
@@ -95,9 +91,7 @@ def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Pi
     found = with_running_statistics(files)
     with style():
         styles = looks_of(files)
-        shape = (1, 3) if width / 3 >= LEAST_WIDTH else (3, 1)
-        figure = NotebookFigure((width, 2.5 if shape[0] == 1 else 5.6), layout="constrained")
-        panels = list(figure.subplots(*shape, squeeze=False, sharex=True).flat)
+        figure, panels = _row_or_column(3, width, (2.5, 5.6), sharey=False)
         mean, variance, accuracy = panels
         ends = {axes: list[EndLabel]() for axes in panels}
         for name, each in found.items():
@@ -125,8 +119,6 @@ def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Pi
         mean.set_ylabel("RMS gap (std. deviations)")
         variance.set_ylabel("RMS gap (relative)")
         accuracy.set_ylabel("test accuracy")
-        for axes in panels if shape[0] == 1 else [accuracy]:
-            drawing.step_axis(axes)
         for axes in panels if len(found) > 1 else [accuracy]:
             end_labels(axes, ends[axes])
     return Picture(
@@ -136,3 +128,22 @@ def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Pi
         "normalized units; lines: mean over seeds; bands: lowest to highest seed. Accuracies are "
         "means over seeds, without the network before training.",
     )
+
+
+def _row_or_column(
+    n: int, width: float, heights: tuple[float, float], *, sharey: bool
+) -> tuple[NotebookFigure, list[Axes]]:
+    """Panels beside each other where there is room, else below each other.
+
+    Args:
+        n: how many there are.
+        width: of the figure, in inches.
+        heights: of a row, and of a column.
+        sharey: whether all have one vertical axis, as all have one of steps.
+    """
+    down, across = (1, n) if width / n >= LEAST_WIDTH else (n, 1)
+    figure = NotebookFigure((width, heights[down > 1]), layout="constrained")
+    panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=sharey)
+    for axes in panels[-1]:
+        drawing.step_axis(axes)
+    return figure, list(panels.flat)
