@@ -63,9 +63,11 @@ def draw_heatmap(
         for differs in (False, True) if differences else (False,):
             cells = {each: panel.cells for each, panel in drawn if panel.differs == differs}
             _draw_panels(figure, cells, shape, (heading, form), differs=differs)
-        figure.lay_out()  # a title must not run into a colour bar, so it needs to know its room
+        stacked = len({each.get_position().y0 for each, _ in drawn}) > 1
+        if stacked:  # a colour bar stands beside titles too, so they need to know their room
+            figure.lay_out()
         for i, (each, panel) in enumerate(drawn):
-            title(each, lettered(i, len(drawn), panel.title), letter=5.1)
+            title(each, lettered(i, len(drawn), panel.title), letter=5.1 if stacked else 4.6)
     text = f"{heading[:1].upper()}{heading[1:]}: mean over seeds and half of its 95 % t-interval"
     unknown = any(np.isnan(mean) for mean in _means(panel.cells for panel in grid.panels))
     text += "; -: not by every seed." if unknown else "."
