@@ -27,6 +27,13 @@ TESTS = Path(__file__).parents[1]
 CONTEXT = get_context("forkserver")
 CONTEXT.set_forkserver_preload(["helpers.preloaded"])
 
+# What runs first in a command that is to start the server of its workers as users start it.
+COLD = """
+from bnexp.training import fork_server
+from helpers import warm
+warm._fork = fork_server.spawn
+"""
+
 
 def _ensure_server():
     """Start the process that imports: the bnexp of this process, and the tests' helpers."""

@@ -43,21 +43,14 @@ variants:
 """
 
 
-# `bnexp`, in a process that hears Ctrl-C, as one does that a shell starts in the foreground. The
-# server of its workers is started as users start it.
-IN_A_TERMINAL = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
-sys.argv[1:] = {}
-from bnexp.cli import program
-program()
-"""
+# A process hears Ctrl-C then. One that a shell starts in the background does not.
+IN_A_TERMINAL = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 
 
 class Command:
     """`bnexp train` in a folder of its own, at the head of a process group of its own.
 
-    It begins in a process that has imported what it needs. With `cold`, its workers do not.
+    It begins in a process that has imported what it needs. In a `cold` one, the workers do not.
     """
 
     def __init__(self, folder, *words, limit=None, cold=False):
@@ -65,7 +58,7 @@ class Command:
         self.run = run_folder(self.out, "baseline", 0)
         (folder / "small.yaml").write_text(CONFIG)
         train = "train", "--config", "small.yaml", "--out", "out", *words
-        first = IN_A_TERMINAL.format(train) if cold else ""
+        first = IN_A_TERMINAL + warm.COLD * cold
         self.process = warm.Command(*train, folder=folder, first=first)
         if limit:  # the processes that it starts have the same
             resource.prlimit(self.process.pid, limit[0], limit[1:] * 2)
