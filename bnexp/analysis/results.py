@@ -18,7 +18,7 @@ from bnexp.files.experiment_folder import (
     refuse_first_edition,
     runs_of,
 )
-from bnexp.files.run_folder import binding_settings
+from bnexp.files.run_folder import changed_settings
 
 
 @dataclass(frozen=True)
@@ -187,13 +187,10 @@ def check_run(run: Run, experiment: Experiment | None) -> None:
     variant = next((each for each in experiment.variants if each.name == stated.variant), None)
     if variant is None or stated.seed not in experiment.seeds:
         raise DamagedError(f"{run.path}: damaged (it is no run of {config}); move it away")
-    settings = binding_settings(variant.settings)
-    if changes := [
-        f"{key}: {stated.settings.get(key)}, now {settings[key]}"
-        for key in settings
-        if stated.settings.get(key) != settings[key] and key != "train.steps"
-    ]:
+    changed = changed_settings(stated.settings, variant.settings)
+    changed.pop("train.steps", None)
+    if changed:
         raise DamagedError(
             f"{run.path}: damaged (it was trained with other settings than those in {CONFIG}: "
-            f"{'; '.join(changes)}); move it away"
+            f"{'; '.join(changed.values())}); move it away"
         )

@@ -25,7 +25,6 @@ from bnexp.figures.norm_statistics import (
     with_running_statistics,
 )
 from bnexp.files.experiment_folder import FIGURES
-from bnexp.files.provenance import Provenance
 
 MOST_PANELS = 12  # of Figure 1; a larger grid is shown as a heat map alone
 MOST_BESIDE = 3  # variants whose gamma and beta are drawn side by side
@@ -143,9 +142,7 @@ def source_of(files: ExperimentResults, figure: str, options: Sequence[str] = ()
         figure: its name.
         options: those of the command that say what is drawn.
     """
-    made_with = next(
-        (run.status.made_with for variant in files.variants.values() for run in variant.runs),
-        Provenance(),
-    )
-    commit = f", commit {made_with['git_commit']}" if made_with.get("git_commit") else ""
-    return f"experiment {files.name}{commit}, {plot_command(files.name, figure, options)}"
+    runs = (run for variant in files.variants.values() for run in variant.runs)
+    commit = next((run.status.made_with.get("git_commit") for run in runs), None)
+    told = f", commit {commit}" if commit else ""
+    return f"experiment {files.name}{told}, {plot_command(files.name, figure, options)}"

@@ -4,8 +4,10 @@ A checkpoint holds tensors, numbers and text alone, so it is read with `weights_
 zip file, and each of its records has a CRC-32. torch writes these but does not check them: we do.
 """
 
+import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -24,25 +26,52 @@ from bnexp.files.atomic import (
     write_whole,
 )
 from bnexp.files.run_folder import CHECKPOINT, PREVIOUS
+from bnexp.files.status import HistoryEntry
 
 FORMAT = 2
 _MAX_BYTES = 1 << 36
 
 
-def save(folder: Path, state: Mapping[str, Any]) -> None:
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run after some updates.
+
+    Attributes:
+        step: how many have been made.
+        engine: what made them: `kernels` or `torch`.
+        settings: what the run is bound to, by dotted key, and its seed, as JSON.
+        history: see `Status`.
+        extents: of each log, by file name.
+        arrays: all that the rest of the run depends on, as `Engine.state` gives it.
+    """
+
+    step: int
+    engine: str
+    settings: str
+    history: Sequence[HistoryEntry]
+    extents: Mapping[str, Extent]
+    arrays: Mapping[str, NDArray[Any]]
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> None:
     """Put a checkpoint in place; at every moment one of the two files is whole."""
     current = folder / CHECKPOINT
     pending = folder / (CHECKPOINT + ".new")
-    save_tensors(pending, {"format": FORMAT, **state})
+    content = {
+        "format": FORMAT,
+        **vars(checkpoint),
+        "history": json.dumps(checkpoint.history),
+        "extents": {name: asdict(each) for name, each in checkpoint.extents.items()},
+        "arrays": tensors(checkpoint.arrays),
+    }
+    save_tensors(pending, content)
     if current.exists():
         current.replace(folder / PREVIOUS)
     pending.replace(current)
     sync_folder(folder)
 
 
-def load(
-    folder: Path, fits: Callable[[Mapping[str, Any]], None]
-) -> tuple[dict[str, Any] | None, list[str]]:
+def load(folder: Path, fits: Callable[[Checkpoint], None]) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint that is whole and fits; and what is wrong with newer ones, in lines.
 
     Args:
@@ -60,19 +89,40 @@ def load(
         if not path.exists():
             continue
         try:
-            state = load_tensors(path)
+            content = load_tensors(path)
         except DamagedError as error:
             damages.append(error)
             continue
         try:
-            fits(state)
+            found = _checkpoint(folder, content)
+            fits(found)
         except DamagedError as error:
             misfits.append(error)
         else:
-            return state, [_without_advice(error) for error in damages + misfits]
+            return found, [_without_advice(error) for error in damages + misfits]
     if misfits:
         raise misfits[0]
     return None, [_without_advice(error) for error in damages]
+
+
+def _checkpoint(folder: Path, content: Mapping[str, Any]) -> Checkpoint:
+    """The checkpoint of what its file holds.
+
+    Raises:
+        DamagedError: another version of bnexp wrote it.
+    """
+    if content.get("format") != FORMAT:
+        advice = "use --out DIR, or --restart"
+        told = f"its checkpoint belongs to another version of bnexp; {advice}"
+        raise DamagedError(f"{folder}: {told}")
+    return Checkpoint(
+        content["step"],
+        content["engine"],
+        content["settings"],
+        tuple(json.loads(content["history"])),
+        {name: Extent(**each) for name, each in content["extents"].items()},
+        {name: tensor.numpy() for name, tensor in content["arrays"].items()},
+    )
 
 
 def _without_advice(error: DamagedError) -> str:

@@ -18,7 +18,7 @@ from bnexp.files.run_folder import (
     PREVIOUS,
     PROBE,
     RUN_FILES,
-    binding_settings,
+    changed_settings,
 )
 from bnexp.files.status import STATUS, read_status
 
@@ -77,15 +77,10 @@ def _edited(folder: Path) -> list[str]:
         return []
     changes = dict[str, None]()
     for variant in experiment.variants:
-        wanted = binding_settings(variant.settings)
         for run in folder.glob(f"{variant.name}/seed-*"):
             with suppress(StorageError):
-                stated = read_status(run).settings
-                changes |= dict.fromkeys(
-                    f"{key}: {stated.get(key)}, now {wanted[key]}"
-                    for key in wanted
-                    if stated.get(key) != wanted[key]
-                )
+                changed = changed_settings(read_status(run).settings, variant.settings)
+                changes |= dict.fromkeys(changed.values())
     return list(changes)
 
 

@@ -15,17 +15,17 @@ PACKAGES = ("torch", "torchvision", "numpy", "numba", "scipy", "scikit-learn", "
 
 
 class Provenance(TypedDict, total=False):
-    """What computed a result: `made_with` of a status, and `environment` of a summary."""
+    """What stands in `status.json` and `summary.json` beside the numbers."""
 
-    versions: dict[str, str | None]  # of Python and of the packages that compute
-    git_commit: str | None  # of bnexp's own source tree, with `+` where it was changed
+    versions: dict[str, str | None]  # of bnexp, Python and `PACKAGES`
+    git_commit: str | None
     system: str
     processor: str
-    command: str  # that was given
+    command: str
 
 
 def provenance() -> Provenance:
-    """What stands in `status.json` and `summary.json` beside the numbers."""
+    """What this process makes results with."""
     return {
         "versions": {
             "bnexp": __version__,

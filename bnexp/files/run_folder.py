@@ -7,16 +7,19 @@ r * every, taken before that step's update. The last row of the probe, of gamma 
 metrics is the final network's.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bnexp.config import Settings, Value, flatten
 from bnexp.errors import DamagedError
 from bnexp.files.atomic import RETRAIN, Extent
-from bnexp.files.axes import PERCENTILES, Axes
-from bnexp.files.headers import csv_header
+from bnexp.files.axes import PERCENTILES, Axes, write_axes
+from bnexp.files.headers import csv_header, csv_row
 from bnexp.files.logs import AppendedArray, AppendedFile
 from bnexp.files.status import STATUS
 
@@ -103,6 +106,20 @@ def binding_settings(settings: Settings) -> dict[str, Value]:
     return flat
 
 
+def changed_settings(stated: Mapping[str, Value], settings: Settings) -> dict[str, str]:
+    """What a run was made with otherwise: `key: before, now after`, by key.
+
+    Args:
+        stated: the settings of the run, as its status has them.
+        settings: those that it is asked to have.
+    """
+    return {
+        key: f"{key}: {stated.get(key)}, now {value}"
+        for key, value in binding_settings(settings).items()
+        if stated.get(key) != value
+    }
+
+
 class RunLogs:
     """The growing files of a run, opened for writing.
 
@@ -112,6 +129,7 @@ class RunLogs:
     """
 
     def __init__(self, folder: Path, axes: Axes) -> None:
+        self.folder, self.axes, self._described = folder, axes, Extent(0, 0)
         self.minibatch = self.probe = self.norm_parameters = None
         self.gradient_shift = self.running_statistics = None
         if axes.minibatch is not None:
@@ -139,8 +157,14 @@ class RunLogs:
         )
         return (log for log in logs if log is not None)
 
+    def describe(self) -> None:
+        """Write `percentiles.json`."""
+        self._described = write_axes(self.folder, self.axes)
+
     def start(self) -> None:
-        """Begin all logs anew."""
+        """Begin all logs anew, with their description; no status promises the old ones any more."""
+        (self.folder / STATUS).unlink(missing_ok=True)
+        self.describe()
         for log in self:
             log.start()
 
@@ -163,6 +187,35 @@ class RunLogs:
     def extents(self) -> dict[str, Extent]:
         """What identifies the rows of each log so far, by file name."""
         return {log.path.name: log.extent() for log in self}
+
+    def promised(self, extents: Mapping[str, Extent] | None = None) -> dict[str, Extent]:
+        """What a status may promise: these extents, or the rows so far, and their description."""
+        return {**(self.extents() if extents is None else extents), PERCENTILES: self._described}
+
+    def append(
+        self,
+        minibatch: NDArray[np.float32] | None,
+        probe: NDArray[np.float32] | None,
+        norm_parameters: NDArray[np.float32] | None,
+        metrics: Iterable[Sequence[float]],
+    ) -> None:
+        """Append rows of the logs that there are; readers see them after the next commit.
+
+        Args:
+            minibatch: (rows, percentiles, units); `None` where there are none.
+            probe: the same of the probe.
+            norm_parameters: (rows, 2, units); `None` where there are none.
+            metrics: the columns of each row.
+        """
+        for log, rows in (
+            (self.minibatch, minibatch),
+            (self.probe, probe),
+            (self.norm_parameters, norm_parameters),
+        ):
+            if log is not None and rows is not None and len(rows):
+                log.append_rows(rows)
+        for row in metrics:
+            self.metrics.append(csv_row(row))
 
     def commit(self) -> None:
         """Put everything appended on the disk and make it visible to readers."""

@@ -33,6 +33,14 @@ PENDING: Mapping[str, Callable[[str], float]] = {
 SILENT_MINUTES = 1  # after which a run that says it is running may be dead
 
 
+class HistoryEntry(Provenance, total=False):
+    """What computes the steps of a run from one on; the command is no part of it."""
+
+    from_step: int
+    engine: str
+    arithmetic: str  # the engine's own description: libraries, processor
+
+
 @dataclass(frozen=True)
 class Status:
     """The content of `status.json`.
@@ -63,7 +71,7 @@ class Status:
     seed: int
     settings: Mapping[str, Value]
     files: Mapping[str, Extent] = field(default_factory=dict)
-    history: Sequence[Mapping[str, Value]] = ()
+    history: Sequence[HistoryEntry] = ()
     heartbeat: str = ""
     seconds_per_step: float | None = None
     parameters: int | None = None
@@ -89,7 +97,7 @@ class Status:
         return self.state == "running" and self.silent_minutes() >= SILENT_MINUTES
 
 
-def changes(history: Sequence[Mapping[str, Any]]) -> list[str]:
+def changes(history: Sequence[HistoryEntry]) -> list[str]:
     """Where the arithmetic of a run changed, each as `from step 500: processor: A, now B`.
 
     The commit of bnexp's own source tree counts as no change: its version does.
@@ -107,11 +115,10 @@ def changes(history: Sequence[Mapping[str, Any]]) -> list[str]:
     return told
 
 
-def _flat(entry: Mapping[str, Any]) -> dict[str, Value]:
+def _flat(entry: HistoryEntry) -> dict[str, object]:
     """The entry of a history with its versions beside the rest."""
-    versions = entry.get("versions")
-    inner = versions if isinstance(versions, Mapping) else {}
-    return {key: x for key, x in entry.items() if key != "versions"} | dict(inner)
+    versions = entry.get("versions") or {}
+    return {key: x for key, x in entry.items() if key != "versions"} | dict(versions)
 
 
 def now() -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from bnexp.config import Value
 from bnexp.files.provenance import Provenance
-from bnexp.files.status import State, Status, write_status
+from bnexp.files.status import HistoryEntry, State, Status, write_status
 
 
 class StatusWriter:
@@ -65,12 +65,18 @@ class StatusWriter:
         """
         self.content = replace(self.content, **attributes)
 
-    def note(self, step: int, computes: Mapping[str, Value]) -> None:
+    def note(self, step: int, engine: str, arithmetic: str) -> None:
         """Add to the history what computes the steps from here on, if it is something else."""
-        made_with = {key: x for key, x in self.content.made_with.items() if key != "command"}
-        entry, history = {**computes, **made_with}, self.content.history
-        if not history or {**history[-1], "from_step": 0} != {**entry, "from_step": 0}:
-            self.change(history=(*history, {"from_step": step, **entry}))
+        made_with, history = self.content.made_with.copy(), self.content.history
+        made_with.pop("command", None)
+        entry: HistoryEntry = {
+            "from_step": step,
+            "engine": engine,
+            "arithmetic": arithmetic,
+            **made_with,
+        }
+        if not history or {**history[-1], "from_step": step} != entry:
+            self.change(history=(*history, entry))
 
     def write(self, state: State, **attributes: Any) -> None:
         """Change the status, and put it on the disk.

@@ -1,6 +1,5 @@
-"""Networks, and the two engines that train them. The torch engine takes its gradients from
-autograd; the kernels engine has compiled loops in `kernels/`, where the gradient of gamma is
-written out.
+"""Networks, and the two engines that train them: the torch engine has its gradients from autograd,
+and the kernels engine has compiled loops, in `kernels/`, with the gradient of gamma written out.
 
 `mlp` describes a network as a plain `torch.nn.Sequential` and draws its initial parameters. `norms`
 holds the norms, each as PyTorch's module and stacked over runs. `stacked` puts several networks

@@ -15,7 +15,7 @@ The minibatch is a function of (seed, step), and the training loss a running sum
 an engine computes depends on how the steps are cut into calls of `advance`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, Literal, NamedTuple, Protocol
@@ -84,7 +84,7 @@ class Engine(Protocol):
     def state(self) -> list[State]:
         """All that the rest of each run depends on, but the step: arrays that are copies."""
 
-    def load_state(self, step: int, states: Sequence[State]) -> None:
+    def load_state(self, step: int, states: Sequence[Mapping[str, NDArray[Any]]]) -> None:
         """Continue from what `state` returned after `step` updates."""
 
     def state_dicts(self) -> list[State]:

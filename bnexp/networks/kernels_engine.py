@@ -1,7 +1,7 @@
 """The kernels engine: one run on the CPU, a block of steps per call of a compiled function."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -236,7 +236,7 @@ class KernelsEngine:
         """The parameters, the optimizer's memory, and the training loss so far."""
         return [self._packing.state(self.step) | {"train_loss": self._losses.copy()}]
 
-    def load_state(self, step: int, states: Sequence[State]) -> None:
+    def load_state(self, step: int, states: Sequence[Mapping[str, NDArray[Any]]]) -> None:
         """Continue from what `state` returned."""
         (state,) = states
         self._packing.load(state)

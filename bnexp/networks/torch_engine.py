@@ -6,7 +6,7 @@ optimizers.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -206,7 +206,7 @@ class TorchEngine:
             states.append(state | memory | {"train_loss": self._losses[run].copy()})
         return states
 
-    def load_state(self, step: int, states: Sequence[State]) -> None:
+    def load_state(self, step: int, states: Sequence[Mapping[str, NDArray[Any]]]) -> None:
         """Continue from what `state` returned."""
         self.step = step
         self._recorder = StackedRecorder(self.settings, len(self.seeds))

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bnexp.config import Value
 from bnexp.errors import ConfigError, StorageError
 from bnexp.files.axes import TRAINING_MODE, Axes, LogAxes
 from bnexp.files.signals import handlers_held
@@ -43,16 +42,16 @@ class Journal:
     Args:
         run: the files.
         plan: what they are to hold.
-        computes: what makes the steps, for `status.json`.
+        arithmetic: what makes the steps, in words.
         parameters: of the network, those that are trained.
     """
 
     def __init__(
-        self, run: RecordedRun, plan: RecordingPlan, computes: Mapping[str, Value], parameters: int
+        self, run: RecordedRun, plan: RecordingPlan, arithmetic: str, parameters: int
     ) -> None:
         self.metrics = MetricsCollector(plan.metrics_every)
         self._run, self._plan = run, plan
-        self._computes, self._parameters = computes, parameters
+        self._arithmetic, self._parameters = arithmetic, parameters
         self._every: dict[Population, int | None] = {
             "minibatch": plan.every,
             "probe": plan.probe_every,
@@ -165,10 +164,10 @@ class Journal:
 
     def _open(self, seen: Mapping[Population, Seen]) -> None:
         if self.goes_on:
-            self._run.go_on(self._computes)
+            self._run.go_on(self._arithmetic)
             return
         minibatch = self._axes(seen["minibatch"], self._plan.every, "the step's minibatch")
-        self._run.begin(Axes(minibatch, self._probe_axes(seen)), self._computes, self._parameters)
+        self._run.begin(Axes(minibatch, self._probe_axes(seen)), self._arithmetic, self._parameters)
 
     def _probe_axes(self, seen: Mapping[Population, Seen]) -> LogAxes | None:
         if "probe" not in seen or self._plan.probe_every is None:

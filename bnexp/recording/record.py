@@ -143,7 +143,7 @@ def record(
             tuple(found), q, every, None if probe is None else probe_every, metrics_every
         ),
         RecordedRun(run_folder(Path(home), variant, seed), variant, seed, settings or {}, steps),
-        computes=describe(device),
+        arithmetic=describe(device),
         counted_by=counted_by,
         compiled=is_compiled(model),
         resume=resume,

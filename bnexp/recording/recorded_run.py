@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from bnexp.config import Value
 from bnexp.errors import ConfigError, StorageError
 from bnexp.files.atomic import Extent
-from bnexp.files.axes import PERCENTILES, Axes, read_axes, write_axes
-from bnexp.files.headers import csv_header, csv_row, npy_header
+from bnexp.files.axes import PERCENTILES, Axes, read_axes
+from bnexp.files.headers import csv_header, npy_header
 from bnexp.files.locks import storage_errors
 from bnexp.files.logs import prefix_extent, read_table
 from bnexp.files.provenance import Provenance, provenance
@@ -56,12 +56,15 @@ class RecordedRun:
         settings: Mapping[str, Value],
         total: int | None,
     ) -> None:
-        self.folder, self.axes = folder, Axes(None, None)
-        self._total, self._logs = total, RunLogs(folder, self.axes)
-        self._axes_extent = Extent(0, 0)
+        self.folder, self._total, self._logs = folder, total, RunLogs(folder, Axes(None, None))
         self._before: Status | None = None  # of a run that goes on, where it goes on
         made_with: Provenance = {**provenance(), "command": _command()}
         self._status = StatusWriter(folder, total or 0, variant, seed, settings, made_with)
+
+    @property
+    def axes(self) -> Axes:
+        """What the rows and columns of its logs are."""
+        return self._logs.axes
 
     @property
     def exists(self) -> bool:
@@ -73,16 +76,14 @@ class RecordedRun:
         """Whether rows can be appended."""
         return bool(self._status.content.files)
 
-    def begin(self, axes: Axes, computes: Mapping[str, Value], parameters: int) -> None:
+    def begin(self, axes: Axes, arithmetic: str, parameters: int) -> None:
         """Open the files anew."""
         with storage_errors(self.folder):
-            (self.folder / STATUS).unlink(missing_ok=True)
-            self._axes_extent = write_axes(self.folder, axes)
-            self.axes, self._logs = axes, RunLogs(self.folder, axes)
+            self._logs = RunLogs(self.folder, axes)
             self._logs.start()
             self._status.begin(0)
-            self._status.note(0, {"engine": RECORD, **computes})
-            self._write("running", 0, self._files(), parameters=parameters)
+            self._status.note(0, RECORD, arithmetic)
+            self._write("running", 0, self._logs.promised(), parameters=parameters)
 
     def resume(self, step: int | None, check: Callable[[Axes], None]) -> Status:
         """Check that the run can go on behind a step; returns what it was there.
@@ -113,7 +114,7 @@ class RecordedRun:
                     f"were committed.\nUse resume={status.step} or less; `recorder.commit()` "
                     "before each of your checkpoints keeps them together."
                 )
-            self.axes, self._logs = axes, RunLogs(self.folder, axes)
+            self._logs = RunLogs(self.folder, axes)
             self._logs.check(status.files)
             self._before = replace(
                 status,
@@ -124,25 +125,24 @@ class RecordedRun:
             )
         return self._before
 
-    def go_on(self, computes: Mapping[str, Value]) -> None:
+    def go_on(self, arithmetic: str) -> None:
         """Open the files behind the step of `resume`.
 
         Args:
-            computes: what makes the steps from here on.
+            arithmetic: what makes the steps from here on.
         """
         before = self._before
         if before is None:
             raise ValueError(f"{self.folder}: nothing to go on with; call resume first")
         with storage_errors(self.folder):
-            self._axes_extent = write_axes(self.folder, self.axes)  # the same bytes
+            self._logs.describe()  # by the same bytes
             self._status.begin(before.step)
             self._status.change(
                 history=before.history, parameters=before.parameters, pending=before.pending
             )
-            self._status.note(before.step, {"engine": RECORD, **computes})
+            self._status.note(before.step, RECORD, arithmetic)
             # First the promise is taken back to this step, then the logs.
-            extents = {**before.files, PERCENTILES: self._axes_extent}
-            self._write("running", before.step, extents)
+            self._write("running", before.step, self._logs.promised(before.files))
             self._logs.resume(before.files)
 
     def _extents_at(self, step: int, promised: Mapping[str, Extent]) -> dict[str, Extent]:
@@ -193,11 +193,7 @@ class RecordedRun:
             metrics: the columns of each row.
         """
         with storage_errors(self.folder):
-            for log, rows in ((self._logs.minibatch, minibatch), (self._logs.probe, probe)):
-                if log is not None and rows is not None:
-                    log.append_rows(rows)
-            for row in metrics:
-                self._logs.metrics.append(csv_row(row))
+            self._logs.append(minibatch, probe, None, metrics)
 
     def commit(
         self,
@@ -216,7 +212,7 @@ class RecordedRun:
         """
         with storage_errors(self.folder):
             self._logs.commit()
-            self._write(state, step, self._files(), error=error, pending=pending or {})
+            self._write(state, step, self._logs.promised(), error=error, pending=pending or {})
 
     def fail(self, error: BaseException) -> None:
         """Say why the recording ended, if the disk still takes it; what was committed stays."""
@@ -227,10 +223,6 @@ class RecordedRun:
     def close(self) -> None:
         """Close the files."""
         self._logs.close()
-
-    def _files(self) -> dict[str, Extent]:
-        """What readers may rely on."""
-        return {**self._logs.extents(), PERCENTILES: self._axes_extent}
 
     def _write(
         self, state: State, step: int, files: Mapping[str, Extent], **attributes: Any

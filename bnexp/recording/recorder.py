@@ -33,7 +33,7 @@ class Recorder:
         probe: runs the probe; `None`: there is none.
         plan: what is recorded, and when.
         run: where it is written.
-        computes: what makes the steps, in words.
+        arithmetic: what makes the steps, in words.
         counted_by: what counts the steps.
         compiled: whether the model was compiled before.
         resume: whether a run goes on, and where.
@@ -51,7 +51,7 @@ class Recorder:
         plan: RecordingPlan,
         run: RecordedRun,
         *,
-        computes: str,
+        arithmetic: str,
         counted_by: Counter,
         compiled: bool,
         resume: bool | int,
@@ -60,7 +60,7 @@ class Recorder:
         self._model, self._capture, self._probe = model, capture, probe
         self._run, self._counted_by, self._resume = run, counted_by, resume
         parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        self._journal = Journal(run, plan, {"arithmetic": computes}, parameters)
+        self._journal = Journal(run, plan, arithmetic, parameters)
         self._compiled, self._attached = compiled, False
         self._in_pass = self._passed = self._repeated = False
         self._rows: dict[Population, list[Selected]] = {}  # of the pass that is made

@@ -6,7 +6,7 @@ from bnexp.config import Experiment
 from bnexp.errors import ConfigError, StorageError
 from bnexp.files.atomic import extent, read_whole
 from bnexp.files.axes import axes_of, read_axes
-from bnexp.files.run_folder import MODEL, RunPlan, binding_settings, run_folder
+from bnexp.files.run_folder import MODEL, RunPlan, changed_settings, run_folder
 from bnexp.files.status import read_status
 
 _MAX_MODEL = 1 << 36  # bytes
@@ -32,11 +32,10 @@ def is_done(plan: RunPlan) -> bool:
     """
     try:
         status = read_status(plan.folder)
-        wanted = binding_settings(plan.settings)
-        changed = [key for key in wanted if status.settings.get(key) != wanted[key]]
-        if "train.steps" in changed and status.step <= plan.settings.train.steps:
-            changed.remove("train.steps")
-        changes = [f"{key}: {status.settings.get(key)}, now {wanted[key]}" for key in changed]
+        changed = changed_settings(status.settings, plan.settings)
+        if status.step <= plan.settings.train.steps:
+            changed.pop("train.steps", None)
+        changes = [*changed.values()]
         if (status.variant, status.seed) != (plan.variant, plan.seed):
             changes.append(f"it is {status.variant}, seed {status.seed}")
         if changes:

@@ -8,15 +8,16 @@ either: `Engine.advance` carries everything over.
 
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
 from bnexp.config import DataConfig, TrainConfig
 from bnexp.data import datasets
 from bnexp.errors import BnexpError, ConfigError, RunError
+from bnexp.files.checkpoint import Checkpoint
 from bnexp.files.locks import locked, storage_errors
 from bnexp.files.provenance import Provenance
 from bnexp.files.run_folder import RunPlan
@@ -29,7 +30,6 @@ from bnexp.training.stack import Stack
 
 BLOCK_SECONDS = 0.1  # after which the run looks whether it is to stop, and shows that it lives
 Outcome = Literal["done", "interrupted"]
-State = Mapping[str, Any]
 Loader = Callable[[DataConfig], datasets.Dataset]
 
 
@@ -74,7 +74,7 @@ def train(
             stack.enter_context(locked(plan.folder, wait=5.0))
         # What is not finite is found, and said, by the engine.
         stack.enter_context(np.errstate(all="ignore"))
-        waiting: list[tuple[RunWriter, State | None]] = []
+        waiting: list[tuple[RunWriter, Checkpoint | None]] = []
         for plan in plans:
             if not is_done(plan):
                 writer = stack.enter_context(closing(RunWriter(plan, made_with)))
@@ -83,7 +83,7 @@ def train(
 
 
 def _train_waiting(
-    waiting: Sequence[tuple[RunWriter, State | None]], reporter: Reporter, load: Loader
+    waiting: Sequence[tuple[RunWriter, Checkpoint | None]], reporter: Reporter, load: Loader
 ) -> Outcome:
     """Train runs that stand at the same step together, one such group after the other."""
     errors: list[BnexpError] = []
@@ -100,29 +100,27 @@ def _train_waiting(
     return "done"
 
 
-def _step_of(item: tuple[RunWriter, State | None]) -> int:
-    state = item[1]
-    return 0 if state is None else int(state["step"])
+def _step_of(item: tuple[RunWriter, Checkpoint | None]) -> int:
+    return 0 if item[1] is None else item[1].step
 
 
 def _train_group(
-    group: Sequence[tuple[RunWriter, State | None]], reporter: Reporter, load: Loader
+    group: Sequence[tuple[RunWriter, Checkpoint | None]], reporter: Reporter, load: Loader
 ) -> Outcome:
-    writers, states = [writer for writer, _ in group], [state for _, state in group]
+    writers = [writer for writer, _ in group]
     settings = writers[0].plan.settings
     try:
         dataset = load(settings.data)
         engine = make_engine(settings, dataset, [writer.plan.seed for writer in writers])
         for writer, state_dict in zip(writers, engine.state_dicts(), strict=True):
             writer.count_parameters(state_dict)
-        resumed = [state for state in states if state is not None]
-        if resumed:
-            _check_engine(resumed, engine, writers)
-            arrays = [{k: x.numpy() for k, x in s["arrays"].items()} for s in resumed]
-            engine.load_state(int(resumed[0]["step"]), arrays)
-        for writer, state in group:
-            change = writer.begin(state, engine)
-            if state is not None:
+        checkpoints = [found for _, found in group if found is not None]
+        if checkpoints:
+            _check_engine(checkpoints, engine, writers)
+            engine.load_state(checkpoints[0].step, [each.arrays for each in checkpoints])
+        for writer, found in group:
+            change = writer.begin(found, engine)
+            if found is not None:
                 reporter.say(f"{writer.plan.name}: continuing at step {engine.step}")
             if change:
                 reporter.say(
@@ -130,7 +128,7 @@ def _train_group(
                     "rounding from those of an undisturbed run"
                 )
         statistics = None
-        if writers[0].axes.running_statistics:
+        if writers[0].logs.axes.running_statistics:
             seeds = [writer.plan.seed for writer in writers]
             statistics = RunningStatisticsMeter(settings, dataset, seeds)
         return _loop(engine, writers, statistics, reporter)
@@ -140,18 +138,20 @@ def _train_group(
         raise
 
 
-def _check_engine(states: Sequence[State], engine: Engine, writers: Sequence[RunWriter]) -> None:
+def _check_engine(
+    checkpoints: Sequence[Checkpoint], engine: Engine, writers: Sequence[RunWriter]
+) -> None:
     """Refuse to continue with another engine: the steps before and after would not fit together.
 
     Raises:
         ConfigError: the checkpoint is another engine's.
     """
-    for state, writer in zip(states, writers, strict=True):
-        if state["engine"] != engine.name:
+    for found, writer in zip(checkpoints, writers, strict=True):
+        if found.engine != engine.name:
             raise ConfigError(
-                f"{writer.plan.folder}: was trained with train.engine={state['engine']}, and would "
+                f"{writer.plan.folder}: was trained with train.engine={found.engine}, and would "
                 f"continue with {engine.name}.\n"
-                f"Set train.engine={state['engine']}, or use --out DIR."
+                f"Set train.engine={found.engine}, or use --out DIR."
             )
 
 

@@ -10,19 +10,25 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Any
 
 from numpy.typing import NDArray
 
 from bnexp.errors import DamagedError
 from bnexp.files import checkpoint
-from bnexp.files.atomic import Extent
-from bnexp.files.axes import PERCENTILES, axes_of, write_axes
+from bnexp.files.axes import axes_of
+from bnexp.files.checkpoint import Checkpoint
 from bnexp.files.headers import csv_row
 from bnexp.files.provenance import Provenance
-from bnexp.files.run_folder import MODEL, RunLogs, RunningStatisticsRow, RunPlan, binding_settings
-from bnexp.files.status import STATUS, changes
+from bnexp.files.run_folder import (
+    MODEL,
+    RunLogs,
+    RunningStatisticsRow,
+    RunPlan,
+    binding_settings,
+    changed_settings,
+)
+from bnexp.files.status import changes, frozen
 from bnexp.files.status_writer import StatusWriter
 from bnexp.networks.engine import Engine, Rows
 
@@ -38,16 +44,14 @@ class RunWriter:
     """
 
     def __init__(self, plan: RunPlan, made_with: Provenance) -> None:
-        self.plan, axes = plan, axes_of(plan.settings)
-        self.axes, self.logs = axes, RunLogs(plan.folder, axes)
+        self.plan, self.logs = plan, RunLogs(plan.folder, axes_of(plan.settings))
         self.last_loss = self.last_accuracy = float("nan")
-        self._axes_extent = Extent(0, 0)
         self._status = StatusWriter(
             plan.folder, plan.settings.train.steps, plan.variant, plan.seed,
             binding_settings(plan.settings), made_with,
         )  # fmt: skip
 
-    def newest_checkpoint(self, say: Callable[[str], None]) -> Mapping[str, Any] | None:
+    def newest_checkpoint(self, say: Callable[[str], None]) -> Checkpoint | None:
         """The newest checkpoint that is whole and that the run can continue from, or None.
 
         Args:
@@ -56,12 +60,12 @@ class RunWriter:
         Raises:
             DamagedError: one is whole, but none is of this run, or a log does not hold its rows.
         """
-        state, complaints = checkpoint.load(self.plan.folder, self._check_fit)
+        found, complaints = checkpoint.load(self.plan.folder, self._check_fit)
         for complaint in complaints:
-            say(f"{complaint}; {'using the checkpoint before' if state else 'starting again'}")
-        return state
+            say(f"{complaint}; {'using the checkpoint before' if found else 'starting again'}")
+        return found
 
-    def _check_fit(self, state: Mapping[str, Any]) -> None:
+    def _check_fit(self, found: Checkpoint) -> None:
         """Check that the run can continue from this checkpoint.
 
         Raises:
@@ -69,63 +73,48 @@ class RunWriter:
         """
         other = f"{self.plan.folder}: its checkpoint belongs to "
         advice = "use --out DIR, or --restart"
-        if state.get("format") != checkpoint.FORMAT:
-            raise DamagedError(f"{other}another version of bnexp; {advice}")
-        bound = json.loads(state["settings"])
-        wanted = json.loads(settings_text(self.plan))
-        for key in wanted:
-            if bound.get(key) != wanted[key]:
-                told = f"{key}: {bound.get(key)}, now {wanted[key]}"
-                raise DamagedError(f"{other}other settings ({told}); {advice}")
-        if state["step"] > self.plan.settings.train.steps:
-            told = f"train.steps: {self.plan.settings.train.steps} is below its {state['step']}"
+        bound = {key: frozen(value) for key, value in json.loads(found.settings).items()}
+        changed = changed_settings(bound, self.plan.settings)
+        changed.pop("train.steps")  # a checkpoint is good for any number of them
+        if bound.get("seed") != self.plan.seed:
+            changed = {"seed": f"seed: {bound.get('seed')}, now {self.plan.seed}"} | changed
+        for told in changed.values():
+            raise DamagedError(f"{other}other settings ({told}); {advice}")
+        if found.step > self.plan.settings.train.steps:
+            told = f"train.steps: {self.plan.settings.train.steps} is below its {found.step}"
             raise DamagedError(f"{other}a longer run ({told}); {advice}")
-        self.logs.check(_extents(state))
+        self.logs.check(found.extents)
 
-    def begin(self, state: Mapping[str, Any] | None, engine: Engine) -> str:
+    def begin(self, before: Checkpoint | None, engine: Engine) -> str:
         """Open the files: anew, or behind what the checkpoint counts on.
 
         Returns:
             What computes the steps from here on, if it is something else than before; else "".
         """
-        if state is None:
-            (self.plan.folder / STATUS).unlink(missing_ok=True)
-        self._axes_extent = write_axes(self.plan.folder, self.axes)
-        before = () if state is None else tuple(json.loads(state["history"]))
-        self._status.change(history=before)
-        self._status.note(engine.step, {"engine": engine.name, "arithmetic": engine.description})
-        if state is None:
+        known = () if before is None else before.history
+        self._status.change(history=known)
+        self._status.note(engine.step, engine.name, engine.description)
+        if before is None:
             self.logs.start()
         else:
             # First the promise is taken back to the checkpoint, then the logs.
-            files = {**_extents(state), PERCENTILES: self._axes_extent}
-            self._status.write("running", step=state["step"], files=files)
-            self.logs.resume(_extents(state))
+            self.logs.describe()
+            files = self.logs.promised(before.extents)
+            self._status.write("running", step=before.step, files=files)
+            self.logs.resume(before.extents)
         self._status.begin(engine.step)
-        self._status.write("running", step=engine.step, files=self._files())
+        self._status.write("running", step=engine.step, files=self.logs.promised())
         history = self._status.content.history
-        return next(reversed(changes(history[-2:])), "") if len(history) > len(before) else ""
-
-    def _files(self) -> dict[str, Extent]:
-        """What readers may rely on, before the network is there."""
-        return {**self.logs.extents(), PERCENTILES: self._axes_extent}
+        return next(reversed(changes(history[-2:])), "") if len(history) > len(known) else ""
 
     def append(self, rows: Rows) -> None:
         """Append what a block of steps recorded."""
-        logs = self.logs
-        for log, recorded in (
-            (logs.minibatch, rows.minibatch),
-            (logs.probe, rows.probe),
-            (logs.norm_parameters, rows.norm_parameters),
-        ):
-            if log is not None and len(recorded):
-                log.append_rows(recorded)
+        self.logs.append(rows.minibatch, rows.probe, rows.norm_parameters, rows.metrics)
         for row in rows.metrics:
-            logs.metrics.append(csv_row(row))
             self.last_loss, self.last_accuracy = row.train_loss, row.test_accuracy
         for shift in rows.gradient_shift:
-            if logs.gradient_shift is not None:
-                logs.gradient_shift.append(csv_row(shift))
+            if self.logs.gradient_shift is not None:
+                self.logs.gradient_shift.append(csv_row(shift))
 
     def append_running_statistics(self, row: RunningStatisticsRow | None) -> None:
         """Append a comparison of the running statistics; `None` where there is nothing to say."""
@@ -140,17 +129,11 @@ class RunWriter:
             state: all that the rest of this run depends on.
         """
         self.logs.commit()
-        extents = self.logs.extents()
-        content = {
-            "step": engine.step,
-            "engine": engine.name,
-            "settings": settings_text(self.plan),
-            "history": json.dumps(self._status.content.history),
-            "extents": {name: asdict(each) for name, each in extents.items()},
-            "arrays": checkpoint.tensors(state),
-        }
-        checkpoint.save(self.plan.folder, content)
-        self._status.write("running", step=engine.step, files=self._files())
+        history, extents = self._status.content.history, self.logs.extents()
+        settings = settings_text(self.plan)
+        made = Checkpoint(engine.step, engine.name, settings, history, extents, state)
+        checkpoint.save(self.plan.folder, made)
+        self._status.write("running", step=engine.step, files=self.logs.promised())
 
     def beat(self, step: int) -> bool:
         """Write a heartbeat, if it is time for one; says whether it was."""
@@ -172,7 +155,7 @@ class RunWriter:
         self.append(rows)
         self.logs.commit()
         model = checkpoint.save_tensors(self.plan.folder / MODEL, checkpoint.tensors(state_dict))
-        self._status.write("done", files={**self._files(), MODEL: model})
+        self._status.write("done", files={**self.logs.promised(), MODEL: model})
 
     def fail(self, error: Exception, step: int | None = None) -> None:
         """Say why the run failed; what was recorded until then can be read, and is worth a look.
@@ -189,7 +172,7 @@ class RunWriter:
         with suppress(OSError):
             if step is not None:
                 self.logs.commit()
-                self._status.change(step=step, files=self._files())
+                self._status.change(step=step, files=self.logs.promised())
             if self._status.content.files:  # else the files of before are untouched
                 self._status.write("failed", error=str(error) or type(error).__name__)
 
@@ -208,7 +191,3 @@ def settings_text(plan: RunPlan) -> str:
     settings = binding_settings(plan.settings)
     del settings["train.steps"]
     return json.dumps({"seed": plan.seed, **settings}, sort_keys=True)
-
-
-def _extents(state: Mapping[str, Any]) -> dict[str, Extent]:
-    return {name: Extent(**each) for name, each in state["extents"].items()}

@@ -204,8 +204,8 @@ def test_a_second_ctrl_c_stops_at_once_and_keeps_the_last_checkpoint(command):
         "continue with: bnexp train --config small.yaml --out out",
     ]
     assert running.status == before
-    state, _ = checkpoint.load(running.run, lambda _: None)
-    assert state["step"] >= before.step // 100 * 100
+    found, _ = checkpoint.load(running.run, lambda _: None)
+    assert found.step >= before.step // 100 * 100
     assert rows(running.out)
 
 
@@ -306,8 +306,8 @@ def test_sigterm_to_a_runs_own_process_does_not_make_it_look_finished(command):
         "continue with: bnexp train --config small.yaml --out out",
     ]
     assert running.status.state == "interrupted"
-    state, _ = checkpoint.load(running.run, lambda _: None)
-    assert state["step"] == running.status.step
+    found, _ = checkpoint.load(running.run, lambda _: None)
+    assert found.step == running.status.step
 
 
 def test_of_two_commands_at_one_moment_one_is_refused(command):
