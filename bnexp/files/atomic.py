@@ -26,6 +26,7 @@ from bnexp.errors import DamagedError, StorageError
 ANEW = "train again to write it anew"
 RETRAIN = "delete that run's folder and train again"
 MOST_BYTES = 1 << 24  # of a file that is read whole; the largest status or summary is far smaller
+MOST_OF_TENSORS = 1 << 36  # the same of a network, a checkpoint or a log
 _CHUNK = 1 << 22  # bytes read at a time
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows would translate line ends

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from bnexp.errors import DamagedError
 from bnexp.files.atomic import (
     ANEW,
+    MOST_OF_TENSORS,
     Extent,
     extent,
     read_whole,
@@ -29,7 +30,6 @@ from bnexp.files.run_folder import CHECKPOINT, PREVIOUS
 from bnexp.files.status import HistoryEntry
 
 FORMAT = 2
-_MAX_BYTES = 1 << 36
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def load_tensors(path: Path, promised: Extent | None = None) -> dict[str, Any]:
         DamagedError: missing, cut short, changed, or of another kind.
         StorageError: it cannot be read.
     """
-    content = read_whole(path, ANEW, _MAX_BYTES)
+    content = read_whole(path, ANEW, MOST_OF_TENSORS)
     if promised not in {None, extent(content)}:
         raise DamagedError(f"{path}: damaged (its bytes are not those written); {ANEW}")
     try:

@@ -3,13 +3,10 @@
 import os
 import socket
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bnexp.config import Value
-from bnexp.files.provenance import Provenance
 from bnexp.files.status import HistoryEntry, State, Status, write_status
 
 
@@ -18,37 +15,15 @@ class StatusWriter:
 
     Args:
         folder: the run's; must be locked.
-        steps: updates to make in all; 0 if nobody knows.
-        variant: its name.
-        seed: the run's.
-        settings: what its results are bound to, by dotted key.
-        made_with: versions, commit and command.
+        status: of the run, before its first step. The process is added here.
 
     Attributes:
         content: what was written last, with what was changed since.
         written: when that was, by the monotonic clock.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        steps: int,
-        variant: str,
-        seed: int,
-        settings: Mapping[str, Value],
-        made_with: Provenance,
-    ) -> None:
-        self.content = Status(
-            state="running",
-            step=0,
-            steps=steps,
-            variant=variant,
-            seed=seed,
-            settings=settings,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            made_with=made_with,
-        )
+    def __init__(self, folder: Path, status: Status) -> None:
+        self.content = replace(status, host=socket.gethostname(), pid=os.getpid())
         self.written = 0.0
         self._folder = folder
         self._began: tuple[float, int] | None = None

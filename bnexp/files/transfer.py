@@ -11,14 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bnexp.errors import DamagedError
-from bnexp.files.atomic import ANEW, read_whole, write_whole
+from bnexp.files.atomic import ANEW, MOST_OF_TENSORS, read_whole, write_whole
 from bnexp.files.axes import PERCENTILES
 from bnexp.files.locks import locked, storage_errors
 from bnexp.files.run_folder import CHECKPOINT, LOGS, MODEL, PREVIOUS
 from bnexp.files.status import STATUS
 
 ORDER = (*LOGS, PERCENTILES, PREVIOUS, CHECKPOINT, MODEL, STATUS)
-_MAX_BYTES = 1 << 36
 
 
 def pack(folder: Path) -> dict[str, bytes]:
@@ -29,7 +28,7 @@ def pack(folder: Path) -> dict[str, bytes]:
     """
     with storage_errors(folder):
         present = [name for name in ORDER if (folder / name).is_file()]
-        return {name: read_whole(folder / name, ANEW, _MAX_BYTES) for name in present}
+        return {name: read_whole(folder / name, ANEW, MOST_OF_TENSORS) for name in present}
 
 
 def place(folder: Path, files: Mapping[str, bytes]) -> None:

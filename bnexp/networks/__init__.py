@@ -8,8 +8,8 @@ engine does a run's arithmetic. `torch_engine` trains with autograd and `torch.o
 on any device, many runs at once; it is the reference. `stacked_recorder` collects what it records.
 `kernels_engine` trains one run on the CPU with the compiled loops of `kernels/`, and is several
 times faster there. `device` finds the device of `train.device`, `gradient_shift` measures internal
-covariate shift for both engines (`stacked_gradient_shift` for a stack), `running_statistics` holds
-batch norm's moving averages against the training set, and `trained` reads the network of a run.
+covariate shift for both engines, `running_statistics` holds batch norm's moving averages against
+the training set, and `trained` reads the network of a run.
 
 Imports from this room go to recording, data, files, config and errors. Read `mlp`, then `engine`.
 """

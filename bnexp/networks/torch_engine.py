@@ -25,10 +25,10 @@ from bnexp.networks.engine import (
     State,
     is_due,
 )
+from bnexp.networks.gradient_shift import update_and_shift
 from bnexp.networks.mlp import initial_state_dict
 from bnexp.networks.optimizers import make_optimizer, memory_of
 from bnexp.networks.stacked import StackedMLP, cross_entropy, host
-from bnexp.networks.stacked_gradient_shift import update_and_shift
 from bnexp.networks.stacked_recorder import StackedRecorder
 from bnexp.recording.torch_description import describe
 

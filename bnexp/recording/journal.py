@@ -111,16 +111,6 @@ class Journal:
                     f"or steps than asked for now; to keep them, {ELSEWHERE}"
                 )
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the files are written by this recording."""
-        return self._run.is_open
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether there are files of a recording before this one."""
-        return self._run.goes_on
-
     def is_due(self, population: Population, step: int) -> bool:
         """Whether a step has a row of this population."""
         every = self._every[population]
@@ -153,7 +143,7 @@ class Journal:
             raise ConfigError(
                 f"{self._run.folder}: its layers had other numbers of units; {ELSEWHERE}"
             )
-        if not self.is_open:
+        if not self._run.is_open:
             with handlers_held():
                 self.guarded(lambda: self._open(seen))
         self._units |= units
@@ -163,7 +153,7 @@ class Journal:
         self.metrics.settle(step, last=last)
 
     def _open(self, seen: Mapping[Population, Seen]) -> None:
-        if self.goes_on:
+        if self._run.goes_on:
             self._run.go_on(self._arithmetic)
             return
         minibatch = self._axes(seen["minibatch"], self._plan.every, "the step's minibatch")

@@ -59,7 +59,8 @@ class RecordedRun:
         self.folder, self._total, self._logs = folder, total, RunLogs(folder, Axes(None, None))
         self._before: Status | None = None  # of a run that goes on, where it goes on
         made_with: Provenance = {**provenance(), "command": _command()}
-        self._status = StatusWriter(folder, total or 0, variant, seed, settings, made_with)
+        status = Status("running", 0, total or 0, variant, seed, settings, made_with=made_with)
+        self._status = StatusWriter(folder, status)
 
     @property
     def axes(self) -> Axes:
@@ -73,7 +74,7 @@ class RecordedRun:
 
     @property
     def is_open(self) -> bool:
-        """Whether rows can be appended."""
+        """Whether rows can be appended: the files are written by this recording."""
         return bool(self._status.content.files)
 
     def begin(self, axes: Axes, arithmetic: str, parameters: int) -> None:
@@ -157,13 +158,10 @@ class RecordedRun:
         # A row of metrics is written after the update that it counts, so the step's own stays.
         path, skip = self.folder / METRICS, len(csv_header(METRICS_COLUMNS))
         table = read_table(path, METRICS_COLUMNS, promised[METRICS])
-        kept = [line for line in self._lines(path, len(table)) if int(line.split(b",")[0]) <= step]
+        lines = path.read_bytes().splitlines(keepends=True)[1 : 1 + len(table)]
+        kept = [line for line in lines if int(line.split(b",")[0]) <= step]
         extents[METRICS] = prefix_extent(path, skip, sum(map(len, kept)))
         return extents
-
-    @staticmethod
-    def _lines(path: Path, count: int) -> list[bytes]:
-        return path.read_bytes().splitlines(keepends=True)[1 : 1 + count]
 
     @property
     def goes_on(self) -> bool:

@@ -198,7 +198,7 @@ class Recorder:
 
     def _is_looked_at(self, population: Population) -> bool:
         # The first pass is looked at in any case: it must fit to the run that goes on.
-        return not self._journal.is_open or self._journal.is_due(population, self.steps)
+        return not self._run.is_open or self._journal.is_due(population, self.steps)
 
     def _after_pass(self, *_: Any) -> None:
         if probe_is_running() or not self._in_pass or not self._attached:
@@ -236,8 +236,8 @@ class Recorder:
         if self._passed and self._counted_by == "forward":
             self._count()
         self._journal.check_counted(self.steps, repeated=self._repeated)
-        if not self._journal.is_open:
-            if self._journal.goes_on:
+        if not self._run.is_open:
+            if self._run.goes_on:
                 return  # nothing was added to it
             raise ConfigError(
                 "record: nothing was recorded, since the model was never called in training mode "

@@ -4,12 +4,10 @@ from pathlib import Path
 
 from bnexp.config import Experiment
 from bnexp.errors import ConfigError, StorageError
-from bnexp.files.atomic import extent, read_whole
+from bnexp.files.atomic import MOST_OF_TENSORS, extent, read_whole
 from bnexp.files.axes import axes_of, read_axes
 from bnexp.files.run_folder import MODEL, RunPlan, changed_settings, run_folder
 from bnexp.files.status import read_status
-
-_MAX_MODEL = 1 << 36  # bytes
 
 
 def plans_of(experiment: Experiment, folder: Path) -> list[RunPlan]:
@@ -47,7 +45,7 @@ def is_done(plan: RunPlan) -> bool:
             return False
         if read_axes(plan.folder) != axes_of(plan.settings):
             return False
-        found = extent(read_whole(plan.folder / MODEL, "", _MAX_MODEL))
+        found = extent(read_whole(plan.folder / MODEL, "", MOST_OF_TENSORS))
     except StorageError:
         return False
     return found == status.files.get(MODEL)

@@ -28,7 +28,7 @@ from bnexp.files.run_folder import (
     binding_settings,
     changed_settings,
 )
-from bnexp.files.status import changes, frozen
+from bnexp.files.status import Status, changes, frozen
 from bnexp.files.status_writer import StatusWriter
 from bnexp.networks.engine import Engine, Rows
 
@@ -46,10 +46,9 @@ class RunWriter:
     def __init__(self, plan: RunPlan, made_with: Provenance) -> None:
         self.plan, self.logs = plan, RunLogs(plan.folder, axes_of(plan.settings))
         self.last_loss = self.last_accuracy = float("nan")
-        self._status = StatusWriter(
-            plan.folder, plan.settings.train.steps, plan.variant, plan.seed,
-            binding_settings(plan.settings), made_with,
-        )  # fmt: skip
+        settings, steps = binding_settings(plan.settings), plan.settings.train.steps
+        status = Status("running", 0, steps, plan.variant, plan.seed, settings, made_with=made_with)
+        self._status = StatusWriter(plan.folder, status)
 
     def newest_checkpoint(self, say: Callable[[str], None]) -> Checkpoint | None:
         """The newest checkpoint that is whole and that the run can continue from, or None.
