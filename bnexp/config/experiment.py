@@ -159,15 +159,20 @@ def _crossed(
     combinations: Mapping[str, Mapping[str, Value]],
 ) -> dict[str, Mapping[str, Value]]:
     """Each variant with each combination of a grid, which wins where both set a key."""
-    count = len(drafts) * len(combinations)
-    if count > _MAX_VARIANTS:
-        reader.report("grid", f"makes {count} variants, above {_MAX_VARIANTS}")
+    if _too_many(reader, len(drafts) * len(combinations)):
         return {}
     return {
         f"{name},{label}": {**changes, **values}
         for name, changes in drafts.items()
         for label, values in combinations.items()
     }
+
+
+def _too_many(reader: Reader, count: int) -> bool:
+    """Whether a grid makes too many variants, which is reported."""
+    if count > _MAX_VARIANTS:
+        reader.report("grid", f"makes {count} variants, above {_MAX_VARIANTS}")
+    return count > _MAX_VARIANTS
 
 
 def identical_variants(
@@ -209,9 +214,7 @@ def _combinations(reader: Reader, axes: Mapping[str, Any]) -> dict[str, Mapping[
     """The changes of each variant of a grid, by names such as `activation=relu,gamma=true`."""
     if not axes or schema.INVALID in axes.values():
         return {}
-    count = math.prod(len(values) for values in axes.values())
-    if count > _MAX_VARIANTS:
-        reader.report("grid", f"makes {count} variants, above {_MAX_VARIANTS}")
+    if _too_many(reader, math.prod(len(values) for values in axes.values())):
         return {}
     drafts: dict[str, Mapping[str, Value]] = {}
     for values in itertools.product(*axes.values()):

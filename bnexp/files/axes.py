@@ -1,6 +1,6 @@
 """`percentiles.json`: what the rows and columns of a run's logs are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,12 @@ class LogAxes:
         return len(self.percentiles), len(self.unit)
 
 
+def columns(units: Mapping[int, int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """`LogAxes.layer` and `LogAxes.unit`, where each layer has so many units, by its number."""
+    layer = tuple(number for number, size in units.items() for _ in range(size))
+    return layer, tuple(index for size in units.values() for index in range(size))
+
+
 @dataclass(frozen=True)
 class Axes:
     """The content of `percentiles.json`; a log that is not written has no axes.
@@ -65,26 +71,15 @@ class Axes:
 
 def axes_of(settings: Settings) -> Axes:
     """What a run with these settings records."""
-    hidden, record = settings.model.hidden, settings.record
-
-    def axes(every: int, layers: Sequence[int], examples: int, population: str) -> LogAxes:
-        return LogAxes(
-            every,
-            tuple(record.percentiles),
-            tuple(layer for layer in layers for _ in range(hidden[layer - 1])),
-            tuple(unit for layer in layers for unit in range(hidden[layer - 1])),
-            examples,
-            population,
-            TRAINING_MODE,
-        )
-
-    size = settings.train.batch_size
-    minibatch = axes(record.every, recorded_layers(settings), size, "the step's minibatch")
-    probe = None
+    record, size = settings.record, settings.train.batch_size
+    units, q = dict(enumerate(settings.model.hidden, 1)), tuple(record.percentiles)
+    chosen = columns({layer: units[layer] for layer in recorded_layers(settings)})
+    told, probe = "the step's minibatch", None
+    minibatch = LogAxes(record.every, q, *chosen, size, told, TRAINING_MODE)
     if record.probe_every is not None:
         size = probe_examples(settings)
-        population = f"the first {size:,} examples of the test set"
-        probe = axes(record.probe_every, range(1, len(hidden) + 1), size, population)
+        told = f"the first {size:,} examples of the test set"
+        probe = LogAxes(record.probe_every, q, *columns(units), size, told, TRAINING_MODE)
     normalized = settings.model.norm != "none"
     return Axes(
         minibatch,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bnexp.errors import ConfigError, StorageError
-from bnexp.files.axes import TRAINING_MODE, Axes, LogAxes
+from bnexp.files.axes import TRAINING_MODE, Axes, LogAxes, columns
 from bnexp.files.signals import handlers_held
 from bnexp.files.status import State
 from bnexp.recording.capture import Population, Seen, Selected, SelectedRows
@@ -166,15 +166,10 @@ class Journal:
         return self._axes(seen["probe"], self._plan.probe_every, told)
 
     def _axes(self, seen: Seen, every: int, population: str) -> LogAxes:
+        plan, units = self._plan, columns(dict(enumerate(seen.units, 1)))
+        told = population + (", at every position" if seen.positions else "")
         return LogAxes(
-            every,
-            self._plan.percentiles,
-            tuple(n for n, size in enumerate(seen.units, 1) for _ in range(size)),
-            tuple(unit for size in seen.units for unit in range(size)),
-            seen.examples,
-            population + (", at every position" if seen.positions else ""),
-            TRAINING_MODE,
-            self._plan.names,
+            every, plan.percentiles, *units, seen.examples, told, TRAINING_MODE, plan.names
         )
 
     def counted(self, steps: int) -> None:

@@ -20,15 +20,13 @@ from bnexp.config import Value
 from bnexp.errors import ConfigError, StorageError
 from bnexp.files.atomic import Extent
 from bnexp.files.axes import PERCENTILES, Axes, read_axes
-from bnexp.files.headers import csv_header, npy_header
+from bnexp.files.headers import csv_header
 from bnexp.files.locks import storage_errors
 from bnexp.files.logs import prefix_extent, read_table
 from bnexp.files.provenance import Provenance, provenance
 from bnexp.files.run_folder import (
     METRICS,
     METRICS_COLUMNS,
-    MINIBATCH,
-    PROBE,
     RunLogs,
 )
 from bnexp.files.status import RECORD, STATUS, State, Status, read_status
@@ -149,12 +147,11 @@ class RecordedRun:
     def _extents_at(self, step: int, promised: Mapping[str, Extent]) -> dict[str, Extent]:
         """What identifies the rows of the steps before `step` in each log."""
         extents = {}
-        for name, axes in ((MINIBATCH, self.axes.minibatch), (PROBE, self.axes.probe)):
-            if axes is not None:
-                rows = -(-step // axes.every)
-                row_bytes = 4 * int(np.prod(axes.row_shape))
-                header = len(npy_header(0, axes.row_shape))
-                extents[name] = prefix_extent(self.folder / name, header, rows * row_bytes)
+        logs = self._logs
+        for log, axes in ((logs.minibatch, self.axes.minibatch), (logs.probe, self.axes.probe)):
+            if log is not None and axes is not None:
+                size = -(-step // axes.every) * log.row_bytes
+                extents[log.path.name] = prefix_extent(log.path, len(log.header), size)
         # A row of metrics is written after the update that it counts, so the step's own stays.
         path, skip = self.folder / METRICS, len(csv_header(METRICS_COLUMNS))
         table = read_table(path, METRICS_COLUMNS, promised[METRICS])
