@@ -21,7 +21,7 @@ from bnexp.files.provenance import provenance
 from bnexp.files.sealed import write_json
 
 FACTORS = (1, 2, 5, 10)
-RANGES = ("end_width", "median_range", "width_range")
+MEASURES = ("settle_0.1", "settle_0.2", "end_width", "median_range", "width_range")
 
 
 def measures(variant: VariantResults, factor: int) -> dict[str, float]:
@@ -30,10 +30,8 @@ def measures(variant: VariantResults, factor: int) -> dict[str, float]:
     if log is None:
         raise SystemExit(f"{variant.name}: no probe was recorded")
     steps, values = log.steps[::factor], log.values[::factor][..., last_layer(log)[1]]
-    found = drift.unit_measures(steps, values, log.percentiles)
-    arrays = {f"settle_{tolerance:g}": each for tolerance, each in found.settle.items()}
-    arrays |= {name: getattr(found, name) for name in RANGES}
-    return {name: float(np.median(array, axis=1).mean()) for name, array in arrays.items()}
+    found = drift.unit_measures(steps, values, log.percentiles).by_name()
+    return {name: float(np.median(found[name], axis=1).mean()) for name in MEASURES}
 
 
 def main() -> None:

@@ -67,6 +67,13 @@ class UnitMeasures:
     shift: PerUnit
     late_shift: PerUnit
 
+    def by_name(self) -> dict[str, PerUnit]:
+        """Each but the final values, under its name in summary.json, such as `settle_0.1`."""
+        named = {f"settle_{tolerance:g}": steps for tolerance, steps in self.settle.items()}
+        named |= {f"surrogate_{tolerance:g}": steps for tolerance, steps in self.surrogate.items()}
+        done = {"end", "settle", "surrogate"}
+        return named | {name: values for name, values in vars(self).items() if name not in done}
+
 
 def window_steps(steps: int) -> int:
     """How many steps the window of a run of so many steps spans."""

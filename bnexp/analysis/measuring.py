@@ -125,16 +125,8 @@ def _accuracies(metrics: MetricsLog) -> dict[str, PerSeed]:
 
 
 def _drift(units: UnitMeasures | None) -> dict[str, PerSeed]:
-    if units is None:
-        return {}
-    arrays = {f"settle_{tolerance:g}": steps for tolerance, steps in units.settle.items()}
-    arrays |= {f"surrogate_{tolerance:g}": steps for tolerance, steps in units.surrogate.items()}
-    arrays |= {
-        each.name: getattr(units, each.name)
-        for each in fields(units)
-        if each.name not in {"end", "settle", "surrogate"}
-    }
-    return {name: np.median(values, axis=1) for name, values in arrays.items()}
+    named = {} if units is None else units.by_name()
+    return {name: np.median(values, axis=1) for name, values in named.items()}
 
 
 def explained_by_norm(

@@ -14,7 +14,7 @@ from bnexp.errors import DamagedError, StorageError
 from bnexp.files.experiment_folder import CONFIG, SUMMARY, read_config, runs_of
 from bnexp.files.locks import storage_errors
 from bnexp.files.provenance import Provenance, provenance
-from bnexp.files.run_folder import binding_settings
+from bnexp.files.run_folder import changed_settings
 from bnexp.files.sealed import read_sealed, write_sealed
 
 MOST_BYTES = 64 * 2**20  # of a summary; that of 2,400 runs has 10 million
@@ -110,12 +110,12 @@ def _check_settings(path: Path, numbers: ExperimentNumbers, experiment: Experime
     Raises:
         DamagedError: it is another experiment's.
     """
-    wanted = {each.name: binding_settings(each.settings) for each in experiment.variants}
+    wanted = {each.name: each.settings for each in experiment.variants}
     changes = [
-        f"{key}: {each.settings.get(key)}, now {wanted[name][key]}"
+        change
         for name, each in numbers.variants.items()
-        for key in wanted.get(name, {})
-        if each.settings.get(key) != wanted[name][key]
+        if name in wanted
+        for change in changed_settings(each.settings, wanted[name]).values()
     ]
     if numbers.experiment != experiment.name or numbers.variants.keys() != wanted.keys():
         changes.append(f"it is of {numbers.experiment} ({', '.join(numbers.variants)})")

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
+from numpy.typing import NDArray
 
 from bnexp.export.parts import Part
 from bnexp.files.atomic import replacing
@@ -67,7 +68,7 @@ def write_frame(path: Path, frame: pd.DataFrame) -> None:
         writer.write_table(table)
 
 
-def _blocks(part: Part) -> Iterator[dict[str, Any]]:
+def _blocks(part: Part) -> Iterator[dict[str, NDArray[Any]]]:
     """The columns of the long format, some steps at a time."""
     layer, unit = (x[part.columns].astype(np.int32) for x in (part.log.layer, part.log.unit))
     q = np.array(part.log.percentiles, np.float64)

@@ -1,7 +1,6 @@
 """Checks 5, 15 and 20: the running statistics, and the evaluation mode that uses them."""
 
 import copy
-import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from torch import nn
 from bnexp.config import TrainConfig
 from bnexp.data.datasets import Dataset
 from bnexp.data.streams import batch_order
-from bnexp.networks.running_statistics import accuracy, nonzero, population_statistics, through
+from bnexp.networks.running_statistics import accuracy, through
 from bnexp.verify.bias import SINGLE
 from bnexp.verify.check import Check, Finding, check, found, largest, not_tested
 from bnexp.verify.implementations import (
@@ -29,13 +28,14 @@ from bnexp.verify.networks import (
     norms,
     tensors,
     train,
+    without_zeros,
 )
 from bnexp.verify.normalization import inputs
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-BLOCK = 100  # minibatches, whose first product is made at once
+BLOCK = 20  # minibatches that go through a network at once: what the second cache holds
 FORGOTTEN = 1e-3  # the share of their initial values that running statistics may still hold
 
 
@@ -75,6 +75,10 @@ def moving_averages(norm: BatchNorm) -> Finding:
 def reestimated(network: nn.Sequential, x: "csr_array", size: int, seed: int) -> nn.Sequential:
     """The layers behind the first, with the statistics of Algorithm 2 in place of the running ones.
 
+    With the weights frozen, and mu_B and var_B those of a minibatch of m examples in training mode,
+
+        E[x] = E[mu_B],    Var[x] = m / (m - 1) E[var_B].
+
     Args:
         network: of float64, left as it is.
         x: the training set (n, features).
@@ -82,13 +86,22 @@ def reestimated(network: nn.Sequential, x: "csr_array", size: int, seed: int) ->
         seed: the minibatches are those of its first epoch.
     """
     order, behind = batch_order(x.shape[0], size, seed, epoch=0), copy.deepcopy(network[1:])
-    # The first layer is the largest product, and one of many minibatches takes the least time.
-    blocks = np.array_split(order, -(-len(order) // BLOCK))
-    products = (torch.split(through(network[0], x[chosen.ravel()]), size) for chosen in blocks)
-    found = population_statistics(behind, itertools.chain.from_iterable(products))
-    for norm, (mean, var) in zip(norms(behind), found, strict=True):
-        norm.mean.copy_(mean)
-        norm.var.copy_(var)
+    sums = [torch.zeros(2, len(norm.mean), dtype=torch.float64) for norm in norms(behind)]
+    # Many minibatches at once: z (minibatches * m, units) in training mode, from layer to layer.
+    for chosen in np.array_split(order, -(-len(order) // BLOCK)):
+        z, left = through(network[0], x[chosen.ravel()]), iter(sums)
+        for module in behind[:-1]:
+            if isinstance(module, nn.BatchNorm1d):
+                parts = z.view(len(chosen), size, -1)
+                var, mean = torch.var_mean(parts, dim=1, correction=0, keepdim=True)
+                next(left).add_(torch.stack([mean.sum(0), var.sum(0)])[:, 0])
+                scale = module.weight / (var + module.eps).sqrt()
+                z = ((parts - mean) * scale + module.bias).view(z.shape)
+            else:
+                z = module(z)
+    for norm, total in zip(norms(behind), sums, strict=True):
+        norm.mean.copy_(total[0] / len(order))
+        norm.var.copy_(total[1] / len(order) * size / (size - 1))
     return behind
 
 
@@ -113,7 +126,7 @@ def running_statistics(
     """
     if (missing := _too_few(config.steps, momentum)) is not None:
         return missing
-    size, train_x, test_x = config.batch_size, nonzero(dataset.train_x), nonzero(dataset.test_x)
+    size, (train_x, test_x) = config.batch_size, without_zeros(dataset)
     mean_gaps, var_gaps, accuracies = [], [], []
     for each, seed in zip(networks, seeds, strict=True):
         network = copy.deepcopy(each).double()
@@ -150,7 +163,7 @@ def modes(
     """By running statistics training examples are classified as well as by a minibatch's."""
     if (missing := _too_few(config.steps, momentum)) is not None:
         return missing
-    x, labels = nonzero(dataset.train_x[:6000]), torch.as_tensor(dataset.train_y[:6000])
+    x, labels = without_zeros(dataset)[0][:6000], torch.as_tensor(dataset.train_y[:6000])
     accuracies = []
     for network in networks:
         product = through(network[0], x)

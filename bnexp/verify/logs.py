@@ -10,9 +10,9 @@ from bnexp.analysis.records import PercentileLog
 from bnexp.analysis.variants import VariantResults
 from bnexp.data.datasets import Dataset
 from bnexp.files.status import changes
-from bnexp.networks.running_statistics import accuracy, nonzero, through
+from bnexp.networks.running_statistics import accuracy, through
 from bnexp.verify.check import Finding, check, found, largest, not_tested
-from bnexp.verify.networks import minibatches, preactivations
+from bnexp.verify.networks import minibatches, preactivations, without_zeros
 
 
 def off(
@@ -50,7 +50,7 @@ def last_rows(
     Both are computed again, in float64 and with NumPy's percentiles, from the parameters that
     model.pt holds of each seed.
     """
-    x, labels = nonzero(dataset.test_x), torch.as_tensor(dataset.test_y)
+    x, labels = without_zeros(dataset)[1], torch.as_tensor(dataset.test_y)
     recomputed = np.array(
         [accuracy(network[1:], through(network[0], x), labels) for network in networks]
     )

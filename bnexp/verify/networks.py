@@ -9,7 +9,7 @@ import functools
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import nn
@@ -19,6 +19,10 @@ from bnexp.data import datasets
 from bnexp.data.datasets import Dataset
 from bnexp.data.streams import batch_order
 from bnexp.networks.mlp import initial_state_dict, mlp
+from bnexp.networks.running_statistics import nonzero
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 # From a model, its number of features and of classes, and a seed: the network before training.
 Build = Callable[[ModelConfig, int, int, int], nn.Sequential]
@@ -42,6 +46,12 @@ class NormTensors(NamedTuple):
 def digits() -> Dataset:
     """1,437 training and 360 test images of 8x8 binary pixels."""
     return datasets.load(DataConfig("digits"))
+
+
+@functools.lru_cache(maxsize=1)  # the variants of an experiment share it
+def without_zeros(dataset: Dataset) -> "tuple[csr_array, csr_array]":
+    """The training and the test set as sparse arrays in float64, for `through`."""
+    return nonzero(dataset.train_x), nonzero(dataset.test_x)
 
 
 def initial_network(model: ModelConfig, features: int, classes: int, seed: int) -> nn.Sequential:

@@ -23,12 +23,8 @@ def curves(mean, sd=1.0, *, jitter=0.0, every=50, shape=(2, 7)):
 
 def measured(**given):
     """The measures, as medians over units and seeds."""
-    found = unit_measures(*curves(**given), PERCENTILES)
-    numbers = {f"settle_{t}": np.median(steps) for t, steps in found.settle.items()}
-    numbers |= {f"surrogate_{t}": np.median(steps) for t, steps in found.surrogate.items()}
-    for name in ("jitter", "end_width", "median_range", "width_range", "shift", "late_shift"):
-        numbers[name] = np.median(getattr(found, name))
-    return numbers
+    found = unit_measures(*curves(**given), PERCENTILES).by_name()
+    return {name: np.median(values) for name, values in found.items()}
 
 
 def ramp(step, end=20_000, height=5.0):

@@ -1,5 +1,6 @@
 """What the checks of trained networks find in the files of an experiment."""
 
+import copy
 import json
 from dataclasses import asdict, replace
 from types import SimpleNamespace
@@ -11,16 +12,19 @@ from torch import nn
 
 from bnexp.analysis.records import MetricsLog, PercentileLog
 from bnexp.config import ModelConfig, Settings, TrainConfig, flatten
+from bnexp.data.streams import batch_order
 from bnexp.errors import DamagedError
-from bnexp.networks.running_statistics import accuracy
-from bnexp.verify import trained
+from bnexp.networks.running_statistics import accuracy, population_statistics
+from bnexp.verify import inference, trained
 from bnexp.verify.check import Verdict
 from bnexp.verify.networks import (
     digits,
     initial_network,
     minibatches,
+    norms,
     preactivations,
     train,
+    without_zeros,
 )
 
 SEEDS, PERCENTILES, PROBE = (0, 1), (15.0, 50.0, 85.0), 100
@@ -213,6 +217,18 @@ def test_what_a_few_steps_cannot_show_is_not_tested(make):
     assert found[15].measured == (
         "the running statistics hold 4.2% of their initial values, after 30 steps"
     )
+
+
+def test_reestimated_statistics_are_those_that_training_records():
+    """Check 15 computes them for itself, many minibatches at once; recording, one by one."""
+    network = copy.deepcopy(train(initial_network, MODELS["batchnorm"], CONFIG).network).double()
+    order = batch_order(len(digits().train_x), 60, seed=3, epoch=0)
+    one_by_one = [torch.as_tensor(digits().train_x[chosen]).double() for chosen in order]
+    wanted = population_statistics(network, one_by_one)
+    found = inference.reestimated(network, without_zeros(digits())[0], 60, seed=3)
+    for norm, (mean, var) in zip(norms(found), wanted, strict=True):
+        torch.testing.assert_close(norm.mean, mean, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(norm.var, var, rtol=1e-12, atol=1e-12)
 
 
 def test_parameters_of_another_config_are_refused(changed):
