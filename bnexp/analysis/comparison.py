@@ -9,13 +9,7 @@ from typing import Any
 import numpy as np
 
 from bnexp.analysis.baselines import choose_baselines
-from bnexp.analysis.numbers import (
-    PRIMARY,
-    ExperimentNumbers,
-    VariantNumbers,
-    differing,
-    paired,
-)
+from bnexp.analysis.numbers import PRIMARY, ExperimentNumbers, VariantNumbers, differing, paired
 from bnexp.analysis.numbers_json import jsonable
 from bnexp.analysis.statistics import (
     OverSeeds,

@@ -27,11 +27,7 @@ from bnexp.analysis.numbers import (
 )
 from bnexp.analysis.records import MetricsLog, PercentileLog
 from bnexp.analysis.results import ExperimentResults
-from bnexp.analysis.statistics import (
-    PerSeed,
-    over_seeds,
-    steps_to,
-)
+from bnexp.analysis.statistics import PerSeed, over_seeds, steps_to
 from bnexp.analysis.variants import VariantResults
 
 ACCURACIES = (0.90, 0.95, 0.97)

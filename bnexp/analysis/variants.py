@@ -121,15 +121,11 @@ class VariantResults:
         Raises:
             DamagedError: a log is damaged.
         """
-        logs = (
-            self.metrics,
-            self.minibatch,
-            self.probe,
-            self.norm_parameters,
-            self.gradient_shift,
-            self.running_statistics,
-        )
-        del logs  # to ask for a log is to check it
+        for log in (
+            "metrics", "minibatch", "probe", "norm_parameters", "gradient_shift",
+            "running_statistics",
+        ):  # fmt: skip
+            getattr(self, log)  # to ask for a log is to check it
 
     @cached_property
     def minibatch(self) -> PercentileLog | None:

@@ -5,12 +5,7 @@ from dataclasses import replace
 import torch
 
 from bnexp.verify.check import Finding, check, found, largest
-from bnexp.verify.implementations import (
-    EPS,
-    BatchNorm,
-    for_each_implementation,
-    layer,
-)
+from bnexp.verify.implementations import EPS, BatchNorm, for_each_implementation, layer
 from bnexp.verify.networks import (
     BIASED,
     NORMED,

@@ -14,6 +14,7 @@ from bnexp.analysis.numbers import (
     PRIMARY,
     ExperimentNumbers,
     Measures,
+    Pair,
     PaperDistance,
     VariantNumbers,
     differing,
@@ -22,7 +23,7 @@ from bnexp.analysis.numbers import (
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.statistics import over_seeds
 from bnexp.verify import claims_of_percentiles as percentiles
-from bnexp.verify.check import (
+from bnexp.verify.check import (  # fmt: skip
     ONE_SEED,
     Check,
     Finding,
@@ -31,7 +32,7 @@ from bnexp.verify.check import (
     decided,
     found,
     not_tested,
-)  # fmt: skip
+)
 
 Homogeneous = Literal["relu", "leaky_relu", "identity"]
 NEAR_ACCURACY, NEAR_PERCENTILE = 0.02, 0.5  # as near as what the paper leaves open allows
@@ -146,17 +147,8 @@ def checks(numbers: ExperimentNumbers, results: ExperimentResults | None) -> Ite
             continue
         if own[pair.norm].settings["model.norm"] != "batch":
             continue  # the paper claims nothing of other norms
-        norm, plain = paired(numbers.variants[pair.norm], numbers.variants[pair.plain])
-        about = f"{pair.norm}, {pair.plain}"
-        yield faster(norm, plain).about(about)
-        yield higher(norm, plain).about(about)
-        yield percentiles.sooner(pair.sooner).about(about)
-        yield percentiles.changes(plain).about(about)
-        yield percentiles.flat(norm, plain).about(about)
-        if results is not None:
-            yield percentiles.wider(results.variants[pair.norm].probe).about(about)
-        yield percentiles.concentrated(norm).about(about)
-        yield percentiles.different_ends(norm, plain).about(about)
+        for each in _of_pair(pair, numbers, results):
+            yield each.about(f"{pair.norm}, {pair.plain}")
     for name, distance in numbers.paper.items():
         yield near_paper(distance).about(name)
     done = {name: each for name, each in own.items() if each.state == "done"}
@@ -164,3 +156,19 @@ def checks(numbers: ExperimentNumbers, results: ExperimentResults | None) -> Ite
         settings = full.settings, bare.settings
         if differing(settings) == ["model.gamma"] and settings[0]["model.gamma"]:
             yield gamma(full, bare).about(f"{with_name}, {without_name}")
+
+
+def _of_pair(
+    pair: Pair, numbers: ExperimentNumbers, results: ExperimentResults | None
+) -> Iterator[Check]:
+    """The claims for a network with BN and its plain counterpart."""
+    norm, plain = paired(numbers.variants[pair.norm], numbers.variants[pair.plain])
+    yield faster(norm, plain)
+    yield higher(norm, plain)
+    yield percentiles.sooner(pair.sooner)
+    yield percentiles.changes(plain)
+    yield percentiles.flat(norm, plain)
+    if results is not None:
+        yield percentiles.wider(results.variants[pair.norm].probe)
+    yield percentiles.concentrated(norm)
+    yield percentiles.different_ends(norm, plain)

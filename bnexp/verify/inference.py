@@ -14,12 +14,7 @@ from bnexp.data.streams import batch_order
 from bnexp.networks.running_statistics import accuracy, through
 from bnexp.verify.bias import SINGLE
 from bnexp.verify.check import Check, Finding, check, found, largest, not_tested
-from bnexp.verify.implementations import (
-    MOMENTUM,
-    BatchNorm,
-    for_each_implementation,
-    layer,
-)
+from bnexp.verify.implementations import MOMENTUM, BatchNorm, for_each_implementation, layer
 from bnexp.verify.networks import (
     NORMED,
     Build,

@@ -5,6 +5,7 @@ Check 31 is here too: without batch norm, mean and variance are implicit in the 
 
 import copy
 import functools
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -49,15 +50,16 @@ def checks(experiment: ExperimentResults, build: Build = initial_network) -> Ite
     """The checks of the trained networks of each variant."""
     load = functools.cache(datasets.load)
     for variant in experiment.variants.values():
-        yield from checks_of(variant, load(settings_of(variant.settings).data), build)
-        yield logs.one_arithmetic(variant).about(variant.name)
+        dataset = load(settings_of(variant.settings).data)
+        found = itertools.chain(checks_of(variant, dataset, build), [logs.one_arithmetic(variant)])
+        yield from (check.about(variant.name) for check in found)
 
 
 def checks_of(
     variant: VariantResults, dataset: Dataset, build: Build = initial_network
 ) -> Iterator[Check]:
     """The checks of the trained networks of one variant, for its data set."""
-    settings, name = settings_of(variant.settings), variant.name
+    settings = settings_of(variant.settings)
     model = settings.model
     shape, seeds = (dataset.train_x.shape[1], dataset.classes), [run.seed for run in variant.runs]
     initial = [build(model, *shape, seed) for seed in seeds]
@@ -65,19 +67,17 @@ def checks_of(
         load_parameters(copy.deepcopy(network), run.path / MODEL, run.promised(MODEL))
         for network, run in zip(initial, variant.runs, strict=True)
     ]
-    yield logs.last_rows(variant, networks, dataset).about(name)
-    yield logs.first_rows(variant, initial, dataset).about(name)
+    yield logs.last_rows(variant, networks, dataset)
+    yield logs.first_rows(variant, initial, dataset)
     if model.norm == "batch":
         how = settings.train, model.norm_momentum
-        yield inference.modes(networks, dataset, *how).about(name)
-        yield inference.running_statistics(networks, seeds, dataset, *how).about(name)
+        yield inference.modes(networks, dataset, *how)
+        yield inference.running_statistics(networks, seeds, dataset, *how)
     x = torch.as_tensor(dataset.test_x[:1000]).double()
     if model.norm == "none" and model.bias:
-        yield implied_by_weights(networks, x).about(name)
+        yield implied_by_weights(networks, x)
     if model.norm == "batch" and model.gamma:
-        yield gamma.folding_when_trained(networks, model.activation, x, settings.train.steps).about(
-            name
-        )
+        yield gamma.folding_when_trained(networks, model.activation, x, settings.train.steps)
 
 
 @check(
