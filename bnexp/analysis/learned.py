@@ -1,16 +1,11 @@
 """Which networks learned something: a drift in final spreads means nothing of the others."""
 
-from dataclasses import fields, replace
-from typing import TypeVar
-
 import numpy as np
 from numpy.typing import NDArray
 
-from bnexp.analysis.drift import PerUnit, UnitMeasures, unit_measures, window_steps
+from bnexp.analysis.drift import UnitMeasures, unit_measures, window_steps
 from bnexp.analysis.records import MetricsLog, PercentileLog
 from bnexp.analysis.variants import VariantResults
-
-PerTolerance = TypeVar("PerTolerance", PerUnit, dict[float, PerUnit])
 
 # A network that ends below this accuracy has not left its plateau. Its units have hardly any
 # spread, so a drift in units of the final spread would be a large number that says nothing.
@@ -40,17 +35,10 @@ def drift_of(
     stuck = metrics.test_accuracy[-1] < LEARNED  # not so where no accuracy was logged
     if not results.is_recorded:  # the loss of a model of the user's own may be any
         stuck |= metrics.train_loss[last_rows(metrics)].mean(axis=0) > CHANCE_LOSS
-    withheld = {each.name for each in fields(found)} - {"end", "end_width"}
-    return replace(
-        found, **{name: _without(stuck[seeds], getattr(found, name)) for name in withheld}
-    )
-
-
-def _without(stuck: NDArray[np.bool], values: PerTolerance) -> PerTolerance:
-    """Values (S, U), or such by tolerance, with NaN for these seeds (S,)."""
-    if isinstance(values, dict):
-        return {tolerance: _without(stuck, each) for tolerance, each in values.items()}
-    return np.where(stuck[:, None], np.nan, values)
+    for name, values in found.by_name().items():
+        if name != "end_width":
+            values[stuck[seeds]] = np.nan
+    return found
 
 
 def last_rows(metrics: MetricsLog) -> NDArray[np.bool]:
