@@ -226,19 +226,17 @@ def read_variant(
     Raises:
         DamagedError: a run or one of its logs is damaged, or the runs have different settings.
     """
-    return read_settled(folders, lambda: _read_variant(name, folders, check, steps))
 
+    def read() -> VariantResults:
+        runs = tuple(read_run(folder) for folder in folders)
+        for run in runs:
+            check(run)
+        check_alike(runs)
+        settings = dict(runs[0].status.settings)
+        if steps is not None and "train.steps" in settings:
+            settings["train.steps"] = steps
+        found = VariantResults(name, settings, runs[0].path.parent, runs)
+        found.check()
+        return found
 
-def _read_variant(
-    name: str, folders: Sequence[Path], check: Callable[[Run], None], steps: int | None
-) -> VariantResults:
-    runs = tuple(read_run(folder) for folder in folders)
-    for run in runs:
-        check(run)
-    check_alike(runs)
-    settings = dict(runs[0].status.settings)
-    if steps is not None and "train.steps" in settings:
-        settings["train.steps"] = steps
-    found = VariantResults(name, settings, runs[0].path.parent, runs)
-    found.check()
-    return found
+    return read_settled(folders, read)
