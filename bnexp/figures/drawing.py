@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Annotation
 from matplotlib.ticker import EngFormatter
+from matplotlib.transforms import Bbox
 from matplotlib.typing import ColorType
 from numpy.typing import NDArray
 
@@ -51,9 +52,9 @@ class NotebookFigure(Figure):
 
     def draw(self, renderer: RendererBase) -> None:
         """Draw the figure, or make its layout where nothing else will be seen of it."""
-        engine = self.get_layout_engine()
-        if self.canvas.is_saving() and isinstance(engine, ConstrainedLayoutEngine):
-            engine.execute(self)  # for the drawing that follows, `savefig` takes the engine away
+        constrained = isinstance(self.get_layout_engine(), ConstrainedLayoutEngine)
+        if self.canvas.is_saving() and constrained:
+            self.lay_out()  # for the drawing that follows, `savefig` takes the engine away
         else:
             with self._names_readable():
                 super().draw(renderer)
@@ -70,9 +71,19 @@ class NotebookFigure(Figure):
             each.set_color(colour)
 
     def lay_out(self) -> None:
-        """Give the axes their places, as far as texts that are there already leave room."""
-        if (engine := self.get_layout_engine()) is not None:
-            engine.execute(self)
+        """Give the axes their places, as far as texts that are there already leave room.
+
+        The solver of the layout adds up in the order of addresses in memory, so that the last bits
+        of a place differ from process to process. Rounded, the same data give the same bytes: an
+        SVG names what it clips by its place.
+        """
+        if (engine := self.get_layout_engine()) is None:
+            return
+        engine.execute(self)
+        for axes in self.axes:
+            place, takes_part = axes.get_position(original=True), axes.get_in_layout()
+            axes.set_position(Bbox(place.get_points().round(9)), which="original")
+            axes.set_in_layout(takes_part)  # to set a position ends that
 
     def _repr_png_(self) -> bytes:
         buffer = BytesIO()

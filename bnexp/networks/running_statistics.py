@@ -154,7 +154,7 @@ def nonzero(x: NDArray[np.float32]) -> "csr_array":
     Most pixels of MNIST are 0. The product with the first weights is the largest part of a
     measurement, and without the zeros it takes about a third of the time.
     """
-    from scipy.sparse import csr_array  # noqa: PLC0415  (most runs do without it)
+    from scipy.sparse import csr_array
 
     return csr_array(x, dtype=np.float64)
 

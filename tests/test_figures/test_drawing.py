@@ -55,6 +55,22 @@ def test_on_a_page_that_shines_through_names_have_the_pages_colours(tmp_path):
     assert [each if each != "#000000" else "currentColor" for each in found] == expected
 
 
+def test_the_last_bits_of_a_panels_place_are_the_same_in_every_process(tmp_path):
+    """The solver of the layout leaves others in each, and an SVG names what it clips by its place.
+
+    A panel still takes part in the layout: it moves where a text needs its room.
+    """
+    picture = named_lines()
+    (axes,) = picture.figure.axes
+    drawing.save(picture, tmp_path / "fig", ["svg"])
+    place = axes.get_position(original=True).get_points()
+    assert (place == place.round(9)).all()
+    assert 0.05 < place[0, 0] < 0.3
+    axes.set_ylabel("the height of it")
+    drawing.save(picture, tmp_path / "fig", ["svg"])
+    assert axes.get_position(original=True).x0 > place[0, 0] + 0.02
+
+
 def test_the_letter_of_a_panel_stays_with_the_word_behind_it():
     """A word that is too long with it breaks behind its equals sign."""
     with drawing.style():
