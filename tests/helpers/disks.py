@@ -7,11 +7,11 @@ from pathlib import Path
 from bnexp.files import atomic
 
 
-class Killed(BaseException):
+class Killed:
     """Stands for the end of the process."""
 
 
-class PowerCut(Killed):
+class PowerCut:
     """Stands for the end of the process, and of all that the system had not put on the disk yet."""
 
 
@@ -54,8 +54,9 @@ class Disk:
     Args:
         patch: a monkeypatch.
         fatal: the call that fails; None: none does.
-        error: makes what is raised. A `Killed` process does nothing more; on a disk that is full,
-            every later write fails as well, and one that fails may have written a part.
+        error: the fault. `no_room` makes what is raised: every later write fails as well, and one
+            that fails may have written a part. `Killed` and `PowerCut` are not raised, but say what
+            there is `left`.
         look: is called with this disk before each call.
     """
 
@@ -104,10 +105,9 @@ class Disk:
         self.look(self)
         number, self.calls = self.calls, self.calls + 1
         self.changes.append(changes)
-        if self.fatal is not None and number >= self.fatal:
-            error = self.error()
-            if number == self.fatal or takes_room or isinstance(error, Killed):
-                raise error
+        later = self.fatal is not None and number > self.fatal
+        if number == self.fatal or (later and takes_room):
+            raise self.error()
 
     def left(self, folder):
         """What a fault at the next call leaves: the content of each file by its name.
