@@ -1,4 +1,5 @@
-"""Here logs become numbers: which unit is typical, how far units drift, tests over seeds, tables.
+"""Here logs become numbers: which unit is typical (`distributions`), how far units drift (`drift`),
+intervals and tests over seeds (`statistics`), and the tables that show them (`tables`).
 
 `results` reads an experiment's folder, `variants` the runs of a variant, and `runs` a single one.
 `records` says what was recorded, and `stacking` lays the logs of several seeds side by side without

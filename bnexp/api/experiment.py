@@ -12,9 +12,17 @@ from bnexp.analysis.numbers_json import to_json
 from bnexp.analysis.results import ExperimentResults, read_experiment
 from bnexp.analysis.runs import Run
 from bnexp.analysis.summary import read_numbers
+from bnexp.api.arguments import (
+    PATH,
+    TEXT,
+    WHOLE,
+    arguments_named,
+    check,
+    check_comparison,
+    check_plot,
+)
 from bnexp.api.arrays import labelled
 from bnexp.api.description import as_html, as_text
-from bnexp.api.door import PATH, TEXT, WHOLE, arguments_named, check, check_comparison, check_plot
 from bnexp.config import settings_of, suggestion
 from bnexp.errors import ConfigError, StorageError
 from bnexp.files.run_folder import MODEL

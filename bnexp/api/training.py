@@ -9,7 +9,7 @@ from bnexp import config as configs
 from bnexp.analysis.measuring import measure
 from bnexp.analysis.results import read_experiment
 from bnexp.analysis.summary import write_summary
-from bnexp.api.door import NONE, PATH, WHOLE, arguments_named, as_python, check, override_list
+from bnexp.api.arguments import NONE, PATH, WHOLE, arguments_named, as_python, check, override_list
 from bnexp.api.experiment import Experiment
 from bnexp.training.jobs import Tally
 from bnexp.training.scheduler import train_experiment

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import bnexp
-from bnexp.api.door import arguments_named, as_python
+from bnexp.api.arguments import arguments_named, as_python
 from bnexp.errors import ConfigError, LockedError, StorageError
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published" / "fig1"

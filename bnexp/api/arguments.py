@@ -1,4 +1,4 @@
-"""What comes in at the door of the API: wrong arguments, and errors that speak of the command line.
+"""The arguments of the API: wrong ones are refused, and errors speak of them, not of options.
 
 The rooms below are those of the commands, and their errors name options such as `--unit`. Here the
 same errors name the arguments.
