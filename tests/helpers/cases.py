@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
-from itertools import cycle, product
+from itertools import cycle, islice, product
 from types import SimpleNamespace
 
 import numpy as np
@@ -56,15 +56,13 @@ def settings(**changes):
 def models():
     """Every activation, norm, bias, gamma and beta, each with one of the optimizers in turn.
 
-    The turn begins with the first optimizer for three activations, and with the second for two. So
-    cases that differ in the activation alone can train as one stack of the torch engine.
+    Activation n begins with optimizer n, so each combination of the others meets all optimizers.
+    Cases that differ in the activation alone can train as one stack of the torch engine.
     """
     flags = [(True, False)] * 3
     layers = [("none", bias, True, True) for bias in (True, False)] + [*product(["batch"], *flags)]
     for number, activation in enumerate(ACTIVATIONS):
-        optimizers = cycle(OPTIMIZERS)
-        if number % 3 == 1:
-            next(optimizers)
+        optimizers = islice(cycle(OPTIMIZERS), number % len(OPTIMIZERS), None)
         for norm, bias, gamma, beta in layers:
             optimizer = next(optimizers)
             if activation == "identity" and norm == "batch" and optimizer["optimizer"] == "adam":
