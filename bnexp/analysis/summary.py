@@ -13,9 +13,10 @@ from bnexp.config import Experiment
 from bnexp.errors import DamagedError, StorageError
 from bnexp.files.experiment_folder import CONFIG, SUMMARY, read_config, runs_of
 from bnexp.files.locks import storage_errors
-from bnexp.files.provenance import Provenance, provenance
+from bnexp.files.provenance import provenance
 from bnexp.files.run_folder import changed_settings
 from bnexp.files.sealed import read_sealed, write_sealed
+from bnexp.files.status import Provenance
 
 MOST_BYTES = 64 * 2**20  # of a summary; that of 2,400 runs has 10 million
 TRAIN_AGAIN = "`bnexp train` on its config.yaml writes it anew"

@@ -7,21 +7,11 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import TypedDict
 
 from bnexp import __version__
+from bnexp.files.status import Provenance
 
 PACKAGES = ("torch", "torchvision", "numpy", "numba", "scipy", "scikit-learn", "matplotlib")
-
-
-class Provenance(TypedDict, total=False):
-    """What stands in `status.json` and `summary.json` beside the numbers."""
-
-    versions: dict[str, str | None]  # of bnexp, Python and `PACKAGES`
-    git_commit: str | None
-    system: str
-    processor: str
-    command: str
 
 
 def provenance() -> Provenance:

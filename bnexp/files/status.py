@@ -11,12 +11,11 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, TypedDict, get_args, get_type_hints
 
 from bnexp.config import Value
 from bnexp.errors import DamagedError
 from bnexp.files.atomic import ANEW, Extent
-from bnexp.files.provenance import Provenance
 from bnexp.files.sealed import read_sealed, write_sealed
 
 STATUS = "status.json"
@@ -31,6 +30,16 @@ PENDING: Mapping[str, Callable[[str], float]] = {
 }
 """What each text of `Status.pending` stands for; it is a text, since JSON has no NaN."""
 SILENT_MINUTES = 1  # after which a run that says it is running may be dead
+
+
+class Provenance(TypedDict, total=False):
+    """What stands in `status.json` and `summary.json` beside the numbers; see `provenance`."""
+
+    versions: dict[str, str | None]  # of bnexp, Python and the libraries
+    git_commit: str | None
+    system: str
+    processor: str
+    command: str
 
 
 class HistoryEntry(Provenance, total=False):

@@ -23,13 +23,13 @@ from bnexp.files.axes import PERCENTILES, Axes, read_axes
 from bnexp.files.headers import csv_header
 from bnexp.files.locks import storage_errors
 from bnexp.files.logs import prefix_extent, read_table
-from bnexp.files.provenance import Provenance, provenance
+from bnexp.files.provenance import provenance
 from bnexp.files.run_folder import (
     METRICS,
     METRICS_COLUMNS,
     RunLogs,
 )
-from bnexp.files.status import RECORD, STATUS, State, Status, read_status
+from bnexp.files.status import RECORD, STATUS, Provenance, State, Status, read_status
 from bnexp.files.status_writer import StatusWriter
 
 ELSEWHERE = "give another folder, variant or seed"

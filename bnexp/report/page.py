@@ -21,7 +21,7 @@ from bnexp.errors import StorageError
 from bnexp.figures.experiment_figures import figures_of, plot_command
 from bnexp.files.atomic import read_whole, write_whole
 from bnexp.files.experiment_folder import CONFIG
-from bnexp.files.provenance import Provenance
+from bnexp.files.status import Provenance
 from bnexp.report import sentences, tables
 from bnexp.report.explorer import BYTES, Explorer, explorer
 from bnexp.report.svg import inline_svg

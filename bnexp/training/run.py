@@ -19,8 +19,8 @@ from bnexp.data import datasets
 from bnexp.errors import BnexpError, ConfigError, RunError
 from bnexp.files.checkpoint import Checkpoint
 from bnexp.files.locks import locked, storage_errors
-from bnexp.files.provenance import Provenance
 from bnexp.files.run_folder import RunPlan
+from bnexp.files.status import Provenance
 from bnexp.networks.engine import Engine, is_due, next_due
 from bnexp.networks.running_statistics import RunningStatisticsMeter
 from bnexp.training.engine_setup import make_engine

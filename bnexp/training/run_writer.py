@@ -19,7 +19,6 @@ from bnexp.files import checkpoint
 from bnexp.files.axes import axes_of
 from bnexp.files.checkpoint import Checkpoint
 from bnexp.files.headers import csv_row
-from bnexp.files.provenance import Provenance
 from bnexp.files.run_folder import (
     MODEL,
     RunLogs,
@@ -28,7 +27,7 @@ from bnexp.files.run_folder import (
     binding_settings,
     changed_settings,
 )
-from bnexp.files.status import Status, changes, frozen
+from bnexp.files.status import Provenance, Status, changes, frozen
 from bnexp.files.status_writer import StatusWriter
 from bnexp.networks.engine import Engine, Rows
 

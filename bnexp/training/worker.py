@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from bnexp.config import DataConfig, Settings
 from bnexp.errors import BnexpError, ConfigError, RunError
-from bnexp.files.provenance import Provenance
 from bnexp.files.run_folder import RunPlan
+from bnexp.files.status import Provenance
 from bnexp.training.failures import described, loading
 from bnexp.training.processes import hear_signals
 

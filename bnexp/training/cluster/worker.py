@@ -13,8 +13,9 @@ from pathlib import Path
 from distributed import get_worker
 
 from bnexp.errors import BnexpError, DataError, StorageError
-from bnexp.files.provenance import Provenance, provenance
+from bnexp.files.provenance import provenance
 from bnexp.files.run_folder import RunPlan
+from bnexp.files.status import Provenance
 from bnexp.files.transfer import pack, place
 from bnexp.training.cluster.session import Ended, Session, data_root, met_at, watch_of
 from bnexp.training.worker import Prepare, Task, outcome
