@@ -36,14 +36,19 @@ def pytest_configure():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
+def hands_out(session):
+    """Whether this process only hands out the tests to others, which run them."""
+    config = session.config
+    return config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+
+
 def pytest_sessionstart(session):
     """The kernels are compiled before the first test, since a command that compiles says so.
 
     One process compiles them, and the others wait for it. The one that only hands out the tests
     does neither.
     """
-    hands_out = session.config.getoption("numprocesses", None)
-    if hands_out and not hasattr(session.config, "workerinput"):
+    if hands_out(session):
         return
     from bnexp.networks.engine import numba_available
 
@@ -52,6 +57,22 @@ def pytest_sessionstart(session):
 
         with FileLock(Path(tempfile.gettempdir(), f"bnexp-tests-{getpass.getuser()}.lock")):
             compile_kernels("float32")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session):
+    """Where tests of networks were collected, all is imported that these will need in any case.
+
+    Then it is imported once, for the tests and for the processes that they start.
+    """
+    if hands_out(session) or not Path("/proc/self/fd").is_dir():
+        return
+    from helpers import warm
+
+    if "torch" in sys.modules:
+        from helpers import preloaded  # noqa: F401
+
+    warm.start_server()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,16 +1,14 @@
 """Every command and example of the README runs, as it stands there."""
 
-import json
-import os
 import re
 import shlex
 import shutil
 import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+from helpers import warm
 
 import bnexp
 
@@ -18,7 +16,16 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 RESULTS = (ROOT / "results" / "README.md").read_text()
 # What shortens a training to a moment; MNIST's experiments are trained on the digits here.
-SHORT = {"fig1": ["train.steps=20", "data.name=digits", "record.statistics_every=null"]}
+SHORT = {
+    "fig1": ["train.steps=20", "data.name=digits", "record.statistics_every=null"],
+    "configs/quickstart.yaml": ["train.steps=500"],
+}
+# The networks of `bnexp verify` too; in full, `tests/test_verify` trains them.
+FEWER_STEPS = """
+from dataclasses import replace
+from bnexp.verify import networks
+networks.SGD = replace(networks.SGD, steps=300)
+"""
 
 
 def blocks(language, text=README):
@@ -69,21 +76,15 @@ def share_kernels(clone):
         shutil.copy(file, theirs / "__pycache__")
 
 
-RUN_EACH = """
-import json, os, sys
-import bnexp
-assert bnexp.__file__.startswith(os.getcwd()), bnexp.__file__
-sys.path.append(sys.argv[1])
-from helpers import preloaded, warm
-warm.run_each(json.loads(sys.argv[2]))
-"""
+@pytest.mark.parametrize("of_quickstart", [True, False])
+def test_every_command_and_example_of_the_readmes_runs_in_order_in_a_clone(
+    clone, tmp_path, of_quickstart
+):
+    """Those of the quickstart and the others, which need nothing of it, each in a clone of its own.
 
-
-def test_every_command_and_example_of_the_readmes_runs_in_order_in_a_clone(clone):
-    """Long trainings are shortened by an override, and one worker does what is left.
-
-    All are forks of a process that has imported the clone's bnexp. Other tests start commands as
-    users do, such as those of `tests/test_cli/test_streams.py`.
+    Long trainings are shortened, and one worker does what is left. All are forks of a process that
+    has imported the clone's bnexp. Other tests start commands as users do, such as those of
+    `tests/test_cli/test_streams.py`.
     """
     programs = [shortened(words) for words in commands()]
     ran = {words[0] for words in programs}
@@ -91,13 +92,16 @@ def test_every_command_and_example_of_the_readmes_runs_in_order_in_a_clone(clone
     examples = blocks("python") + blocks("python", RESULTS)
     assert len(examples) == 3
     assert any("strict=True" in script for script in examples)
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", RUN_EACH, ROOT / "tests", json.dumps([*programs, *examples])],
-        cwd=clone, env={**os.environ, "PYTHONPATH": str(clone)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
+    chosen = [
+        program
+        for program in [*programs, *examples]
+        if ("quickstart" in str(program)) == of_quickstart
+    ]
+    assert len(chosen) > 5
+    (log := tmp_path / "log").touch()
+    done = warm.Process(warm.in_clone, clone, chosen, log, FEWER_STEPS)
+    assert done.wait() == 0, log.read_text()
+    assert "Traceback" not in log.read_text()
 
 
 def test_the_readme_is_short_enough_to_be_read():

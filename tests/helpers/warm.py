@@ -2,20 +2,26 @@
 
 To start a command, and then the server that its workers are forked from, takes four seconds of a
 processor, nearly all of it for imports. A test of what happens after that need not pay it. Python's
-own fork server imports once for each test process (`helpers.preloaded`), and here a command is a
-fork of it, and the command's server a fork of the command. Both are processes as real as others.
-What is started otherwise than by users is the interpreter alone. So a test of starting a command,
-of the processes that it starts, or of what it imports, uses the real one.
+own fork server is itself a fork of the test process, made before the first test, and imports what
+is missing (`helpers.preloaded`). Here a command is a fork of it, and the command's server a fork of
+the command. Both are processes as real as others. What is started otherwise than by users is the
+interpreter alone. So a test of starting a command, of the processes that it starts, or of what it
+imports, uses the real one.
 """
 
+import faulthandler
+import importlib
+import logging
 import os
 import runpy
+import select
 import signal
 import subprocess
 import sys
 import threading
 import time
-from multiprocessing import forkserver, get_context
+from contextlib import suppress
+from multiprocessing import forkserver, get_context, resource_tracker, util
 from pathlib import Path
 from unittest.mock import patch
 
@@ -33,6 +39,45 @@ from bnexp.training import fork_server
 from helpers import warm
 warm._fork = fork_server.spawn
 """
+
+
+def start_server():
+    """Fork this process into the server, to be called when nothing is replaced for a test yet."""
+    resource_tracker.ensure_running()  # which is not to be a fork
+    with patch.object(util, "spawnv_passfds", _fork_server):
+        forkserver.ensure_running()
+
+
+def _fork_server(_path, _words, descriptors):
+    """Start Python's fork server with these two descriptors; returns the number of the process.
+
+    In place of `multiprocessing.util.spawnv_passfds`, which would start an interpreter.
+    """
+    if pid := os.fork():
+        return pid
+    try:
+        _forget_pytest({0, 1, 2, *descriptors})
+        select.select(descriptors, [], [])  # until a process is asked for, or the tests have ended
+        forkserver.main(*descriptors, ["helpers.preloaded"])
+    finally:
+        os._exit(0)
+
+
+def _forget_pytest(kept):
+    """Undo in a fork what pytest does to its process, and close its files but those that are kept.
+
+    Standard output and standard error end where pytest lets processes write.
+    """
+    for descriptor in {*map(int, os.listdir("/proc/self/fd"))} - kept:
+        with suppress(OSError):  # the one that listed them
+            os.close(descriptor)
+    sys.stdout = sys.__stdout__ = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.__stderr__ = os.fdopen(2, "w", 1, encoding="utf-8", closefd=False)
+    sys.unraisablehook, threading.excepthook = sys.__unraisablehook__, threading.__excepthook__
+    faulthandler.disable()
+    logging.getLogger().handlers.clear()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    forkserver._forkserver.__init__()  # its lock is held, by the process that asks for the server
 
 
 def _ensure_server():
@@ -133,10 +178,13 @@ def dask(words, folder, environ, log):
         environ: the environment.
         log: the file that takes what it says.
     """
+    import dask.config
     from dask.__main__ import main
+    from distributed.config import initialize_logging
 
     _write_to(log)
     _move(folder, environ)
+    initialize_logging(dask.config.config)  # it was imported where its log would go elsewhere
     sys.argv = ["dask", *words]
     main()
 
@@ -163,12 +211,32 @@ def _write_to(log):
             os.dup2(file.fileno(), number)
 
 
-def run_each(programs):
-    """Run programs one after the other, each in a fork of this process, up to one that fails.
+def in_clone(clone, programs, log, first=""):
+    """Run programs in a clone, by the bnexp that lies there; up to one that fails.
+
+    Each is a fork of this process, which forgets the bnexp that it has imported.
 
     Args:
+        clone: the folder, which becomes the working directory.
         programs: each is the words of a bnexp command, or the text of a script.
+        log: the file that takes what they say.
+        first: the text of a program that is run before, in this process.
     """
+    _write_to(log)
+    os.chdir(clone)
+    for name in [name for name in sys.modules if name.split(".")[0] in {"bnexp", "helpers"}]:
+        del sys.modules[name]
+    sys.path.insert(0, str(clone))
+    run_each = importlib.import_module("helpers.warm").run_each  # that of the clone's bnexp
+    importlib.import_module("helpers.preloaded")
+    exec(first, {})
+    run_each(programs)
+
+
+def run_each(programs):
+    """Run programs one after the other, each in a fork of this process, up to one that fails."""
+    origin = {Path(module.__file__).parent for module in (bnexp, processes)}
+    assert origin == {Path("bnexp").resolve(), Path("bnexp/training").resolve()}, origin
     for program in programs:
         target = _main if isinstance(program, list) else _script
         process = get_context("fork").Process(target=target, args=(program,))

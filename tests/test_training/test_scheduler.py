@@ -63,7 +63,7 @@ def finish(config, out, *words, draws=False):
 
 def servers(process):
     """The fork server of a command that was started here, if it lives: a fork, as the command."""
-    return stress.children(process.pid, "forkserver")
+    return stress.children(process.pid, "python")
 
 
 def without_figures(files):
