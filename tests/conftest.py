@@ -148,6 +148,14 @@ def quick(monkeypatch):
 
 
 @pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are made, but not rendered: each file of one holds the same word."""
+    from bnexp.figures.drawing import NotebookFigure
+
+    monkeypatch.setattr(NotebookFigure, "savefig", lambda _, file, **__: file.write(b"a picture"))
+
+
+@pytest.fixture
 def bnexp(monkeypatch, capfd):
     """Runs a command in this process; returns exit code, stdout and stderr."""
     from bnexp.cli import main

@@ -102,6 +102,7 @@ def test_a_runs_error_is_told_even_if_the_figures_cannot_be_drawn(bnexp, trained
     assert err.splitlines() == ["bnexp: baseline: diverged", "bnexp: figures: no room"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_figure_that_could_not_be_drawn_is_drawn_by_the_same_command(
     bnexp, trained, tmp_path, monkeypatch
 ):
@@ -134,6 +135,7 @@ def contents_of(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("words", "written"),
     [
@@ -322,6 +324,7 @@ def test_compare_has_one_form_at_a_time(trained, bnexp):
     assert err == "bnexp: --json, --csv, --markdown, --heatmap: give one of them\n"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_plot_draws_the_minibatches_where_there_is_no_probe(bnexp, tmp_path, monkeypatch):
     """The command that `train` names next draws what was recorded."""
     monkeypatch.chdir(tmp_path)
@@ -349,6 +352,7 @@ def test_plot_goes_where_it_is_told_at_the_width_that_it_is_told(trained, bnexp,
     assert higher > height
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_plot_draws_the_network_of_a_seed(trained, bnexp):
     """Its name is in the file's; a seed that was not trained is refused."""
     folder, _ = trained
@@ -546,6 +550,7 @@ def test_a_watch_never_shows_more_than_its_terminal_holds(trained, bnexp, monkey
     assert len(shown) > 6
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_same_command_again_measures_and_draws_nothing_anew(
     trained, bnexp, tmp_path, monkeypatch
 ):
@@ -653,9 +658,9 @@ def test_help_imports_neither_torch_nor_matplotlib_nor_numpy():
 
 
 @pytest.mark.parametrize("config", sorted(p.stem for p in (ROOT / "configs").glob("*.yaml")))
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("quick", "undrawn")
 def test_every_shipped_config_trains_for_a_few_steps(config, tmp_path):
-    """On digits in place of MNIST, with few steps and units; the figures are drawn too."""
+    """On digits in place of MNIST, with few steps and units; the figures are made too."""
     from helpers.experiments import go
 
     from bnexp.config import load
@@ -669,10 +674,11 @@ def test_every_shipped_config_trains_for_a_few_steps(config, tmp_path):
         assert go(plan)[0] == "done"
     found = reader.read_experiment(tmp_path)
     figures = experiment_figures.save_figures(found, measuring.measure(found))
-    assert all(path.stat().st_size > 1000 for path in figures)
+    assert all(path.is_file() for path in figures)
     assert len(figures) >= 1
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_one_damaged_run_does_not_hide_the_other_variants(trained, bnexp, tmp_path):
     """It is told by its name, and the rest is compared and drawn."""
     folder = tmp_path / "tiny"
@@ -745,6 +751,7 @@ variants: {baseline: {}, batchnorm: {model: {norm: batch, bias: false}}}
 """
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_config_of_three_lines_trains(bnexp, tmp_path, monkeypatch):
     """A name, a data set and variants: every default fits the data set."""
     monkeypatch.chdir(tmp_path)
@@ -796,6 +803,7 @@ def test_restart_removes_nothing_for_a_config_that_cannot_be_trained_here(
     assert (run_folder(tmp_path / "tiny", "batchnorm", 2) / STATUS).exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_quiet_says_nothing_and_verbose_tells_how_each_run_ended(bnexp, tmp_path):
     """The table and the figures' paths stand on stdout in both cases."""
     path = tmp_path / "tiny.yaml"
@@ -857,6 +865,7 @@ def test_the_command_of_a_packaged_configs_header_works_outside_a_clone(
         assert bnexp("configs", other)[0] == 0
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_restart_says_what_it_would_remove_and_what_stays(bnexp, trained, tmp_path, monkeypatch):
     """What was exported of the removed runs, and their page, are not training's to delete."""
     shutil.copytree(trained[0], tmp_path / "results" / "tiny")
@@ -877,6 +886,7 @@ def test_restart_says_what_it_would_remove_and_what_stays(bnexp, trained, tmp_pa
     ]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_path_that_ends_in_a_slash_is_a_folder(bnexp, trained, tmp_path):
     """It is made where it is not there."""
     code, out, _ = bnexp("plot", trained[0], "--out", f"{tmp_path}/new.v/", "--format", "svg,pdf")

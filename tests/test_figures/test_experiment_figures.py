@@ -19,6 +19,7 @@ from bnexp.analysis.results import read_experiment
 from bnexp.config import flatten
 from bnexp.errors import ConfigError, StorageError
 from bnexp.figures.bias import draw_bias
+from bnexp.figures.drawing import PAGE, save
 from bnexp.figures.experiment_figures import comparison_kind, figure_of, figures_of
 from bnexp.figures.gamma import draw_gamma, learned_gammas
 from bnexp.figures.heatmap import draw_heatmap
@@ -85,6 +86,14 @@ def grid():
         for name, net in nets.items()
     }
     return runs_of(nets, ("baseline", "batchnorm"))
+
+
+@pytest.mark.parametrize("kind", ["bias", "gamma", "grid"])
+def test_the_figure_that_compares_is_written_as_a_picture(request, kind, tmp_path):
+    """As any other one that fits the experiment."""
+    files = request.getfixturevalue(kind)
+    (path,) = save(figure_of(files, measure(files), kind, PAGE), tmp_path / kind)
+    assert path.stat().st_size > 1000
 
 
 @pytest.mark.parametrize(
@@ -352,8 +361,8 @@ def test_a_measure_that_is_not_there_is_refused_with_a_suggestion(grid, bias):
         draw_heatmap(compared(experiment_of(one)))
 
 
-def test_gamma_beta_and_running_statistics_are_drawn_where_they_are_recorded():
-    """For an experiment that is no ablation."""
+def test_gamma_beta_and_running_statistics_are_drawn_where_they_are_recorded(tmp_path):
+    """For an experiment that is no ablation; they fit their frames, and are written as pictures."""
     made = fig1(rows=101, seeds=3, hidden=HIDDEN)
     assert set(figures_of(made, measure(made))) == {"fig1"}
     run = made.variants["batchnorm"]
@@ -378,8 +387,10 @@ def test_gamma_beta_and_running_statistics_are_drawn_where_they_are_recorded():
     percentile = drawn["norm_parameters"].figure.axes[0].lines[0]
     assert mean.get_color() == panel.get_color() == percentile.get_color()
     assert mean.get_color() != drawn["fig1"].figure.axes[1].lines[0].get_color()
-    for picture in drawn.values():
+    for name, picture in drawn.items():
         assert overlaps(picture.figure) == []
+        (path,) = save(picture, tmp_path / name)
+        assert path.stat().st_size > 1000
 
 
 def test_a_comparison_needs_runs(bias):

@@ -9,6 +9,7 @@ from helpers.synthetic import fig1, other
 
 from bnexp.analysis.records import GradientShiftLog
 from bnexp.errors import StorageError
+from bnexp.figures.drawing import save
 from bnexp.figures.gradient_shift import draw_gradient_shift
 
 HIDDEN = (4, 3, 6)
@@ -27,9 +28,10 @@ def files():
     return replace(files, variants=runs)
 
 
-def test_each_layer_has_a_panel_with_a_line_for_each_variant_that_recorded_it(files):
-    """The median over seeds of the distance relative to ||G||, and of the cosine."""
-    figure = draw_gradient_shift(files).figure
+def test_each_layer_has_a_panel_with_a_line_for_each_variant_that_recorded_it(files, tmp_path):
+    """The median over seeds of the distance relative to ||G||, and of the cosine; in a picture."""
+    picture = draw_gradient_shift(files)
+    figure = picture.figure
     shift = files.variants["batchnorm"].gradient_shift
     assert len(figure.axes) == 6
     for place, axes in enumerate(figure.axes):
@@ -53,6 +55,8 @@ def test_each_layer_has_a_panel_with_a_line_for_each_variant_that_recorded_it(fi
             height = axes.transAxes.inverted().transform(axes.transData.transform((0, between)))[1]
             assert height == pytest.approx(0.5)
     assert overlaps(figure) == []
+    (path,) = save(picture, tmp_path / "gradient_shift")
+    assert path.stat().st_size > 1000
 
 
 def test_the_caption_claims_no_causality(files):
