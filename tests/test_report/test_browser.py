@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -222,10 +221,10 @@ def test_axe_finds_no_serious_violation(opened, scheme, width):
     assert [(each["id"], each["nodes"][0]["html"]) for each in serious] == []
 
 
-def tool(*words, **options):
+def tool(name, *words, **options):
     """Run a program of node's; what it says, where it is not content."""
     done = subprocess.run(
-        [shutil.which("npx"), "--no-install", *words],
+        [TOOLS / "node_modules" / ".bin" / name, *words],
         cwd=TOOLS,
         capture_output=True,
         text=True,
@@ -243,6 +242,7 @@ def test_the_script_is_formatted_linted_and_typed():
     source = SCRIPT.read_text()
     assert tool("eslint", "--stdin", "--stdin-filename", SCRIPT.name, input=source) == ""
     options = ["--noEmit", "--checkJs", "--allowJs", "--strict", "--target", "es2022"]
+    options.append("--skipLibCheck")  # TypeScript's own declarations are not ours to check
     assert tool("tsc", *options, "--lib", "dom,dom.iterable,es2023", str(SCRIPT)) == ""
 
 
