@@ -91,12 +91,12 @@ def test_a_library_that_writes_to_a_closed_stderr_writes_into_no_file(tmp_path):
     assert (tmp_path / "kept").read_bytes() == b""
 
 
-def test_an_encoding_without_a_character_is_no_error(trained):
+def test_an_encoding_without_a_character_is_no_error(trained, bnexp):
     """± becomes a question mark where the output is ASCII."""
     code, out, err = shell(f"{BNEXP} compare {trained}", trained, PYTHONIOENCODING="ascii")
     assert (code, err) == (0, "")
     assert " ?" in out
-    assert "±" in shell(f"{BNEXP} compare {trained}", trained, PYTHONIOENCODING="utf-8")[1]
+    assert "±" in bnexp("compare", trained)[1]
 
 
 def test_a_backend_of_matplotlib_that_is_not_there_does_not_matter(trained):
@@ -120,19 +120,14 @@ def test_names_of_folders_do_not_command_the_terminal(trained, name):
     """Control characters are shown as escapes, in tables and in errors, on one line."""
     strange = trained.with_name(name)
     shutil.copytree(trained, strange)
-    listed = subprocess.run(
-        [sys.executable, "-m", "bnexp", "runs", strange], capture_output=True, check=False
-    )
-    assert listed.returncode == 0
-    lines = listed.stdout.decode().splitlines()
-    assert len(lines) == 3
+    listed = (listing := warm.Command("runs", strange)).communicate()
+    assert listing.returncode == 0
+    assert len(listed[0].splitlines()) == 3
     (next(strange.glob("a/*")) / "status.json").write_text("{")
-    told = subprocess.run(
-        [sys.executable, "-m", "bnexp", "compare", strange], capture_output=True, check=False
-    )
-    assert told.returncode == 4
-    for text in (listed.stdout, listed.stderr, told.stdout, told.stderr):
-        assert not {*text.decode()} & {"\x1b", "\x07", "\x9b"}
+    told = (telling := warm.Command("compare", strange)).communicate()
+    assert telling.returncode == 4
+    for text in (*listed, *told):
+        assert not {*text} & {"\x1b", "\x07", "\x9b"}
 
 
 def test_one_folder_that_cannot_be_read_does_not_hide_the_others(trained):
