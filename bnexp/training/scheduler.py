@@ -14,7 +14,7 @@ from bnexp.training.jobs import Jobs, Listener
 from bnexp.training.local import LocalScheduler
 from bnexp.training.plans import is_done, plans_of
 from bnexp.training.readiness import check_machine
-from bnexp.training.said import kept
+from bnexp.training.train_log import kept
 
 if TYPE_CHECKING:
     from bnexp.training.cluster.connection import Connection

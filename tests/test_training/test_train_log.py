@@ -7,7 +7,7 @@ from helpers.experiments import Listener
 
 from bnexp.errors import StorageError
 from bnexp.files.experiment_folder import TRAIN_LOG
-from bnexp.training.said import kept
+from bnexp.training.train_log import kept
 
 
 class Broken:
