@@ -11,8 +11,8 @@ left of an experiment and hands it over as `jobs`, which keeps the queue. `local
 processes on this machine, each of which is a `worker`; `fork_server` makes them, `processes` starts
 what cannot be forked, and `failures` says what can stop one. `cluster` gives the jobs to the
 workers of a Dask cluster. `readiness` says what this machine must have before a file is written,
-and `train_log` keeps what users are told. A run refuses to go on with another engine in `run`; `growth`
-says how an experiment may grow, refuses all other changes of its settings, and says what a restart
-removes. This room may import everything below it in the list of `tests/test_architecture.py`. Begin
-reading in `run`.
+and `train_log` keeps what users are told. A run refuses to go on with another engine in `run`;
+`growth` says how an experiment may grow, refuses all other changes of its settings, and says what a
+restart removes. This room may import everything below it in the list of
+`tests/test_architecture.py`. Begin reading in `run`.
 """
