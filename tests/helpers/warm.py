@@ -48,6 +48,9 @@ def start_server():
         forkserver.ensure_running()
 
 
+_spawnv_passfds = util.spawnv_passfds
+
+
 def _fork_server(_path, _words, descriptors):
     """Start Python's fork server with these two descriptors; returns the number of the process.
 
@@ -55,6 +58,7 @@ def _fork_server(_path, _words, descriptors):
     """
     if pid := os.fork():
         return pid
+    util.spawnv_passfds = _spawnv_passfds  # from here on, what is spawned is an interpreter again
     try:
         _forget_pytest({0, 1, 2, *descriptors})
         select.select(descriptors, [], [])  # until a process is asked for, or the tests have ended
