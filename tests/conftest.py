@@ -45,18 +45,22 @@ def hands_out(session):
 def pytest_sessionstart(session):
     """The kernels are compiled before the first test, since a command that compiles says so.
 
-    One process compiles them, and the others wait for it. The one that only hands out the tests
-    does neither.
+    Each of them is compiled by one process, for which the others wait. The second process begins
+    with the last one, so that two are compiled at a time. The process that only hands out the tests
+    compiles none.
     """
     if hands_out(session):
         return
     from bnexp.networks.engine import numba_available
 
     if numba_available():
-        from bnexp.networks.kernels.warm_up import compile_kernels
+        from bnexp.networks.kernels.warm_up import calls
 
-        with FileLock(Path(tempfile.gettempdir(), f"bnexp-tests-{getpass.getuser()}.lock")):
-            compile_kernels("float32")
+        backwards = os.environ.get("PYTEST_XDIST_WORKER") == "gw1"
+        for function, arguments in calls("float32")[:: -1 if backwards else 1]:
+            name = f"bnexp-tests-{getpass.getuser()}-{function.__name__}.lock"
+            with FileLock(Path(tempfile.gettempdir(), name)):
+                function(*arguments)
 
 
 @pytest.hookimpl(tryfirst=True)
