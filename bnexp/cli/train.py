@@ -118,7 +118,7 @@ def train(
         threading.Thread(target=_load_figures, daemon=True).start()
         errors = training.train_experiment(experiment, folder, jobs, progress, cluster)
     try:
-        _show(folder, quiet=quiet)
+        show(folder, quiet=quiet)
     except BrokenPipeError:
         if not errors:
             raise
@@ -190,13 +190,13 @@ def _warn_of_overrides(experiment: "Experiment", config: str, overrides: list[st
 
 
 def _load_figures() -> None:
-    """Import what `_show` needs, while the workers import theirs and train."""
+    """Import what `show` needs, while the workers import theirs and train."""
     with suppress(ImportError):  # which will be met, and told, where it is needed
         from bnexp.analysis import measuring, summary  # noqa: F401
         from bnexp.figures import experiment_figures  # noqa: F401
 
 
-def _show(folder: Path, *, quiet: bool) -> None:
+def show(folder: Path, *, quiet: bool) -> None:
     """Write the summary and the figures, and print them with the next command."""
     from bnexp.analysis import measuring, results, summary, tables
     from bnexp.figures import experiment_figures

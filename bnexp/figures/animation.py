@@ -40,7 +40,7 @@ FORMATS = ("gif", "mp4")
 
 
 @dataclass(frozen=True)
-class _Panel:
+class Panel:
     """One variant: its axes, its curves, and what is drawn anew in each frame."""
 
     variant: VariantResults
@@ -78,10 +78,10 @@ def save_film(files: ExperimentResults, selection: Selection, stem: Path, form: 
         PillowWriter(PER_SECOND) if form == "gif" else FFMpegWriter(PER_SECOND, "h264")
     )
     with style(), tempfile.TemporaryDirectory() as folder:
-        figure, panels = _layout(variants, looks_of(files), selection)
+        figure, panels = layout(variants, looks_of(files), selection)
         path = Path(folder) / f"film.{form}"
         with writer.saving(figure, str(path), DPI):
-            for _ in _frames(figure, panels):
+            for _ in frames(figure, panels):
                 writer.grab_frame()
             for _ in range(HELD):
                 writer.grab_frame()
@@ -90,9 +90,9 @@ def save_film(files: ExperimentResults, selection: Selection, stem: Path, form: 
     return _caption(panels)
 
 
-def _layout(
+def layout(
     variants: Mapping[str, VariantResults], styles: Mapping[str, Look], selection: Selection
-) -> tuple[Figure, list[_Panel]]:
+) -> tuple[Figure, list[Panel]]:
     """A pair of axes for each variant, all with the same vertical axis."""
     figure = Figure(SIZE, layout="constrained")
     ratios = [3.2, 1.0] * len(variants)
@@ -102,7 +102,7 @@ def _layout(
         lines, beside = row[2 * i], row[2 * i + 1]
         curves = read_curves(variant, selection)
         colour = str(styles[name]["color"])
-        panels.append(_Panel(variant, curves, lines, beside, colour))
+        panels.append(Panel(variant, curves, lines, beside, colour))
         lines.set_title(panel_name(name, variant), fontsize=15, color=readable(colour), pad=28)
         lines.text(0, 1.03, curves.unit, fontsize=10, color=GREY, transform=lines.transAxes)
         lines.set_xlim(0, max(int(curves.steps[-1]), 1))
@@ -121,7 +121,7 @@ def _layout(
     return figure, panels
 
 
-def _frames(figure: Figure, panels: list[_Panel]) -> Iterator[None]:
+def frames(figure: Figure, panels: list[Panel]) -> Iterator[None]:
     """Draw one frame after the other; training is seen more closely at its beginning."""
     longest = max((each.curves for each in panels), key=lambda curves: len(curves.steps))
     heading = figure.suptitle("step 0", fontsize=17, fontweight="bold")
@@ -137,7 +137,7 @@ def _frames(figure: Figure, panels: list[_Panel]) -> Iterator[None]:
         yield
 
 
-def _draw(panel: _Panel, step: int) -> Iterator[Artist]:
+def _draw(panel: Panel, step: int) -> Iterator[Artist]:
     """What a panel shows at a step."""
     curves, metrics = panel.curves, panel.variant.metrics
     until = max(int(np.searchsorted(curves.steps, step, side="right")), 1)
@@ -154,7 +154,7 @@ def _draw(panel: _Panel, step: int) -> Iterator[Artist]:
         )
 
 
-def _distribution(panel: _Panel, values: NDArray[np.float32]) -> Iterator[Artist]:
+def _distribution(panel: Panel, values: NDArray[np.float32]) -> Iterator[Artist]:
     """Boxes between the percentiles, triangles beyond them; each has the area of its share."""
     shares = np.array(panel.curves.percentiles) / 100
     if len(values) < 2 or not np.isfinite(values).all():
@@ -182,7 +182,7 @@ def _distribution(panel: _Panel, values: NDArray[np.float32]) -> Iterator[Artist
         )  # fmt: skip
 
 
-def _caption(panels: list[_Panel]) -> str:
+def _caption(panels: list[Panel]) -> str:
     q = ", ".join(f"{percentile:g}" for percentile in panels[0].curves.percentiles)
     return (
         f"Percentiles {q} of one unit's pre-activation in each network while it learns, and beside "

@@ -91,7 +91,7 @@ def read_curves(variant: VariantResults, selection: Selection) -> Curves:
         found = _all_units(log, _columns(log, selection.layer), _seeds(log, selection.seed))
         return replace(found, unit=where + found.unit)
     seed, column = unit_position(variant, log, selection)
-    lines, floor = _read_unit(log.values, seed, column), None
+    lines, floor = read_unit(log.values, seed, column), None
     minibatches = log is not variant.probe
     if minibatches and knows_noise(variant):
         normalized = variant.settings["model.norm"] == "batch"
@@ -143,7 +143,7 @@ def _columns(log: PercentileLog, layer: int | None) -> slice:
     return columns
 
 
-def _read_unit(values: Rows, seed: int, column: int) -> NDArray[np.float32]:
+def read_unit(values: Rows, seed: int, column: int) -> NDArray[np.float32]:
     """The percentiles (rows, Q) of one unit of a log.
 
     They are read in parts, so that a log of many steps never lies in memory as a whole.

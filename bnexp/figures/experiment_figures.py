@@ -54,7 +54,7 @@ def _state(settings: Sequence[Mapping[str, Value]], *keys: str) -> bool:
     return all(key in each for each in settings for key in keys)
 
 
-def _drawers(
+def drawers(
     files: ExperimentResults, numbers: ExperimentNumbers, width: float = PAGE
 ) -> dict[str, Callable[[], Picture]]:
     """What draws each figure that fits an experiment, by file name without suffix."""
@@ -85,7 +85,7 @@ def figures_of(
 
     The ablation of gamma alone always takes a page's width.
     """
-    return {name: draw() for name, draw in _drawers(files, numbers, width).items()}
+    return {name: draw() for name, draw in drawers(files, numbers, width).items()}
 
 
 def figure_of(
@@ -96,7 +96,7 @@ def figure_of(
     Raises:
         ConfigError: no such figure fits, or it takes a page's width.
     """
-    found = _drawers(files, numbers, width)
+    found = drawers(files, numbers, width)
     if name not in found:
         raise ConfigError(
             f"--figure {name}: does not fit this experiment; there is {', '.join(found)}"
@@ -121,7 +121,7 @@ def saved_figures(files: ExperimentResults, numbers: ExperimentNumbers) -> list[
 
     Whether they are up to date, summary.json says: it is written when they are all drawn.
     """
-    paths = [files.path / FIGURES / f"{name}.png" for name in _drawers(files, numbers)]
+    paths = [files.path / FIGURES / f"{name}.png" for name in drawers(files, numbers)]
     return paths if all(path.is_file() for path in paths) else None
 
 

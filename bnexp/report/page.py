@@ -105,7 +105,7 @@ def write_report(folders: Sequence[Path], out: Path) -> list[str]:
     taken = sum(len(drawing.svg) for each in drawn for drawing in each)
     budget = max(min(BYTES, (MOST_BYTES - TEXTS - taken) * 3 // 4), 0) // len(folders)
     sections = [
-        _section(folder, numbers, results, drawings, budget)
+        section_of(folder, numbers, results, drawings, budget)
         for (folder, numbers, results), drawings in zip(found, drawn, strict=True)
     ]
     page = render(sections).encode()
@@ -135,13 +135,22 @@ def _earlier(out: Path) -> bytes:
     return content
 
 
-def _section(
+def section_of(
     folder: Path,
     numbers: ExperimentNumbers,
     results: ExperimentResults | None,
     drawings: Sequence[Drawing],
     budget: int,
 ) -> Section:
+    """What the page shows of one experiment.
+
+    Args:
+        folder: the experiment's.
+        numbers: its summary.
+        results: its logs; None: they are gone.
+        drawings: its figures.
+        budget: bytes of packed numbers in its explorer.
+    """
     compared = compare([(folder, numbers)])
     settings = [each.settings for each in numbers.variants.values()]
     keys = differing(settings)

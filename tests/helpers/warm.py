@@ -135,7 +135,7 @@ def _command(request, streams):
     """The process of a command."""
     words, folder, environ, draws, lost, first = request
     if not draws:
-        sys.modules["bnexp.cli.train"]._show = lambda *_, **__: None
+        sys.modules["bnexp.cli.train"].show = lambda *_, **__: None
     os.setpgid(0, 0)
     for number, stream in enumerate(streams, 1):
         os.dup2(stream.fileno(), number)

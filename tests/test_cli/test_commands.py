@@ -976,7 +976,7 @@ def test_every_figure_that_can_be_drawn_is_known_by_its_name(bnexp, trained):
 
     from bnexp.cli.plot import FIGURES
 
-    source = inspect.getsource(experiment_figures._drawers)
+    source = inspect.getsource(experiment_figures.drawers)
     assert {*re.findall(r'draw\["(\w+)"\]', source)} == {*FIGURES}
     code, _, err = bnexp("plot", trained[0], "--figure", "gama")
     assert (code, err) == (2, "bnexp: --figure gama: no such figure; did you mean 'gamma'?\n")

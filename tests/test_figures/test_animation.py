@@ -55,8 +55,8 @@ def test_the_names_of_percentiles_that_are_one_do_not_lie_on_each_other(files):
     values[20:] = np.array([-1, 0, 1])[:, None]
     made = experiment_of({"flat": other(run, probe=replace(run.probe, values=values))})
     with drawing.style():
-        drawn = animation._layout(made.variants, looks_of(made), Selection(unit=0))
-        for i, _ in enumerate(animation._frames(*drawn)):
+        drawn = animation.layout(made.variants, looks_of(made), Selection(unit=0))
+        for i, _ in enumerate(animation.frames(*drawn)):
             if i in {0, 30}:
                 assert overlaps(drawn[0]) == []
 

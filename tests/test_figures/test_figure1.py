@@ -296,7 +296,7 @@ def test_a_unit_of_a_log_on_the_disk_is_read_part_by_part(tmp_path):
     np.save(tmp_path / "log.npy", values)
     mapped = np.load(tmp_path / "log.npy", mmap_mode="r")[:4990]
     for log in (mapped, values[:4990]):
-        found = curves_module._read_unit(log, 1, 2)
+        found = curves_module.read_unit(log, 1, 2)
         assert not isinstance(found, np.memmap)
         assert np.array_equal(found, values[:4990, 1, :, 2])
 

@@ -307,10 +307,10 @@ def test_sparse_and_dense_products_give_the_same_bits(monkeypatch):
 
     made = settings(train={"dtype": "float32"})
     sparse = make("kernels", made, sparse_digits())
-    assert sparse._train.sparse
+    assert examples.examples_of(sparse_digits())[0].sparse
     monkeypatch.setattr(examples, "SPARSE", 0.0)
     dense = make("kernels", made, sparse_digits())
-    assert not dense._train.sparse
+    assert not examples.examples_of(sparse_digits())[0].sparse
     assert_same_bits(sparse.advance(60), dense.advance(60))
     assert_same_bits(sparse.state(), dense.state())
 

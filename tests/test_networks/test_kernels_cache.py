@@ -17,8 +17,8 @@ def test_a_cache_of_other_sources_is_never_read():
     """The digest of all kernels' sources is in the name of every file."""
     from bnexp.networks.kernels import compiler, step
 
-    digest = compiler._SOURCES[:16]
-    assert digest == compiler._sources()[:16]
+    digest = compiler.SOURCES[:16]
+    assert digest == compiler.digest_of_sources()[:16]
     for function in (step.train, step.observe):
         assert digest in function._cache._cache_file._index_name
         assert digest in function._cache._cache_file._data_name(1)

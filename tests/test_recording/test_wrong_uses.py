@@ -252,8 +252,9 @@ def test_a_recording_of_nothing_is_refused(tmp_path):
 
 def test_step_is_refused_where_something_else_counts(tmp_path):
     """Two counters would disagree."""
-    with models.record(models.dense(), tmp_path / "a", counted_by="forward") as recorder:
-        recorder._model(models.minibatch(0)[0])
+    model = models.dense()
+    with models.record(model, tmp_path / "a", counted_by="forward") as recorder:
+        model(models.minibatch(0)[0])
         with pytest.raises(ConfigError, match=r"pass numbers to recorder.log"):
             recorder.step()
 
@@ -261,8 +262,9 @@ def test_step_is_refused_where_something_else_counts(tmp_path):
 @pytest.mark.parametrize("value", [torch.randn(3), "much"])
 def test_a_metric_is_one_number(tmp_path, value):
     """A loss without reduction is a mistake that a mean would hide."""
-    with models.record(models.dense(), tmp_path / "a") as recorder:
-        recorder._model(models.minibatch(0)[0])
+    model = models.dense()
+    with models.record(model, tmp_path / "a") as recorder:
+        model(models.minibatch(0)[0])
         with pytest.raises(ConfigError, match="train_loss"):
             recorder.step(train_loss=value)
 

@@ -125,7 +125,7 @@ def test_texts_of_an_experiment_are_shown_as_text(experiment, tmp_path):
 def test_a_layers_name_cannot_end_the_data(experiment):
     """The explorer's data stand in a script element, which a tag in them would close."""
     numbers, results = summary.read_numbers(experiment)
-    section = report._section(experiment, numbers, results, [], 100_000)
+    section = report.section_of(experiment, numbers, results, [], 100_000)
     data = dict(section.explorer.data, variants=[{"name": "</script><b>"}])
     text = render([replace(section, explorer=replace(section.explorer, data=data))])
     assert "b" not in [tag for tag, _ in Elements(text).found]

@@ -42,7 +42,7 @@ def description() -> str:
     return f"kernels (numba {numba.__version__}, llvm {llvm}, {processor})"
 
 
-def _sources() -> str:
+def digest_of_sources() -> str:
     """A digest of the sources of all kernels."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
@@ -50,7 +50,7 @@ def _sources() -> str:
     return digest.hexdigest()
 
 
-_SOURCES = _sources()
+SOURCES = digest_of_sources()
 
 
 class _Part(JITCodeLibrary):
@@ -128,8 +128,8 @@ def entry(function: Function) -> Function:
         file: Callable[..., Any] = IndexDataCacheFile
         cache._cache_file = file(
             cache_path=cache.cache_path,
-            filename_base=f"{function.__name__}-{_SOURCES[:16]}-py{sys.version_info.minor}",
-            source_stamp=_SOURCES,
+            filename_base=f"{function.__name__}-{SOURCES[:16]}-py{sys.version_info.minor}",
+            source_stamp=SOURCES,
         )
     return compiled
 
