@@ -402,13 +402,13 @@ def all_damages(folder: Path, seed: int, count: int) -> Iterator[Damage]:
     places = [path for name in (EXPERIMENT, PUBLISHED) for path in files_of(folder / name)]
     yield from swaps(folder)
     for path in places:
-        draw = random.Random(f"{seed} {path.relative_to(folder)}")  # noqa: S311
+        draw = random.Random(f"{seed} {path.relative_to(folder)}")
         yield from sampled(path, draw, count)
     # Those of seed 1 are those of seed 0. Any part of them is a sample.
     headers = [
         each for path in places if path.parent.name != "seed-1" for each in header_flips(path)
     ]
-    random.Random(seed).shuffle(headers)  # noqa: S311
+    random.Random(seed).shuffle(headers)
     yield from headers
 
 
@@ -420,7 +420,7 @@ def one(cases: Cases, number: int, damage: Damage, seed: int) -> dict[str, Any]:
     """What each reader did with a damage, as a line of the progress."""
 
     def reads(reader: str) -> bool:
-        drawn = random.Random(f"{seed} {number} {reader}").random()  # noqa: S311
+        drawn = random.Random(f"{seed} {number} {reader}").random()
         return drawn < SHARES[reader][damage.kind not in FLIPS]
 
     did, failures = dict[str, str](), list[dict[str, Any]]()

@@ -368,7 +368,7 @@ class Place:
 
 def repetition(case: Case, seed: int, number: int) -> Repetition:
     """Interrupt a training until it ends, and compare its files."""
-    draw = random.Random(f"{seed}/{number}")  # noqa: S311  (reproducible, not secret)
+    draw = random.Random(f"{seed}/{number}")
     made, out, cache = Repetition(number), case.folder / f"out{number}", None
     if number % 40 == 5:  # with no compiled kernels: compiling takes half a minute
         cache = case.folder / f"cache{number}"

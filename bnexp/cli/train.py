@@ -1,5 +1,6 @@
 """`bnexp train`."""
 
+import importlib
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -192,8 +193,8 @@ def _warn_of_overrides(experiment: "Experiment", config: str, overrides: list[st
 def _load_figures() -> None:
     """Import what `show` needs, while the workers import theirs and train."""
     with suppress(ImportError):  # which will be met, and told, where it is needed
-        from bnexp.analysis import measuring, summary  # noqa: F401
-        from bnexp.figures import experiment_figures  # noqa: F401
+        for name in ("analysis.measuring", "analysis.summary", "figures.experiment_figures"):
+            importlib.import_module(f"bnexp.{name}")
 
 
 def show(folder: Path, *, quiet: bool) -> None:

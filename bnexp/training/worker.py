@@ -10,6 +10,7 @@ killed. The command sends tasks and, at any time, "stop". The worker answers wit
     ("error", BnexpError)           the end of a task that failed
 """
 
+import importlib
 import os
 import signal
 import sys
@@ -181,7 +182,7 @@ def _why_not_loaded() -> ImportError | None:
     """Load what training needs; the first error where that fails, in every later call too."""
     try:
         with loading():
-            from bnexp.training import run  # noqa: F401
+            importlib.import_module("bnexp.training.run")
     except ImportError as error:
         return error
     return None

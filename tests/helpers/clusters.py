@@ -3,25 +3,13 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from helpers import warm
-
-LIMIT = 300  # seconds, for whatever is waited for
+from helpers.waiting import wait_for
 
 # Nothing is downloaded, whatever is missing: the address refuses every connection.
 OFFLINE = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
-
-
-def wait_for(condition, *processes):
-    """Wait until it holds; an error where one of these processes ends before."""
-    deadline = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < deadline, f"nothing happened for {LIMIT} seconds"
-        for process in processes:
-            assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
 
 
 class DaskCluster:

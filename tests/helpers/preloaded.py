@@ -27,8 +27,8 @@ for name in (
 os.fsync = lambda _: None
 
 with suppress(ImportError):
-    import dask.__main__  # noqa: F401
-    import distributed.cli.dask_worker  # noqa: F401
+    importlib.import_module("dask.__main__")
+    importlib.import_module("distributed.cli.dask_worker")
 
 if numba_available():
     from bnexp.networks.kernels.warm_up import compile_kernels, is_compiled

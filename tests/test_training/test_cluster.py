@@ -6,8 +6,9 @@ import signal
 
 import pytest
 from helpers import warm
-from helpers.clusters import LIMIT, DaskCluster, source_copy, wait_for
+from helpers.clusters import DaskCluster, source_copy
 from helpers.experiments import Listener
+from helpers.waiting import LIMIT, wait_for
 
 from bnexp import config
 from bnexp.errors import BnexpError, ConfigError, DamagedError

@@ -17,6 +17,7 @@ import pytest
 import torch
 from helpers import warm
 from helpers.experiments import Listener, contents
+from helpers.waiting import wait_for
 
 from bnexp import config
 from bnexp.analysis.results import read_experiment
@@ -71,17 +72,9 @@ class Command:
         except DamagedError:
             return Status("running", 0, 0, "", 0, {})
 
-    def wait_for(self, condition, pause=0.01):
-        """Wait until it holds; two minutes at most."""
-        deadline = time.monotonic() + 120
-        while not condition():
-            assert self.process.poll() is None, self.process.communicate()
-            assert time.monotonic() < deadline, "nothing happened for two minutes"
-            time.sleep(pause)
-
     def wait_for_step(self, step):
         """Wait until the run says it made so many."""
-        self.wait_for(lambda: self.status.step >= step)
+        wait_for(lambda: self.status.step >= step, self.process)
 
     def end(self):
         """Exit code and the lines on stderr, when no process is left that could write there."""
@@ -213,7 +206,8 @@ def test_ctrl_c_while_a_run_is_starting_shows_no_traceback(command):
     """A terminal sends it to every process, and the run's own still imports what it needs."""
     running = command(cold=True)
     # At once: the command has perhaps not yet told the new process what to do.
-    running.wait_for(lambda: re.search(r"spawn_main", children(running.process.pid)), pause=0)
+    process = running.process
+    wait_for(lambda: re.search(r"spawn_main", children(process.pid)), process, pause=0)
     os.killpg(running.process.pid, signal.SIGINT)
     code, lines = running.end()
     assert code == 130

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from helpers import warm
 from helpers.experiments import Listener, contents
+from helpers.waiting import wait_for
 
 from bnexp.analysis.results import read_experiment
 from bnexp.config import DataConfig
@@ -26,14 +27,6 @@ import stress
 
 # One undisturbed experiment serves the tests that compare with it.
 pytestmark = pytest.mark.xdist_group("scheduler")
-
-
-def wait_for(condition):
-    """Wait until it holds; a minute at most."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened for a minute"
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
