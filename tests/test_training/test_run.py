@@ -191,6 +191,7 @@ def test_a_damaged_file_is_named_and_never_trusted(small_plan, name, damage):
     if name == run_folder.CHECKPOINT:
         _, said = go(plan)
         assert any(str(path) in text and "damaged" in text for text in said)
+        assert any(text.endswith("continuing at step 30") for text in said)
         assert contents(plan.folder) == contents(whole.folder)
     else:
         with pytest.raises(DamagedError, match=name):
