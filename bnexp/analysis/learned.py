@@ -35,7 +35,7 @@ def drift_of(
     stuck = metrics.test_accuracy[-1] < LEARNED  # not so where no accuracy was logged
     if not results.is_recorded:  # the loss of a model of the user's own may be any
         stuck |= metrics.train_loss[last_rows(metrics)].mean(axis=0) > CHANCE_LOSS
-    for name, values in found.by_name().items():
+    for name, values in found.by_name().items():  # which are the arrays just made, no copies
         if name != "end_width":
             values[stuck[seeds]] = np.nan
     return found

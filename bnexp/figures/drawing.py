@@ -32,7 +32,8 @@ PAGE = 6.75  # inches: the width of a journal's page; one of its columns has 3.2
 TALLEST = 9.0  # inches: the height of a page, with room for a caption
 BINS = 500  # of a long line: about a bin a pixel of a panel
 FEW = 12  # points of a line that are marked
-DASH = 4  # of one of several lines that lie on each other, in thicknesses of the line
+DASH = 4  # how long one is of lines that take turns, in thicknesses of the line
+LETTER = 4.6  # points: how wide a letter of a title is, nearly
 GREY = "0.4"
 # What each format calls the caption and the source of a figure. The date and the version of
 # matplotlib are left out, so that two drawings of the same data are the same bytes.
@@ -222,9 +223,9 @@ def step_axis(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
-def title(axes: Axes, text: str, below: str = "", letter: float = 4.6) -> None:
-    """A title as wide as the axes, and a line below it in grey; a letter has so many points."""
-    letters = max(int(axes.get_window_extent().width * 72 / axes.figure.dpi / letter), 12)
+def title(axes: Axes, text: str, below: str = "", letter_width: float = LETTER) -> None:
+    """A title no wider than the axes, if letters have so many points; below it a line in grey."""
+    letters = max(int(axes.get_window_extent().width * 72 / axes.figure.dpi / letter_width), 12)
     text = re.sub(r",(?=\S)", ", ", text)  # where a variant's name may break
     # A letter stays with the word behind it. The next best place is behind an equals sign, in a
     # word that is too long.

@@ -14,7 +14,7 @@ from bnexp.analysis.statistics import direction
 from bnexp.analysis.tables import MEASURES
 from bnexp.config import suggestion
 from bnexp.errors import ConfigError
-from bnexp.figures.drawing import PAGE, NotebookFigure, Picture, lettered, style, title
+from bnexp.figures.drawing import LETTER, PAGE, NotebookFigure, Picture, lettered, style, title
 from bnexp.figures.grid import Cells, Grid, Panel, Place, read_grid
 
 DARK = "#101010"  # of numbers on a pale cell. A page in the dark would turn black to white
@@ -63,11 +63,14 @@ def draw_heatmap(
         for differs in (False, True) if differences else (False,):
             cells = {each: panel.cells for each, panel in drawn if panel.differs == differs}
             _draw_panels(figure, cells, shape, (heading, form), differs=differs)
-        stacked = len({each.get_position().y0 for each, _ in drawn}) > 1
-        if stacked:  # a colour bar stands beside titles too, so they need to know their room
+        letter = LETTER
+        if len({each.get_position().y0 for each, _ in drawn}) > 1:
+            # Panels stand on each other, and a colour bar beside their titles: none may run into
+            # it, even where its letters are wide.
             figure.lay_out()
+            letter = 5.1
         for i, (each, panel) in enumerate(drawn):
-            title(each, lettered(i, len(drawn), panel.title), letter=5.1 if stacked else 4.6)
+            title(each, lettered(i, len(drawn), panel.title), letter_width=letter)
     text = f"{heading[:1].upper()}{heading[1:]}: mean over seeds and half of its 95 % t-interval"
     unknown = any(np.isnan(mean) for mean in _means(panel.cells for panel in grid.panels))
     text += "; -: not by every seed." if unknown else "."

@@ -48,7 +48,8 @@ def read_sealed(
     if CHECKSUM not in content:
         raise DamagedError(f"{path}: damaged (it has no checksum); {advice}")
     found = content.pop(CHECKSUM)
-    if found != _checksum(content) if promised is None else promised != extent(text):
+    whole = found == _checksum(content) if promised is None else promised == extent(text)
+    if not whole:
         raise DamagedError(f"{path}: damaged (its bytes are not those written); {advice}")
     return content
 

@@ -33,7 +33,11 @@ SILENT_MINUTES = 1  # after which a run that says it is running may be dead
 
 
 class Provenance(TypedDict, total=False):
-    """What stands in `status.json` and `summary.json` beside the numbers; see `provenance`."""
+    """What stands in `status.json` and `summary.json` beside the numbers.
+
+    `files.provenance` finds it out. The type stands here, so that who only reads a status need not
+    load `importlib.metadata`.
+    """
 
     versions: dict[str, str | None]  # of bnexp, Python and the libraries
     git_commit: str | None

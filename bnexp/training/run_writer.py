@@ -76,7 +76,8 @@ class RunWriter:
         changed.pop("train.steps")  # a checkpoint is good for any number of them
         if bound.get("seed") != self.plan.seed:
             changed = {"seed": f"seed: {bound.get('seed')}, now {self.plan.seed}"} | changed
-        for told in changed.values():
+        if changed:
+            told = next(iter(changed.values()))
             raise DamagedError(f"{other}other settings ({told}); {advice}")
         if found.step > self.plan.settings.train.steps:
             told = f"train.steps: {self.plan.settings.train.steps} is below its {found.step}"

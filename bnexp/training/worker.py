@@ -4,7 +4,7 @@ It shares nothing with the command but a pipe, since a lock could be held by a p
 killed. The command sends tasks and, at any time, "stop". The worker answers with messages:
 
     ("say", text)                   a line for the user
-    ("progress", RunProgress)          how far a run is
+    ("progress", RunProgress)       how far a run is
     ("ready", whether to stack)     the end of `Prepare`: where there is a GPU, it trains stacks
     ("done" | "interrupted", None)  the end of a task
     ("error", BnexpError)           the end of a task that failed

@@ -23,7 +23,7 @@ from bnexp.analysis.numbers import (
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.statistics import over_seeds
 from bnexp.verify import claims_of_percentiles as percentiles
-from bnexp.verify.check import (  # fmt: skip
+from bnexp.verify.check import (
     ONE_SEED,
     Check,
     Finding,

@@ -5,7 +5,7 @@ from helpers.cases import plain, settings
 from torch import nn
 
 from bnexp.verify.check import Verdict
-from bnexp.verify.trained import implied_by_weights
+from bnexp.verify.weights import implied_by_weights
 
 
 def network(std=0.3):
