@@ -11,7 +11,7 @@ from torch import nn
 from bnexp.config import TrainConfig
 from bnexp.data.datasets import Dataset
 from bnexp.data.streams import batch_order
-from bnexp.networks.running_statistics import accuracy, through
+from bnexp.networks.running_statistics import accuracy, population_statistics, through
 from bnexp.verify.bias import SINGLE
 from bnexp.verify.check import Check, Finding, check, found, largest, not_tested
 from bnexp.verify.implementations import MOMENTUM, BatchNorm, for_each_implementation, layer
@@ -30,7 +30,7 @@ from bnexp.verify.normalization import inputs
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-BLOCK = 20  # minibatches that go through a network at once: what the second cache holds
+GROUP = 20  # minibatches that go through a network together
 FORGOTTEN = 1e-3  # the share of their initial values that running statistics may still hold
 
 
@@ -81,22 +81,12 @@ def reestimated(network: nn.Sequential, x: "csr_array", size: int, seed: int) ->
         seed: the minibatches are those of its first epoch.
     """
     order, behind = batch_order(x.shape[0], size, seed, epoch=0), copy.deepcopy(network[1:])
-    sums = [torch.zeros(2, len(norm.mean), dtype=torch.float64) for norm in norms(behind)]
-    # Many minibatches at once: z (minibatches * m, units) in training mode, from layer to layer.
-    for chosen in np.array_split(order, -(-len(order) // BLOCK)):
-        z, left = through(network[0], x[chosen.ravel()]), iter(sums)
-        for module in behind[:-1]:
-            if isinstance(module, nn.BatchNorm1d):
-                parts = z.view(len(chosen), size, -1)
-                var, mean = torch.var_mean(parts, dim=1, correction=0, keepdim=True)
-                next(left).add_(torch.stack([mean.sum(0), var.sum(0)])[:, 0])
-                scale = module.weight / (var + module.eps).sqrt()
-                z = ((parts - mean) * scale + module.bias).view(z.shape)
-            else:
-                z = module(z)
-    for norm, total in zip(norms(behind), sums, strict=True):
-        norm.mean.copy_(total[0] / len(order))
-        norm.var.copy_(total[1] / len(order) * size / (size - 1))
+    groups = np.array_split(order, -(-len(order) // GROUP))
+    products = (through(network[0], x[each.ravel()]).view(*each.shape, -1) for each in groups)
+    found = population_statistics(behind, products)
+    for norm, (mean, var) in zip(norms(behind), found, strict=True):
+        norm.mean.copy_(mean)
+        norm.var.copy_(var)
     return behind
 
 

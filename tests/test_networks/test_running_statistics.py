@@ -57,8 +57,8 @@ def test_population_statistics_are_the_cumulative_average_of_torch():
     made, state = trained("torch")
     count = len(digits().train_y) // made.train.batch_size
     assert count < MINIBATCHES
-    batches = (minibatch(made, step)[0] for step in range(count))
-    found = population_statistics(loaded(made, state), batches)
+    batches = torch.stack([minibatch(made, step)[0] for step in range(count)])
+    found = population_statistics(loaded(made, state), batches.split(4))
     expected = in_torch(loaded(made, state), made)
     norms = [module for module in expected if isinstance(module, torch.nn.BatchNorm1d)]
     for (mean, variance), norm in zip(found, norms, strict=True):
