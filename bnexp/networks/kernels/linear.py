@@ -2,9 +2,9 @@
 
 from bnexp.networks.kernels.compiler import kernel
 from bnexp.networks.kernels.layout import Array
-from bnexp.networks.kernels.tiles import BYTES, ROWS, WIDE, product_tile, transpose_tile
+from bnexp.networks.kernels.tiles import BYTES, ROWS, STRIP_ROWS, WIDE, product_tile, transpose_tile
 
-block, strip = product_tile(ROWS, WIDE), product_tile(ROWS, 1)
+block, strip = product_tile(ROWS, WIDE), product_tile(STRIP_ROWS, 1)
 row_block, row_strip = product_tile(1, WIDE), product_tile(1, 1)
 square = transpose_tile()
 
@@ -26,17 +26,17 @@ def add_product(a: Array, b: Array, c: Array) -> None:
     the weights is the product (inputs, examples) (examples, units).
     """
     rows, columns, depth = c.shape[0], c.shape[1], b.shape[0]
-    full = rows // ROWS * ROWS
     lanes = BYTES // c.itemsize
-    j = 0
+    full, j = rows // ROWS * ROWS, 0
     while j + WIDE * lanes <= columns:
         for i in range(0, full, ROWS):
             block(a, i, b, c, j, depth)
         for i in range(full, rows):
             row_block(a, i, b, c, j, depth)
         j += WIDE * lanes
+    full = rows // STRIP_ROWS * STRIP_ROWS
     while j < columns:
-        for i in range(0, full, ROWS):
+        for i in range(0, full, STRIP_ROWS):
             strip(a, i, b, c, j, depth)
         for i in range(full, rows):
             row_strip(a, i, b, c, j, depth)
