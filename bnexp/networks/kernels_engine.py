@@ -25,7 +25,7 @@ from bnexp.networks.engine import (
 from bnexp.networks.gradient_shift import gradient_shift
 from bnexp.networks.kernels import step as kernels
 from bnexp.networks.kernels.compiler import description
-from bnexp.networks.kernels.examples import examples_of, most_entries
+from bnexp.networks.kernels.examples import examples_of
 from bnexp.networks.kernels.layout import (
     BIAS,
     UNITS,
@@ -91,8 +91,7 @@ class KernelsEngine:
             self._layers,
             capacity,
             self._dtype,
-            dense=not examples.sparse,
-            entries=most_entries(examples, capacity),
+            examples,
             sorting=sorting_size(capacity) if sorts else 0,
             backward=backward,
         )

@@ -32,9 +32,9 @@ def digits(*, binarize=True):
     return SimpleNamespace(classes=loaded.classes, **arrays)
 
 
-def sparse_digits():
+def sparse_digits(*, binarize=True):
     """The digits with three quarters of the pixels blanked, so that the kernels go sparse."""
-    dense = digits()
+    dense = digits(binarize=binarize)
     mask = (np.arange(64) % 4 == 0).astype(np.float32)
     train_x, test_x = dense.train_x * mask, dense.test_x * mask
     return SimpleNamespace(**{**vars(dense), "train_x": train_x, "test_x": test_x})

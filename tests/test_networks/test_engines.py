@@ -288,11 +288,7 @@ def test_layers_and_minibatches_of_any_size_agree(hidden, batch_size):
 @pytest.mark.parametrize("case", OPTIMIZERS, ids=lambda o: "-".join(map(str, o.values())))
 def test_sparse_examples_agree(case, binarize):
     """The sparse products of the kernels against torch, for binary and for grey pixels."""
-    dataset = sparse_digits()
-    if not binarize:
-        dataset.train_x = dataset.train_x * digits(binarize=False).train_x
-        dataset.test_x = dataset.test_x * digits(binarize=False).test_x
-    made = settings(train=case)
+    made, dataset = settings(train=case), sparse_digits(binarize=binarize)
     engines = [make(name, made, dataset) for name in ("kernels", "torch")]
     for engine in engines:
         engine.advance(100)
@@ -301,18 +297,25 @@ def test_sparse_examples_agree(case, binarize):
         np.testing.assert_allclose(value, b[key], rtol=0, atol=1e-10, err_msg=key)
 
 
-def test_sparse_and_dense_products_give_the_same_bits(monkeypatch):
+@pytest.mark.parametrize("binarize", [True, False])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("batch_size", [10, 64, 150])  # a part of a word of bits, all of it, three
+def test_sparse_and_dense_products_give_the_same_bits(monkeypatch, binarize, momentum, batch_size):
     """What is left out is a product with 0."""
     from bnexp.networks.kernels import examples
 
-    made = settings(train={"dtype": "float32"})
-    sparse = make("kernels", made, sparse_digits())
-    assert examples.examples_of(sparse_digits())[0].sparse
+    dataset = sparse_digits(binarize=binarize)
+    made = settings(
+        train={"dtype": "float32", "batch_size": batch_size, "momentum": momentum},
+    )
+    leaving_out = make("kernels", made, dataset)
+    assert examples.examples_of(dataset)[0].sparse
+    assert examples.examples_of(dataset)[0].binary == binarize
     monkeypatch.setattr(examples, "SPARSE", 0.0)
-    dense = make("kernels", made, sparse_digits())
-    assert not examples.examples_of(sparse_digits())[0].sparse
-    assert_same_bits(sparse.advance(60), dense.advance(60))
-    assert_same_bits(sparse.state(), dense.state())
+    dense = make("kernels", made, dataset)
+    assert not examples.examples_of(dataset)[0].sparse
+    assert_same_bits(leaving_out.advance(60), dense.advance(60))
+    assert_same_bits(leaving_out.state(), dense.state())
 
 
 def test_float32_engines_agree_to_its_precision():

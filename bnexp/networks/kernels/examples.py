@@ -26,13 +26,6 @@ def examples_of(dataset: Dataset) -> tuple[Examples, Examples]:
     )
 
 
-def most_entries(examples: Examples, batch_size: int) -> int:
-    """The most nonzero features that a batch of so many examples can have."""
-    if not examples.sparse:
-        return 0
-    return int(np.diff(examples.pointers).max(initial=0)) * batch_size
-
-
 def _nonzero(dense: Array) -> tuple[Array, Array, Array]:
     """The pointers, columns and values of `Examples`."""
     dense = np.ascontiguousarray(dense, np.float32)
@@ -45,14 +38,15 @@ def _nonzero(dense: Array) -> tuple[Array, Array, Array]:
 
 def sparse_examples(pointers: Array, columns: Array, values: Array, y: Array) -> Examples:
     """Examples as their nonzero features; see `layout.Examples`."""
-    nothing = np.empty((0, 0), np.float32)
-    return Examples(True, nothing, pointers, columns, values, _labels(y))
+    nothing, binary = np.empty((0, 0), np.float32), bool((values == 1).all())
+    kept = values[:0] if binary else values
+    return Examples(True, binary, nothing, pointers, columns, kept, _labels(y))
 
 
 def _dense(x: Array, y: Array) -> Examples:
     integers, numbers = np.empty(0, np.int32), np.empty(0, np.float32)
     dense = np.ascontiguousarray(x, np.float32)
-    return Examples(False, dense, np.empty(0, np.int64), integers, numbers, _labels(y))
+    return Examples(False, False, dense, np.empty(0, np.int64), integers, numbers, _labels(y))
 
 
 def _labels(y: Array) -> Array:

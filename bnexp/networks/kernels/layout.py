@@ -21,6 +21,7 @@ from bnexp.config import ModelConfig, TrainConfig
 Array = NDArray[Any]
 LANES = 16  # units of padding: a cache line of float32, two of float64
 CACHE_LINE = 64  # bytes
+WORD = 64  # bits of a uint64
 ACTIVATIONS = {"identity": 0, "relu": 1, "leaky_relu": 2, "tanh": 3, "sigmoid": 4}
 
 
@@ -65,10 +66,11 @@ class Examples(NamedTuple):
     """Inputs and labels of a data set, dense or as the nonzero features of each example."""
 
     sparse: bool
+    binary: bool  # all values of a sparse data set are 1, and none is kept
     dense: Array  # float32 (n, features); (0, 0) where sparse
     pointers: Array  # int64 (n + 1,): example i has the entries pointers[i] .. pointers[i + 1]
     columns: Array  # int32: the feature of each entry
-    values: Array  # float32: its value
+    values: Array  # float32: its value; (0,) where binary
     labels: Array  # int64 (n,)
 
 
@@ -90,10 +92,9 @@ class Buffers(NamedTuple):
     transposed: Array  # the weights of one layer, transposed
     ends: Array  # int64 (capacity,): the sparse examples of a batch, as in `sparse.pack`
     columns: Array
-    values: Array
-    feature_ends: Array  # int64 (features + 1,): the same by feature, as in `sparse.by_feature`
-    members: Array
-    member_values: Array
+    values: Array  # of each entry; (1,), which stands for all, where the examples are binary
+    members: Array  # uint64 (features, words): the same by feature, as in `sparse.by_feature`
+    member_values: Array  # (features * capacity,) or (1,)
     sorting: Array  # where percentiles are sorted
 
 
@@ -164,11 +165,10 @@ def buffers_for(
     layers: Array,
     capacity: int,
     dtype: np.dtype[Any],
+    examples: Examples,
     *,
-    dense: bool,
-    entries: int = 0,
     sorting: int = 0,
-    backward: bool = True,
+    backward: bool = False,
 ) -> Buffers:
     """The arrays for batches of up to `capacity` examples.
 
@@ -176,14 +176,15 @@ def buffers_for(
         layers: of the network.
         capacity: examples.
         dtype: of the network.
-        dense: whether the examples are dense.
-        entries: the most nonzero features that a batch can have; 0 for dense examples.
+        examples: whose batches they are.
         sorting: elements that `percentiles.record` needs.
         backward: whether there will be a backward pass.
     """
     features, total = int(layers[0, INPUTS]), int(layers[:, WIDTH].sum())
     block = int((layers[1:, WIDTH] * layers[:-1, WIDTH]).max())
     matrices = capacity * total
+    entries = capacity * int(np.diff(examples.pointers).max(initial=0)) if examples.sparse else 0
+    places = features * capacity if examples.sparse and backward else 0
     return Buffers(
         capacity=capacity,
         normalized=aligned(matrices, dtype),
@@ -193,13 +194,12 @@ def buffers_for(
         mean=aligned(total, dtype),
         var=aligned(total, dtype),
         inv_std=aligned(total, dtype),
-        inputs=aligned(capacity * features * dense, dtype),
+        inputs=aligned(0 if examples.sparse else capacity * features, dtype),
         transposed=aligned(block * backward, dtype),
         ends=np.zeros(capacity, np.int64),
         columns=np.zeros(entries, np.int32),
-        values=np.zeros(entries, dtype),
-        feature_ends=np.zeros(features + 1, np.int64),
-        members=np.zeros(entries * backward, np.int32),
-        member_values=np.zeros(entries * backward, dtype),
+        values=np.ones(1 if examples.binary else entries, dtype),
+        members=np.zeros((features if places else 0, -(-capacity // WORD)), np.uint64),
+        member_values=np.ones(1 if examples.binary else places, dtype),
         sorting=aligned(sorting, dtype),
     )

@@ -25,11 +25,7 @@ from bnexp.networks.kernels.layout import (
     Parameters,
 )
 from bnexp.networks.kernels.linear import add_column_sums, add_product, fill, transpose
-from bnexp.networks.kernels.sparse import (
-    add_sparse_product,
-    by_feature,
-    pack,
-)
+from bnexp.networks.kernels.sparse import add_sparse_product, by_feature, pack
 
 
 @kernel
@@ -98,7 +94,7 @@ def forward(
             add_product(matrix(buffers.activation, buffers.capacity, layers, n - 1, m), w, x)
         elif examples.sparse:
             pack(examples, index, buffers)
-            add_sparse_product(m, buffers, w, x)
+            add_sparse_product(examples, m, buffers, w, x)
         else:
             gather(examples, index, buffers)
             add_product(dense_inputs(buffers, layers, m), w, x)
@@ -164,7 +160,7 @@ def backward(
             d_below[:] = 0
             add_product(d, w_t[:units], d_below)
         elif examples.sparse:
-            by_feature(m, buffers)
+            by_feature(examples, m, buffers)
         else:
             d_weights = weights(gradient, layers, 0)
             d_weights[:] = 0

@@ -2,20 +2,25 @@
 
 In binarised MNIST 13 % of the pixels are 1. Both products of the first layer then cost an eighth of
 the dense ones, and the result is the same: a term that is left out is a product with 0.
+
+A pre-activation is a sum over the features of an example, which `pack` lists. A row of the gradient
+is a sum over the examples that have a feature, and `by_feature` notes those.
 """
 
 from typing import Any
 
+import numpy as np
+
 from bnexp.networks.kernels.compiler import entry, kernel, unsigned, zero
-from bnexp.networks.kernels.layout import Array, Buffers, Examples
-from bnexp.networks.kernels.tiles import BYTES, sparse_tile
+from bnexp.networks.kernels.layout import WORD, Array, Buffers, Examples
+from bnexp.networks.kernels.tiles import BYTES, listed_tile, members_tile
 
 # A processor can begin two additions in each cycle, but the next term of one sum must wait about
 # four cycles for the term before. So seven sums are made at a time. 100 units with their padding
 # are seven vectors of AVX-512 in float32, or fourteen of AVX2.
 WIDE, REST = 7, 2
-wide, middle, narrow = (sparse_tile(n, descend=False) for n in (WIDE, REST, 1))
-wide_step, middle_step, narrow_step = (sparse_tile(n, descend=True) for n in (WIDE, REST, 1))
+wide, middle, narrow = (listed_tile(n) for n in (WIDE, REST, 1))
+wide_step, middle_step, narrow_step = (members_tile(n) for n in (WIDE, REST, 1))
 
 
 @entry
@@ -48,117 +53,104 @@ def keep_nonzero(dense: Array, columns: Array, values: Array) -> None:
 
 
 @kernel
+def value_step(examples: Examples) -> int:
+    """1; or 0 where the first value stands for all, which are 1."""
+    return zero() if examples.binary else zero() + 1
+
+
+@kernel
 def pack(examples: Examples, index: Array, buffers: Buffers) -> None:
     """Copy the nonzero features of a minibatch side by side, in the network's dtype.
 
-    The examples lie far apart in memory. A copying loop waits for many of them at a time, where the
-    sums of `add_sparse_product` would wait for each. index: (m,).
+    The examples lie far apart in memory. A copying loop waits for many of them at a time, where
+    those that do more with an entry would wait for each. index: (m,).
     """
     ends, columns, values = buffers.ends, buffers.columns, buffers.values
     number = values.dtype.type
     place = 0
     for b in range(index.size):
         first, end = examples.pointers[index[b]], examples.pointers[index[b] + 1]
-        row, numbers = examples.columns[first:end], examples.values[first:end]
-        packed, here = columns[place : place + row.size], values[place : place + row.size]
+        row, packed = examples.columns[first:end], columns[place : place + end - first]
         for e in range(row.size):
             packed[e] = row[e]
-            here[e] = number(numbers[e])
+        if not examples.binary:
+            numbers, here = examples.values[first:end], values[place : place + end - first]
+            for e in range(numbers.size):
+                here[e] = number(numbers[e])
         place += row.size
         ends[b] = place
 
 
 @kernel
-def add_sum(x: Array, index: Array, first: int, end: int, b: Array, c: Array, i: int) -> None:
-    """c_i += sum over e of x_e b_(index_e), for e from `first` to `end`, in this order.
-
-    x, index: (entries,); b, c: (rows, width).
-    """
-    columns, lanes, j, one = c.shape[1], BYTES // c.itemsize, 0, c.dtype.type(1)
-    while j + WIDE * lanes <= columns:
-        wide(x, index, first, end, b, c, i, j, one)
-        j += WIDE * lanes
-    if j + REST * lanes <= columns:
-        middle(x, index, first, end, b, c, i, j, one)
-        j += REST * lanes
-    while j < columns:
-        narrow(x, index, first, end, b, c, i, j, one)
-        j += lanes
-
-
-@kernel
-def add_sparse_product(m: int, buffers: Buffers, w: Array, z: Array) -> None:
+def add_sparse_product(examples: Examples, m: int, buffers: Buffers, w: Array, z: Array) -> None:
     """z_b += sum over the nonzero features p of example b of x_bp w_p, for m packed examples.
 
     w: (features, width); z: (m, width).
     """
-    first = zero()
+    x, index, columns, lanes = buffers.values, buffers.columns, z.shape[1], BYTES // z.itemsize
+    first, step = zero(), value_step(examples)
     for b in range(m):
-        add_sum(buffers.values, buffers.columns, first, buffers.ends[b], w, z, b)
-        first = buffers.ends[b]
+        end, j = buffers.ends[b], 0
+        while j + WIDE * lanes <= columns:
+            wide(x, step, index, first, end, w, z, b, j)
+            j += WIDE * lanes
+        while j + REST * lanes <= columns:
+            middle(x, step, index, first, end, w, z, b, j)
+            j += REST * lanes
+        while j < columns:
+            narrow(x, step, index, first, end, w, z, b, j)
+            j += lanes
+        first = end
 
 
 @kernel
-def by_feature(m: int, buffers: Buffers) -> None:
-    """Turn a packed minibatch around: which of its examples have a feature that is not 0.
+def by_feature(examples: Examples, m: int, buffers: Buffers) -> None:
+    """Note which of m packed examples have a feature that is not 0, and its value.
 
-    Feature p has the entries feature_ends[p - 1] .. feature_ends[p] of `members`, the places in the
-    minibatch in ascending order, and of `member_values`. Those of feature 0 begin at 0. This is a
-    counting sort.
+    `members` has a bit for each feature p and each example b. Where not all values are 1, x_bp is
+    put at p capacity + b of `member_values`.
     """
-    ends, members, values = buffers.feature_ends, buffers.members, buffers.member_values
-    entries = buffers.ends[m - 1]
-    ends[:] = 0
-    for e in range(entries):
-        ends[unsigned(buffers.columns[e] + 1)] += 1
-    for p in range(1, ends.size):
-        ends[p] += ends[p - 1]
-    # Here feature p begins at ends[p]. Each entry that is filled in moves it on, to its end.
+    members, values = buffers.members, buffers.member_values
+    members[:] = 0
     first = zero()
     for b in range(m):
+        word, bit = unsigned(b // WORD), np.uint64(1) << np.uint64(b % WORD)
         for e in range(first, buffers.ends[b]):
-            p = unsigned(buffers.columns[e])
-            place = unsigned(ends[p])
-            members[place] = b
-            values[place] = buffers.values[e]
-            ends[p] += 1
+            members[unsigned(buffers.columns[e]), word] |= bit
+        if not examples.binary:
+            for e in range(first, buffers.ends[b]):
+                values[unsigned(buffers.columns[e] * buffers.capacity + b)] = buffers.values[e]
         first = buffers.ends[b]
 
 
 @kernel
-def set_gradient_row(buffers: Buffers, p: int, d: Array, g: Array, i: int) -> None:
-    """g_i = sum over the examples b with feature p of x_bp d_b: row p of the gradient.
-
-    d: (m, width); g: (features, width).
-    """
-    for j in range(g.shape[1]):
-        g[i, j] = 0
-    first = buffers.feature_ends[p - 1] if p > 0 else 0
-    add_sum(buffers.member_values, buffers.members, first, buffers.feature_ends[p], d, g, i)
+def occurs(members: Array, p: int) -> bool:
+    """Whether any example of the minibatch has feature p."""
+    for word in range(members.shape[1]):  # noqa: SIM110  (Numba has no `any` of a generator)
+        if members[p, word] != 0:
+            return True
+    return False
 
 
 @kernel
-def descend_row(
-    buffers: Buffers,
-    first: int,
-    end: int,
-    d: Array,
-    w: Array,
-    p: int,
-    lr: Any,
-) -> None:
-    """w_p -= lr g_p, where g_p is the sum of `set_gradient_row` over the entries first .. end.
+def descend_rows(examples: Examples, buffers: Buffers, d: Array, w: Array, lr: Any) -> None:
+    """w_p -= lr g_p for the features that occur, g_p = sum over the examples b with p of x_bp d_b.
 
-    d: (m, width); w: (features, width).
+    g is the gradient of the weights w (features, width), whose other rows are 0, and d that of the
+    pre-activations (m, width), for the minibatch of `by_feature`.
     """
-    x, index = buffers.member_values, buffers.members
-    columns, lanes, j = w.shape[1], BYTES // w.itemsize, 0
-    while j + WIDE * lanes <= columns:
-        wide_step(x, index, first, end, d, w, p, j, lr)
-        j += WIDE * lanes
-    if j + REST * lanes <= columns:
-        middle_step(x, index, first, end, d, w, p, j, lr)
-        j += REST * lanes
-    while j < columns:
-        narrow_step(x, index, first, end, d, w, p, j, lr)
-        j += lanes
+    members, x, columns = buffers.members, buffers.member_values, w.shape[1]
+    lanes, step = BYTES // w.itemsize, value_step(examples)
+    for p in range(w.shape[0]):
+        if not occurs(members, p):
+            continue
+        first, j = p * step * buffers.capacity, 0
+        while j + WIDE * lanes <= columns:
+            wide_step(members, x, first, step, d, w, p, j, lr)
+            j += WIDE * lanes
+        while j + REST * lanes <= columns:
+            middle_step(members, x, first, step, d, w, p, j, lr)
+            j += REST * lanes
+        while j < columns:
+            narrow_step(members, x, first, step, d, w, p, j, lr)
+            j += lanes

@@ -82,7 +82,7 @@ def train(
                 update_running(layers, options, parameters, buffers, m)
             update(layers, options, parameters, buffers, examples, m, step + s + 1)
         elif examples.sparse:
-            finish_sparse_gradient(layers, parameters, buffers, m)
+            finish_sparse_gradient(layers, parameters, buffers, examples, m)
     return -1
 
 

@@ -2,7 +2,7 @@
 
 from bnexp.networks.kernels import optimizers
 from bnexp.networks.kernels.batch_norm import move_running
-from bnexp.networks.kernels.compiler import kernel, zero
+from bnexp.networks.kernels.compiler import kernel
 from bnexp.networks.kernels.layout import (
     BETA,
     BIAS,
@@ -18,42 +18,23 @@ from bnexp.networks.kernels.layout import (
     Parameters,
 )
 from bnexp.networks.kernels.network import matrix, weights
-from bnexp.networks.kernels.sparse import descend_row, set_gradient_row
+from bnexp.networks.kernels.sparse import descend_rows
 
 
 @kernel
-def finish_sparse_gradient(layers: Array, parameters: Parameters, buffers: Buffers, m: int) -> None:
-    """The whole gradient (features, width) of sparse first weights, from m packed examples.
+def finish_sparse_gradient(
+    layers: Array, parameters: Parameters, buffers: Buffers, examples: Examples, m: int
+) -> None:
+    """The whole gradient (features, width) of sparse first weights, from a minibatch of m examples.
 
-    Some optimizers need every row of it.
+    Some optimizers need every row of it. It is what a descent from 0 by a rate of -1 gives.
     """
     d, gradient = (
         matrix(buffers.delta, buffers.capacity, layers, 0, m),
         weights(parameters.gradient, layers, 0),
     )
-    for p in range(gradient.shape[0]):
-        set_gradient_row(buffers, p, d, gradient, p)
-
-
-@kernel
-def update_used_rows(
-    layers: Array, options: Options, parameters: Parameters, buffers: Buffers, m: int
-) -> None:
-    """Plain SGD on sparse first weights: w_p -= lr g_p, for the features that occur.
-
-    The other rows have no gradient, and plain SGD leaves them as they are. The gradient itself is
-    not kept. w: (features, width), for a minibatch of m packed examples.
-    """
-    d, w = (
-        matrix(buffers.delta, buffers.capacity, layers, 0, m),
-        weights(parameters.vector, layers, 0),
-    )
-    start = zero()
-    for p in range(w.shape[0]):
-        end = buffers.feature_ends[p]
-        if end > start:
-            descend_row(buffers, start, end, d, w, p, options.lr)
-        start = end
+    gradient[:] = 0
+    descend_rows(examples, buffers, d, gradient, gradient.dtype.type(-1))
 
 
 @kernel
@@ -87,10 +68,12 @@ def update(
     for n in range(last + 1):
         width = layers[n, WIDTH]
         if n == 0 and examples.sparse and plain:
-            update_used_rows(layers, options, parameters, buffers, m)
+            # The rows of features that do not occur have no gradient: plain SGD leaves them alone.
+            d = matrix(buffers.delta, buffers.capacity, layers, 0, m)
+            descend_rows(examples, buffers, d, weights(parameters.vector, layers, 0), options.lr)
         else:
             if n == 0 and examples.sparse:
-                finish_sparse_gradient(layers, parameters, buffers, m)
+                finish_sparse_gradient(layers, parameters, buffers, examples, m)
             update_part(options, parameters, layers[n, WEIGHT], layers[n, INPUTS] * width, step)
         if n == last or options.bias:
             update_part(options, parameters, layers[n, BIAS], width, step)

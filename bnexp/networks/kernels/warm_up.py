@@ -12,7 +12,7 @@ import numpy as np
 from bnexp.config import ModelConfig, TrainConfig
 from bnexp.networks.kernels import sparse, step
 from bnexp.networks.kernels.compiler import is_cached
-from bnexp.networks.kernels.examples import most_entries, sparse_examples
+from bnexp.networks.kernels.examples import sparse_examples
 from bnexp.networks.kernels.layout import buffers_for, layers_of, options_of, parameters_for
 from bnexp.networks.kernels.percentiles import percentile_table, sorting_size
 from bnexp.recording.percentiles import Percentiles
@@ -44,8 +44,9 @@ def calls(name: str) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
     values = values.astype(np.float32)
     examples = sparse_examples(pointers, columns, values, labels)
     table = percentile_table(Percentiles((50.0,), batch))
-    entries, sorting = most_entries(examples, batch), sorting_size(batch)
-    buffers = buffers_for(layers, batch, dtype, dense=False, entries=entries, sorting=sorting)
+    buffers = buffers_for(
+        layers, batch, dtype, examples, sorting=sorting_size(batch), backward=True
+    )
     network = layers, options, parameters, buffers, examples
     index, order, out = (
         np.arange(batch),
