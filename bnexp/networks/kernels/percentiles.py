@@ -6,6 +6,7 @@ stores the smaller and the larger values. So the units are sorted in groups, eac
 registers allow.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,10 @@ from bnexp.recording.sorting import selection_network
 # Up to so many examples, the exchanges are listed and those that no percentile needs left out.
 # Above, listing them would take longer than they save, and a loop generates them all.
 LISTED = 2048
-ROW = 256  # bytes of a row that is exchanged at once: two of them are 16 vectors of AVX2
+# Bytes of a row that is exchanged at once: two rows of 256 are 16 vectors of AVX2. Where there are
+# many examples, shorter rows are sorted, so that more of them stay in the first cache.
+ROW, SHORT_ROW = 256, 128
+MANY = 128  # examples
 
 
 class PercentileTable(NamedTuple):
@@ -43,19 +47,18 @@ def percentile_table(percentiles: Percentiles) -> PercentileTable:
 
 def sorting_size(examples: int) -> int:
     """Elements of the array that `record` sorts in, for numbers of 4 bytes or more."""
-    return (examples + 1) * ROW // 4
+    return (examples + 1) * (SHORT_ROW if examples > MANY else ROW) // 4
 
 
-@instruction
-def exchange(_typing: Any, x: Any, _i: Any, _j: Any) -> Any:
+def exchange_tile(row: int) -> Callable[..., None]:
     """A function (x, i, j): puts the smaller of x_i and x_j into row i and the larger into row j.
 
-    Rows are of `ROW` bytes. Where one of two numbers is a NaN, both stay.
+    Rows are of `row` bytes. Where one of two numbers is a NaN, both stay.
     """
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, i, j = arguments
-        tile = Tile(context, builder, [(signature.args[0], array)], ROW // BYTES)
+        tile = Tile(context, builder, [(signature.args[0], array)], row // BYTES)
         first = context.get_constant(types.intp, 0)
         places = [*zip(tile.pointers(0, i, first), tile.pointers(0, j, first), strict=True)]
         pairs = [(tile.load(p), tile.load(q)) for p, q in places]
@@ -65,19 +68,30 @@ def exchange(_typing: Any, x: Any, _i: Any, _j: Any) -> Any:
             tile.store(builder.select(wrong, a, b), q)
         return context.get_dummy_value()
 
-    return types.void(x, types.intp, types.intp), build
+    @instruction
+    def tile(_typing: Any, x: Any, _i: Any, _j: Any) -> Any:
+        return types.void(x, types.intp, types.intp), build
+
+    return tile
+
+
+exchange, exchange_short = exchange_tile(ROW), exchange_tile(SHORT_ROW)
 
 
 @kernel
 def sort_for(x: Array, exchanges: Array) -> None:
-    """Do the listed exchanges on every column of x (examples, `ROW` bytes)."""
-    for e in range(exchanges.shape[0]):
-        exchange(x, exchanges[e, 0], exchanges[e, 1])
+    """Do the listed exchanges on every column of x (examples, bytes of a row)."""
+    if x.shape[0] > MANY:
+        for e in range(exchanges.shape[0]):
+            exchange_short(x, exchanges[e, 0], exchanges[e, 1])
+    else:
+        for e in range(exchanges.shape[0]):
+            exchange(x, exchanges[e, 0], exchanges[e, 1])
 
 
 @kernel
 def sort_all(x: Array) -> None:
-    """Sort every column of x (examples, `ROW` bytes).
+    """Sort every column of x (examples, `SHORT_ROW` bytes) of more than `LISTED` examples.
 
     By merge exchange (Knuth, The Art of Computer Programming, 5.2.2 M).
     """
@@ -91,14 +105,14 @@ def sort_all(x: Array) -> None:
         while d > 0:
             for i in range(size - d):
                 if i & p == r:
-                    exchange(x, i, i + d)
+                    exchange_short(x, i, i + d)
             d, q, r = q - p, q // 2, p
         p //= 2
 
 
 @kernel
 def copy(z: Array, left: int, columns: int, x: Array, missing: Array) -> None:
-    """Copy some columns of z (examples, width) into x (examples, `ROW` bytes).
+    """Copy some columns of z (examples, width) into x (examples, bytes of a row).
 
     missing: (as many as x has columns,), becomes NaN for those with a NaN, else 0.
     """
@@ -136,7 +150,8 @@ def record(
     `out` is (Q, units of all recorded layers). z is left as it is. A unit with a NaN among its
     examples gets NaN for every percentile, as in numpy. sorting: (`sorting_size`,).
     """
-    examples, width = z.shape[0], ROW // z.itemsize
+    examples = z.shape[0]
+    width = (SHORT_ROW if examples > MANY else ROW) // z.itemsize
     x = sorting[: examples * width].reshape(examples, width)
     missing = sorting[examples * width : (examples + 1) * width]
     for left in range(0, z.shape[1], width):
