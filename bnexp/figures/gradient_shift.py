@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from bnexp.analysis.results import ExperimentResults
 from bnexp.errors import StorageError
 from bnexp.figures import drawing
-from bnexp.figures.drawing import PAGE, Look, NotebookFigure, Picture, style, title
+from bnexp.figures.drawing import PAGE, TALLEST, Look, NotebookFigure, Picture, style, title
 from bnexp.figures.labels import EndLabel, end_labels
 from bnexp.figures.panels import looks_of
 
@@ -21,7 +21,8 @@ CAPTION = (
     "causes the other."
 )
 BINS = 60  # of a panel: a line of every row would hide the others
-LEAST_WIDTH = 1.8  # inches, of a panel; narrower figures have their panels below each other
+LEAST_WIDTH = 1.8  # inches, of a panel that stands beside others
+ROW = 1.5  # inches: the height of a row of several, where a page has room for them
 
 
 def draw_gradient_shift(files: ExperimentResults, width: float = PAGE) -> Picture:
@@ -42,44 +43,55 @@ def draw_gradient_shift(files: ExperimentResults, width: float = PAGE) -> Pictur
     if not found:
         raise StorageError(f"{files.path}: no gradient shift was recorded; set record.ics_every")
     layers = sorted({layer for shift in found.values() for layer in shift.layers})
+    labels = dict[Axes, list[EndLabel]]()
     with style():
         styles, n = looks_of(files), len(layers)
-        across = n if width / n >= LEAST_WIDTH else 1
-        figure, panels = _layout(n, across, width)
-        labels = list[list[EndLabel]]()
+        figure, panels, across = _layout(n, width)
         for place, axes in enumerate(panels):
-            row, layer = place // n, layers[place % n]
-            name = "output" if layer == layers[-1] else f"layer {layer}"
-            title(axes, f"({drawing.letter(place)}) {('distance', 'cosine')[row]}, {name}")
+            kind, i = divmod(place, n)
+            layer = "output" if i == n - 1 else f"layer\N{NO-BREAK SPACE}{layers[i]}"
+            letter = drawing.letter(figure.axes.index(axes))
+            title(axes, f"({letter}) {('distance', 'cosine')[kind]}, {layer}")
             ends = list[EndLabel]()
             for variant, shift in found.items():
-                if layer in shift.layers:
-                    values = (shift.relative_distance, shift.cosine)[row]
-                    values, look = values[:, shift.layers.index(layer)], styles[variant]
+                if layers[i] in shift.layers:
+                    values = (shift.relative_distance, shift.cosine)[kind]
+                    values, look = values[:, shift.layers.index(layers[i])], styles[variant]
                     end = _draw_line(axes, shift.steps, values, look)
                     ends.append((end, variant, look["color"]))
-            labels.append(ends)
-        for axes, ends in list(zip(panels, labels, strict=True))[across - 1 :: across]:
-            end_labels(axes, ends)
+            labels[axes] = ends
+        for axes in figure.axes[across - 1 :: across]:
+            end_labels(axes, labels[axes])
     return Picture(figure, CAPTION)
 
 
-def _layout(n: int, across: int, width: float) -> tuple[Figure, list[Axes]]:
-    """Panels of the distance for n layers, then of the cosine; each kind has one vertical axis."""
-    down = 2 * n // across
-    figure = NotebookFigure((width, 3.8 if down == 2 else 1.5 * down), layout="constrained")
-    panels = list(figure.subplots(down, across, squeeze=False, sharex=True).flat)
+def _layout(n: int, width: float) -> tuple[Figure, list[Axes], int]:
+    """Panels of the distance for n layers, then of the cosine; each kind has one vertical axis.
+
+    The layers stand side by side; where that is too narrow, below each other beside their cosines,
+    or all below each other.
+
+    Returns:
+        The figure, whose axes are in the order of reading; the panels; how many stand in a row.
+    """
+    beside, pairs = width / n >= LEAST_WIDTH, width / 2 >= LEAST_WIDTH
+    down, across = (2, n) if beside else (n, 2) if pairs else (2 * n, 1)
+    height = 3.8 if beside else min(ROW * down, TALLEST)
+    figure = NotebookFigure((width, height), layout="constrained")
+    drawn = figure.subplots(down, across, squeeze=False, sharex=True)
+    panels = list((drawn.T if pairs and not beside else drawn).flat)
     for place, axes in enumerate(panels):
-        if place % n:
-            axes.sharey(panels[place // n * n])
-        if place % across == 0:
-            axes.set_ylabel(("||G \N{MINUS SIGN} G'|| / ||G||", "cosine of G and G'")[place // n])
-        else:
+        kind, i = divmod(place, n)
+        if i:
+            axes.sharey(panels[kind * n])
+        if beside and i:
             axes.tick_params(labelleft=False)
-        if place >= len(panels) - across:
-            drawing.step_axis(axes)
+        elif height == ROW * down or beside or i == n // 2:  # else the labels would run together
+            axes.set_ylabel(("||G \N{MINUS SIGN} G'|| / ||G||", "cosine of G and G'")[kind])
+    for axes in figure.axes[-across:]:
+        drawing.step_axis(axes)
     panels[0].set_yscale("log")  # and with it those that share its axis
-    return figure, panels
+    return figure, panels, across
 
 
 def _draw_line(

@@ -71,3 +71,23 @@ def test_without_a_recorded_shift_there_is_no_figure(files):
     """The error names the key."""
     with pytest.raises(StorageError, match=r"set record\.ics_every"):
         draw_gradient_shift(replace(files, variants={"baseline": files.variants["baseline"]}))
+
+
+@pytest.mark.parametrize("width", [3.25, 6.75])
+@pytest.mark.parametrize("layers", [1, 3, 4, 5, 6])
+def test_any_number_of_layers_fits_a_page(files, layers, width):
+    """No text lies on another, each row has its axis, and the lowest panels have their steps."""
+    values = np.random.default_rng(0).uniform(0.01, 1, (3, 41, layers, 3))
+    log = GradientShiftLog(np.arange(0, 2050, 50), (0, 1, 2), tuple(range(2, layers + 2)), *values)
+    runs = {name: other(each, gradient_shift=log) for name, each in files.variants.items()}
+    figure = draw_gradient_shift(replace(files, variants=runs), width).figure
+    assert figure.get_size_inches()[1] <= 9.0
+    assert overlaps(figure) == []
+    assert len(figure.axes) == 2 * layers
+    for i, axes in enumerate(figure.axes):
+        assert axes.get_title(loc="left").startswith(f"({'abcdefghijkl'[i]})")
+        place = axes.get_subplotspec()
+        assert bool(axes.get_xlabel()) == place.is_last_row()
+        assert bool(axes.texts) == place.is_last_col()  # the names of its lines
+        scale = "log" if "distance" in axes.get_title(loc="left") else "linear"
+        assert axes.get_yscale() == scale
