@@ -2,7 +2,7 @@
 the gradient of each parameter (gamma's in `batch_norm`), and the interpolation of percentiles.
 
 Every kernel stands beside the equation that it computes. `layout` says how a network lies in
-memory. `linear` and `sparse` are the products, and `tiles` the innermost sums of both.
+memory. `linear` and `sparse` are the products, and `tiles` and `sparse_tiles` their innermost sums.
 `batch_norm`, `activations`, `loss` and `optimizers` are what their names say, `exponential` the
 functions e^x, tanh and log, and `percentiles` selects and interpolates the percentiles. `network`
 puts them together into the forward and the backward pass, `update` into the update, and `step`

@@ -13,7 +13,8 @@ import numpy as np
 
 from bnexp.networks.kernels.compiler import entry, kernel, unsigned, zero
 from bnexp.networks.kernels.layout import WORD, Array, Buffers, Examples
-from bnexp.networks.kernels.tiles import BYTES, listed_tile, members_tile
+from bnexp.networks.kernels.sparse_tiles import listed_tile, members_tile
+from bnexp.networks.kernels.tiles import BYTES
 
 # A processor can begin two additions in each cycle, but the next term of one sum must wait about
 # four cycles for the term before. So seven sums are made at a time. 100 units with their padding
