@@ -1,7 +1,6 @@
 """The page: what stands on it, in the order of reading, and writing it to one file."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files as package_files
@@ -21,7 +20,6 @@ from bnexp.errors import StorageError
 from bnexp.figures.experiment_figures import figures_of, plot_command
 from bnexp.files.atomic import read_whole, write_whole
 from bnexp.files.experiment_folder import CONFIG
-from bnexp.files.status import Provenance
 from bnexp.report import sentences, tables
 from bnexp.report.explorer import BYTES, Explorer, explorer
 from bnexp.report.svg import inline_svg
@@ -169,7 +167,7 @@ def section_of(
         tables.differences(compared),
         method(compared),
         (tables.settings(numbers, keys), shared),
-        _origin(folder, results),
+        sentences.origin(folder, results),
         results.problems if results else {},
         "" if results else f"bnexp train --config {folder / CONFIG}",
     )
@@ -196,38 +194,6 @@ def _drawings(
         svg = Markup(inline_svg(picture, f"{name}-{place}"))
         drawn.append(Drawing(name, svg, picture.caption, plot_command(results.name, name)))
     return drawn
-
-
-def _origin(folder: Path, results: ExperimentResults | None) -> dict[str, str]:
-    """What made the results, in words; of several processors or versions, each."""
-    found: dict[str, dict[str, None]] = {}
-
-    def note(key: str, value: object) -> None:
-        if value:
-            found.setdefault(key, {})[str(value)] = None
-
-    def note_all(made_with: Provenance) -> None:
-        note("commit", made_with.get("git_commit"))
-        note("processor", made_with.get("processor"))
-        note("system", made_with.get("system"))
-        versions = made_with.get("versions") or {}
-        note("versions", ", ".join(f"{name} {value}" for name, value in versions.items()))
-        note("command", _portable(str(made_with.get("command") or "")))
-
-    if results is None:
-        note_all(summary.read_provenance(folder))
-    else:
-        for variant in results.variants.values():
-            for run in variant.runs:
-                for part in run.status.history:
-                    note("engine", part.get("arithmetic") or part.get("engine"))
-                note_all(run.status.made_with)
-    return {key: "; ".join(values) for key, values in found.items()}
-
-
-def _portable(command: str) -> str:
-    """A command without its `--out`: where the results lay is no reader's concern."""
-    return re.sub(r" --out[= ](?:'[^']*'|\S+)", "", command)
 
 
 def render(sections: Sequence[Section]) -> str:

@@ -1,18 +1,23 @@
-"""What the numbers of an experiment show, in one sentence, and numbers that know their place.
+"""What an experiment shows, in one sentence; what made it; and numbers that know their place.
 
 Every number that stands in summary.json carries its place there, so that a page can be held against
 the file.
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from bnexp.analysis import summary
 from bnexp.analysis.comparison import ComparedVariant, Comparison, Difference
 from bnexp.analysis.formatting import counted, number
 from bnexp.analysis.numbers import PRIMARY, ExperimentNumbers
+from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.statistics import OverSeeds
+from bnexp.files.status import Provenance
 
 
 @dataclass(frozen=True)
@@ -96,3 +101,35 @@ def _listed(parts: Sequence[str]) -> str:
     """`a`, `a and b`, or `a, b and c`."""
     *first, last = parts
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def origin(folder: Path, results: ExperimentResults | None) -> dict[str, str]:
+    """What made the results, in words; of several processors or versions, each."""
+    found: dict[str, dict[str, None]] = {}
+
+    def note(key: str, value: object) -> None:
+        if value:
+            found.setdefault(key, {})[str(value)] = None
+
+    def note_all(made_with: Provenance) -> None:
+        note("commit", made_with.get("git_commit"))
+        note("processor", made_with.get("processor"))
+        note("system", made_with.get("system"))
+        versions = made_with.get("versions") or {}
+        note("versions", ", ".join(f"{name} {value}" for name, value in versions.items()))
+        note("command", _portable(str(made_with.get("command") or "")))
+
+    if results is None:
+        note_all(summary.read_provenance(folder))
+    else:
+        for variant in results.variants.values():
+            for run in variant.runs:
+                for part in run.status.history:
+                    note("engine", part.get("arithmetic") or part.get("engine"))
+                note_all(run.status.made_with)
+    return {key: "; ".join(values) for key, values in found.items()}
+
+
+def _portable(command: str) -> str:
+    """A command without its `--out`: where the results lay is no reader's concern."""
+    return re.sub(r" --out[= ](?:'[^']*'|\S+)", "", command)
