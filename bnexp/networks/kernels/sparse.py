@@ -127,10 +127,10 @@ def by_feature(examples: Examples, m: int, buffers: Buffers) -> None:
 @kernel
 def occurs(members: Array, p: int) -> bool:
     """Whether any example of the minibatch has feature p."""
-    for word in range(members.shape[1]):  # noqa: SIM110  (Numba has no `any` of a generator)
-        if members[p, word] != 0:
-            return True
-    return False
+    found = False
+    for word in range(members.shape[1]):
+        found |= members[p, word] != 0
+    return found
 
 
 @kernel
