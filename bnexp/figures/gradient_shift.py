@@ -76,7 +76,7 @@ def _layout(n: int, width: float) -> tuple[Figure, list[Axes], int]:
     """
     beside, pairs = width / n >= LEAST_WIDTH, width / 2 >= LEAST_WIDTH
     down, across = (2, n) if beside else (n, 2) if pairs else (2 * n, 1)
-    height = 3.8 if beside else min(ROW * down, TALLEST)
+    height, crowded = 3.8 if beside else min(ROW * down, TALLEST), ROW * down > TALLEST
     figure = NotebookFigure((width, height), layout="constrained")
     drawn = figure.subplots(down, across, squeeze=False, sharex=True)
     panels = list((drawn.T if pairs and not beside else drawn).flat)
@@ -86,7 +86,7 @@ def _layout(n: int, width: float) -> tuple[Figure, list[Axes], int]:
             axes.sharey(panels[kind * n])
         if beside and i:
             axes.tick_params(labelleft=False)
-        elif height == ROW * down or beside or i == n // 2:  # else the labels would run together
+        elif not crowded or i == n // 2:  # of crowded rows, the one in the middle names the axis
             axes.set_ylabel(("||G \N{MINUS SIGN} G'|| / ||G||", "cosine of G and G'")[kind])
     for axes in figure.axes[-across:]:
         drawing.step_axis(axes)

@@ -83,7 +83,7 @@ def in_training_mode(network: nn.Sequential, x: Tensor) -> tuple[Tensor, list[Mo
 
 
 def some_at_a_time(minibatches: Tensor) -> Sequence[Tensor]:
-    """Minibatches (minibatches, m, features) in groups that the second cache holds."""
+    """Minibatches (minibatches, m, ...) in groups that the second cache holds."""
     return torch.split(minibatches, max(1, ROWS_AT_ONCE // minibatches.shape[1]))
 
 

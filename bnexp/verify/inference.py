@@ -11,7 +11,12 @@ from torch import nn
 from bnexp.config import TrainConfig
 from bnexp.data.datasets import Dataset
 from bnexp.data.streams import batch_order
-from bnexp.networks.running_statistics import accuracy, population_statistics, through
+from bnexp.networks.running_statistics import (
+    accuracy,
+    population_statistics,
+    some_at_a_time,
+    through,
+)
 from bnexp.verify.bias import SINGLE
 from bnexp.verify.check import Check, Finding, check, found, largest, not_tested
 from bnexp.verify.implementations import MOMENTUM, BatchNorm, for_each_implementation, layer
@@ -30,7 +35,6 @@ from bnexp.verify.normalization import inputs
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-GROUP = 20  # minibatches that go through a network together
 FORGOTTEN = 1e-3  # the share of their initial values that running statistics may still hold
 
 
@@ -81,7 +85,7 @@ def reestimated(network: nn.Sequential, x: "csr_array", size: int, seed: int) ->
         seed: the minibatches are those of its first epoch.
     """
     order, behind = batch_order(x.shape[0], size, seed, epoch=0), copy.deepcopy(network[1:])
-    groups = np.array_split(order, -(-len(order) // GROUP))
+    groups = [each.numpy() for each in some_at_a_time(torch.as_tensor(order))]
     products = (through(network[0], x[each.ravel()]).view(*each.shape, -1) for each in groups)
     found = population_statistics(behind, products)
     for norm, (mean, var) in zip(norms(behind), found, strict=True):

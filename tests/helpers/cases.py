@@ -156,3 +156,19 @@ def trained_as_plainly(name, made, steps=30):
     for key, value in expected.items():
         np.testing.assert_allclose(state[key], value, rtol=0, atol=1e-10, err_msg=key)
     return state
+
+
+def with_cumulative_statistics(network, minibatches):
+    """A network whose statistics are torch's own means over minibatches, in evaluation mode.
+
+    With momentum=None, BatchNorm1d averages all minibatches alike.
+    """
+    averaging = network.train()
+    for module in averaging:
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.reset_running_stats()
+            module.momentum = None
+    with torch.no_grad():
+        for x in minibatches:
+            averaging(x)
+    return averaging.eval()

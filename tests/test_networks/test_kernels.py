@@ -98,7 +98,7 @@ def percentiles_of(values, q):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("examples", [1, 2, 3, 59, 60, MANY, MANY + 1, 1000, LISTED + 1])
+@pytest.mark.parametrize("examples", [1, 2, 3, 59, 60, 61, MANY, MANY + 1, 256, 1000, LISTED + 1])
 @pytest.mark.parametrize("ties", [False, True])
 def test_percentiles_equal_numpy_percentile_bit_by_bit(examples, dtype, ties):
     """For any number of examples and units, with and without ties."""

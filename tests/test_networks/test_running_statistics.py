@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from helpers.cases import digits, make, minibatch, plain, settings
+from helpers.cases import (
+    digits,
+    make,
+    minibatch,
+    plain,
+    settings,
+    with_cumulative_statistics,
+)
 from helpers.experiments import contents, go, read
 
 from bnexp.networks.running_statistics import (
@@ -29,16 +36,9 @@ def trained(engine, steps=60):
 
 
 def in_torch(network, made):
-    """The same statistics by torch itself: BatchNorm1d with momentum=None averages all batches."""
-    averaging = network.train()
-    for module in averaging:
-        if isinstance(module, torch.nn.BatchNorm1d):
-            module.reset_running_stats()
-            module.momentum = None
-    with torch.no_grad():
-        for step in range(len(digits().train_y) // made.train.batch_size):
-            averaging(minibatch(made, step)[0])
-    return averaging.eval()
+    """The same statistics by torch itself."""
+    steps = range(len(digits().train_y) // made.train.batch_size)
+    return with_cumulative_statistics(network, (minibatch(made, step)[0] for step in steps))
 
 
 def correct(network, made, size=None):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from helpers.cases import with_cumulative_statistics
 from torch import nn
 
 from bnexp.analysis.records import MetricsLog, PercentileLog
@@ -233,13 +234,10 @@ def test_reestimated_statistics_are_the_cumulative_average_of_torch():
     """Check 15 takes many minibatches at once; BatchNorm1d with momentum=None one by one."""
     network = copy.deepcopy(train(initial_network, MODELS["batchnorm"], CONFIG).network).double()
     found = inference.reestimated(network, without_zeros(digits())[0], 60, seed=3)
-    for module in network.train():
-        if isinstance(module, torch.nn.BatchNorm1d):
-            module.reset_running_stats()
-            module.momentum = None
-    for chosen in batch_order(len(digits().train_x), 60, seed=3, epoch=0):
-        network(torch.as_tensor(digits().train_x[chosen]).double())
-    for have, want in zip(norms(found), norms(network), strict=True):
+    order = batch_order(len(digits().train_x), 60, seed=3, epoch=0)
+    one_by_one = [torch.as_tensor(digits().train_x[chosen]).double() for chosen in order]
+    expected = with_cumulative_statistics(network, one_by_one)
+    for have, want in zip(norms(found), norms(expected), strict=True):
         torch.testing.assert_close(have.mean, want.mean, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(have.var, want.var, rtol=1e-12, atol=1e-12)
 

@@ -55,7 +55,7 @@ def keep_nonzero(dense: Array, columns: Array, values: Array) -> None:
 
 @kernel
 def value_step(examples: Examples) -> int:
-    """1; or 0 where the first value stands for all, which are 1."""
+    """How far the values of neighbouring entries are apart: 0 where one value, a 1, is for all."""
     return 0 if examples.binary else 1
 
 
