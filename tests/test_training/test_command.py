@@ -245,7 +245,7 @@ SIGNAL_AFTER_THE_LAST_WORD = """
 import signal, sys
 from bnexp import cli
 number = int(sys.argv.pop())
-class Late:  # what Python destroys while it ends, after it has given signals back to the system
+class Late:  # what Python would destroy while it ends, with signals given back to the system
     def __del__(self, raise_signal=signal.raise_signal):
         raise_signal(number)
 late = Late()
@@ -256,7 +256,7 @@ cli.program()
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(("word", "code"), [("quickstart", 0), ("nothing", 2)])
 def test_a_signal_after_the_last_word_does_not_change_the_exit_code(number, word, code):
-    """While the interpreter ends, the command is over: the signal finds nothing to stop."""
+    """The process ends at once, and does not take down what it has loaded until then."""
     words = ["configs", word, str(int(number))]
     ended = subprocess.run(
         [sys.executable, "-c", SIGNAL_AFTER_THE_LAST_WORD, *words],
@@ -271,6 +271,7 @@ def test_a_signal_after_the_last_word_does_not_change_the_exit_code(number, word
 def test_a_signal_between_the_last_word_and_the_end_is_exit_130(monkeypatch):
     """It is not the traceback that Python makes of it."""
     monkeypatch.setattr(application, "main", lambda: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(os, "_exit", sys.exit)
     kept = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
