@@ -27,6 +27,8 @@ for name in (
 os.fsync = lambda _: None
 
 with suppress(ImportError):
+    importlib.import_module("typer._adapters")  # pydantic, with which typer reads its words
+with suppress(ImportError):
     importlib.import_module("dask.__main__")
     importlib.import_module("distributed.cli.dask_worker")
 

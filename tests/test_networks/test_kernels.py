@@ -112,10 +112,14 @@ def test_percentiles_equal_numpy_percentile_bit_by_bit(examples, dtype, ties):
         assert bits(percentiles_of(values, q)) == bits(expected)
 
 
-def test_nan_and_infinity_are_treated_as_numpy_treats_them():
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("examples", [60, MANY + 1])
+def test_nan_and_infinity_are_treated_as_numpy_treats_them(examples, dtype):
     """One NaN makes all percentiles of its unit NaN; infinity is a value like another."""
-    values = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
-    values[3, 0], values[5:9, 1], values[30:, 2] = np.nan, np.inf, -np.inf
+    values = np.random.default_rng(0).normal(size=(examples, 150)).astype(dtype)
+    for unit in (0, 111, 112, 149):  # in rows of each width, at both ends
+        values[unit % examples, unit] = np.nan
+    values[5:9, 1], values[30:, 2] = np.inf, -np.inf
     with np.errstate(invalid="ignore"):
         expected = np.percentile(values.astype(np.float64), (0, 15, 50, 100), axis=0)
     measured = percentiles_of(values, (0.0, 15.0, 50.0, 100.0))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
-from bnexp.networks.kernels.compiler import instruction, kernel
+from bnexp.networks.kernels.compiler import instruction, kernel, zero
 from bnexp.networks.kernels.layout import Array
 from bnexp.networks.kernels.tiles import BYTES, Tile
 from bnexp.recording.percentiles import Percentiles
@@ -21,9 +21,10 @@ from bnexp.recording.sorting import selection_network
 # Up to so many examples, the exchanges are listed and those that no percentile needs left out.
 # Above, listing them would take longer than they save, and a loop generates them all.
 LISTED = 2048
-# Bytes of a row that is exchanged at once: two rows of 256 are 16 vectors of AVX2. Where there are
-# many examples, shorter rows are sorted, so that more of them stay in the first cache.
-ROW, SHORT_ROW = 256, 128
+# How many vectors wide the rows are that are exchanged. Seven of AVX-512 are 100 units with their
+# padding, fourteen of AVX2. What is left of the columns is sorted in shorter rows, and so is
+# everything where there are many examples, so that more of them stay in the first cache.
+WIDE, MIDDLE = 7, 128 // BYTES
 MANY = 128  # examples
 
 
@@ -47,22 +48,21 @@ def percentile_table(percentiles: Percentiles) -> PercentileTable:
 
 def sorting_size(examples: int) -> int:
     """Elements of the array that `record` sorts in, for numbers of 4 bytes or more."""
-    return (examples + 1) * (SHORT_ROW if examples > MANY else ROW) // 4
+    return (examples + 1) * max(WIDE, MIDDLE) * BYTES // 4
 
 
-def exchange_tile(row: int) -> Callable[..., None]:
+def exchange_tile(vectors: int) -> Callable[..., None]:
     """A function (x, i, j): puts the smaller of x_i and x_j into row i and the larger into row j.
 
-    Rows are of `row` bytes. Where one of two numbers is a NaN, both stay.
+    Rows are so many vectors wide. Where one of two numbers is a NaN, both stay.
     """
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, i, j = arguments
-        tile = Tile(context, builder, [(signature.args[0], array)], row // BYTES)
+        tile = Tile(context, builder, [(signature.args[0], array)], vectors)
         first = context.get_constant(types.intp, 0)
-        places = [*zip(tile.pointers(0, i, first), tile.pointers(0, j, first), strict=True)]
-        pairs = [(tile.load(p), tile.load(q)) for p, q in places]
-        for (p, q), (a, b) in zip(places, pairs, strict=True):
+        for p, q in zip(tile.pointers(0, i, first), tile.pointers(0, j, first), strict=True):
+            a, b = tile.load(p), tile.load(q)
             wrong = builder.fcmp_ordered("<", b, a)
             tile.store(builder.select(wrong, b, a), p)
             tile.store(builder.select(wrong, a, b), q)
@@ -75,23 +75,57 @@ def exchange_tile(row: int) -> Callable[..., None]:
     return tile
 
 
-exchange, exchange_short = exchange_tile(ROW), exchange_tile(SHORT_ROW)
+def copy_tile() -> Callable[..., None]:
+    """A function (z, i, u, x, v, missing): copies a vector of z, from (i, u) on, to (i, v) of x.
+
+    Each NaN of them is put into `missing`, at its place from v on.
+    """
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        z, i, u, x, v, missing = arguments
+        kinds = signature.args
+        tile = Tile(context, builder, [(kinds[0], z), (kinds[3], x), (kinds[5], missing)], 1)
+        first = context.get_constant(types.intp, 0)
+        (here,) = tile.pointers(2, first, v)
+        numbers = tile.load(*tile.pointers(0, i, u))
+        tile.store(numbers, *tile.pointers(1, i, v))
+        wrong = builder.fcmp_unordered("uno", numbers, numbers)
+        tile.store(builder.select(wrong, numbers, tile.load(here)), here)
+        return context.get_dummy_value()
+
+    @instruction
+    def tile(_typing: Any, z: Any, _i: Any, _u: Any, x: Any, _v: Any, missing: Any) -> Any:
+        return types.void(z, types.intp, types.intp, x, types.intp, missing), build
+
+    return tile
+
+
+wide, middle, narrow = (exchange_tile(vectors) for vectors in (WIDE, MIDDLE, 1))
+copy_vector = copy_tile()
+
+
+@kernel
+def exchange(x: Array, i: int, j: int) -> None:
+    """Exchange rows i and j of x (examples, columns), of as many columns as one of the tiles."""
+    columns = x.shape[1] * x.itemsize // BYTES
+    if columns == WIDE:
+        wide(x, i, j)
+    elif columns == MIDDLE:
+        middle(x, i, j)
+    else:
+        narrow(x, i, j)
 
 
 @kernel
 def sort_for(x: Array, exchanges: Array) -> None:
-    """Do the listed exchanges on every column of x (examples, bytes of a row)."""
-    if x.shape[0] > MANY:
-        for e in range(exchanges.shape[0]):
-            exchange_short(x, exchanges[e, 0], exchanges[e, 1])
-    else:
-        for e in range(exchanges.shape[0]):
-            exchange(x, exchanges[e, 0], exchanges[e, 1])
+    """Do the listed exchanges on every column of x (examples, columns of `exchange`)."""
+    for e in range(exchanges.shape[0]):
+        exchange(x, exchanges[e, 0], exchanges[e, 1])
 
 
 @kernel
 def sort_all(x: Array) -> None:
-    """Sort every column of x (examples, `SHORT_ROW` bytes) of more than `LISTED` examples.
+    """Sort every column of x (examples, columns of `exchange`) of more than `LISTED` examples.
 
     By merge exchange (Knuth, The Art of Computer Programming, 5.2.2 M).
     """
@@ -105,24 +139,22 @@ def sort_all(x: Array) -> None:
         while d > 0:
             for i in range(size - d):
                 if i & p == r:
-                    exchange_short(x, i, i + d)
+                    exchange(x, i, i + d)
             d, q, r = q - p, q // 2, p
         p //= 2
 
 
 @kernel
-def copy(z: Array, left: int, columns: int, x: Array, missing: Array) -> None:
-    """Copy some columns of z (examples, width) into x (examples, bytes of a row).
+def copy(z: Array, left: int, x: Array, missing: Array) -> None:
+    """Copy the columns of z (examples, width) from `left` on into x (examples, columns).
 
-    missing: (as many as x has columns,), becomes NaN for those with a NaN, else 0.
+    missing: (1, columns), becomes NaN for those with a NaN, else 0.
     """
     missing[:] = 0
-    for i in range(x.shape[0]):
-        row = z[i, left : left + columns]
-        for u in range(columns):
-            x[i, u] = row[u]
-            # A NaN is not equal to itself.
-            missing[u] = row[u] if row[u] != row[u] else missing[u]
+    lanes = BYTES // z.itemsize
+    for v in range(0, x.shape[1], lanes):
+        for i in range(x.shape[0]):
+            copy_vector(z, i, left + v, x, v, missing)
 
 
 @kernel
@@ -150,18 +182,26 @@ def record(
     `out` is (Q, units of all recorded layers). z is left as it is. A unit with a NaN among its
     examples gets NaN for every percentile, as in numpy. sorting: (`sorting_size`,).
     """
-    examples = z.shape[0]
-    width = (SHORT_ROW if examples > MANY else ROW) // z.itemsize
-    x = sorting[: examples * width].reshape(examples, width)
-    missing = sorting[examples * width : (examples + 1) * width]
-    for left in range(0, z.shape[1], width):
-        # What lies behind the last columns is exchanged too, and not looked at.
-        copy(z, left, min(width, z.shape[1] - left), x, missing)
+    examples, lanes = z.shape[0], BYTES // z.itemsize
+    left = zero()
+    while left < units:
+        vectors = (z.shape[1] - left) // lanes
+        if vectors >= WIDE and examples <= MANY:
+            vectors = WIDE
+        elif vectors >= MIDDLE:
+            vectors = MIDDLE
+        else:
+            vectors = 1
+        columns = vectors * lanes
+        x = sorting[: examples * columns].reshape(examples, columns)
+        missing = sorting[examples * columns : (examples + 1) * columns].reshape(1, columns)
+        copy(z, left, x, missing)
         if table.exchanges.shape[0] > 0 or examples == 1:
             sort_for(x, table.exchanges)
         else:
             sort_all(x)
-        start, end = first + left, first + min(left + width, units)
+        start, end = first + left, first + min(left + columns, units)
         for q in range(table.low.size):
             low, high = x[table.low[q]], x[table.high[q]]
-            interpolate(low, high, table.fraction[q], missing, out[q, start:end])
+            interpolate(low, high, table.fraction[q], missing[0], out[q, start:end])
+        left += columns
