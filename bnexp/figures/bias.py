@@ -10,7 +10,7 @@ from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.stacking import common_rows
 from bnexp.figures import drawing
 from bnexp.figures.curves import Selection, percentile_log, unit_position, variants_with_rows
-from bnexp.figures.drawing import PAGE, Look, NotebookFigure, Picture, style, title
+from bnexp.figures.drawing import PAGE, Look, NotebookFigure, Picture, log_axis, style, title
 from bnexp.figures.labels import EndLabel, end_labels
 from bnexp.figures.panels import looks_of
 
@@ -104,7 +104,7 @@ def _dress(top: Axes, gap: Axes, norms: Axes, whose: str, reference: str) -> Non
     gap.set_ylabel("largest difference")
     norms.set_ylabel("Euclidean norm")
     for axes in (gap, norms):
-        axes.set_yscale("log", nonpositive="mask")
+        log_axis(axes)
         low, high = np.log10(axes.get_ylim())  # to whole decades, which alone are labelled
         axes.set_ylim(10 ** np.floor(low), 10 ** np.ceil(high))
 

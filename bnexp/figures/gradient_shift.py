@@ -90,7 +90,8 @@ def _layout(n: int, width: float) -> tuple[Figure, list[Axes], int]:
             axes.set_ylabel(("||G \N{MINUS SIGN} G'|| / ||G||", "cosine of G and G'")[kind])
     for axes in figure.axes[-across:]:
         drawing.step_axis(axes)
-    panels[0].set_yscale("log")  # and with it those that share its axis
+    for axes in panels[:n]:
+        drawing.log_axis(axes)
     return figure, panels, across
 
 

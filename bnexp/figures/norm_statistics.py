@@ -9,7 +9,7 @@ from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.variants import VariantResults
 from bnexp.figures import drawing
 from bnexp.figures.curves import Selection, read_curves, unit_position
-from bnexp.figures.drawing import PAGE, NotebookFigure, Picture, style, title
+from bnexp.figures.drawing import PAGE, NotebookFigure, Picture, log_axis, style, title
 from bnexp.figures.labels import EndLabel, end_labels
 from bnexp.figures.panels import draw_curves, looks_of, panel_name
 
@@ -112,7 +112,7 @@ def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Pi
                 named = kind if len(found) == 1 else f"{label}, {kind}"
                 ends[accuracy].append((float(by_kind[-1]), named, colour))
         for axes in (mean, variance):
-            axes.set_yscale("log")
+            log_axis(axes)
         title(mean, "(a) running mean", "against the training set's")
         title(variance, "(b) running variance", "against the training set's")
         title(accuracy, "(c) test accuracy", "normalized by the statistics of")

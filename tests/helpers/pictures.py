@@ -4,6 +4,9 @@ import itertools
 
 from matplotlib.text import Text
 
+SMALLEST = 5.0  # points: what journals ask for
+EXPONENT = 0.7  # of the letters beside it
+
 
 def _labels(tick):
     """The texts of a tick: that of its own side, and that of a colour bar's."""
@@ -20,10 +23,11 @@ def texts(figure):
     return [text for text in found if text.get_visible() and text.get_text().strip()]
 
 
-def overlaps(figure):
-    """Pairs of texts that lie on each other, and texts that leave the figure."""
+def unreadable(figure):
+    """Pairs of texts that lie on each other, and texts that leave the figure or are too small."""
     # Of an annotation its text alone, without the line that leads to it.
-    boxes = [(text.get_text(), Text.get_window_extent(text)) for text in texts(figure)]
+    seen = texts(figure)
+    boxes = [(text.get_text(), Text.get_window_extent(text)) for text in seen]
     frame = figure.bbox.padded(0.5)
     pairs = [
         (a, b)
@@ -35,7 +39,13 @@ def overlaps(figure):
         for text, box in boxes
         if not (frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1))
     ]
-    return pairs + outside
+    small = [text.get_text() for text in seen if _smallest(text) < SMALLEST]
+    return pairs + outside + small
+
+
+def _smallest(text):
+    """The size of a text's smallest letters, in points."""
+    return text.get_size() * (EXPONENT if "^{" in text.get_text() else 1)
 
 
 def said(picture):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.pictures import overlaps
+from helpers.pictures import unreadable
 from helpers.synthetic import experiment_of, fig1, other
 from PIL import Image
 
@@ -58,7 +58,7 @@ def test_the_names_of_percentiles_that_are_one_do_not_lie_on_each_other(files):
         drawn = animation.layout(made.variants, looks_of(made), Selection(unit=0))
         for i, _ in enumerate(animation.frames(*drawn)):
             if i in {0, 30}:
-                assert overlaps(drawn[0]) == []
+                assert unreadable(drawn[0]) == []
 
 
 @pytest.mark.usefixtures("short")

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 from helpers import models
-from helpers.pictures import overlaps, said
+from helpers.pictures import said, unreadable
 from helpers.synthetic import experiment_of, fig1, other, settings
 from matplotlib.colors import to_hex
 
@@ -134,7 +134,7 @@ def test_the_bias_figure_shows_the_largest_difference_and_the_norms(bias):
     levels = [float(line.get_ydata()[0]) for line in norms.lines]
     assert levels == pytest.approx([1e-8, 1e-17, 17, 17e-9])
     assert "no_bias" in said(picture)
-    assert overlaps(figure) == []
+    assert unreadable(figure) == []
 
 
 def test_the_legend_of_the_bias_figure_has_the_colour_of_each_net_and_says_they_take_turns(bias):
@@ -172,7 +172,7 @@ def test_the_bias_figure_of_nets_without_a_common_seed_says_so(bias):
     picture = draw_bias(bias)
     assert len(picture.figure.axes[1].lines) == 0
     assert "No seed is common to all" in said(picture)
-    assert overlaps(picture.figure) == []
+    assert unreadable(picture.figure) == []
 
 
 def test_a_name_leads_to_where_its_line_ends_also_before_the_axis_does(bias):
@@ -276,7 +276,7 @@ def test_the_gamma_figure_has_a_row_an_activation_and_the_learned_gammas(gamma):
     assert "50.0 % below 0" in figure.axes[3].texts[0].get_text()
     titles = [axes.get_title(loc="left").replace("\n", " ") for axes in figure.axes]
     assert titles[4:7] == ["(e) tanh", "(f) tanh, no gamma", "(g) tanh, gamma"]
-    assert overlaps(figure) == []
+    assert unreadable(figure) == []
     assert learned_gammas(gamma.variants["tanh_True"]).size == 0
     assert learned_gammas(gamma.variants["relu_False"]).size == 0
 
@@ -325,7 +325,7 @@ def test_the_heat_map_holds_the_numbers_of_compare(grid):
     first, second = (row.numbers.measures["test_accuracy"] for row in found.rows[:2])
     assert difference.texts[0].get_text().startswith(f"{second.mean - first.mean:+.4f}\n±")
     assert difference.get_title(loc="left").replace("\n", " ") == "(c) norm batch minus norm none"
-    assert overlaps(figure) == []
+    assert unreadable(figure) == []
 
 
 def test_the_difference_is_bold_where_its_interval_excludes_zero_and_its_scale_is_centred(grid):
@@ -388,7 +388,7 @@ def test_gamma_beta_and_running_statistics_are_drawn_where_they_are_recorded(tmp
     assert mean.get_color() == panel.get_color() == percentile.get_color()
     assert mean.get_color() != drawn["fig1"].figure.axes[1].lines[0].get_color()
     for name, picture in drawn.items():
-        assert overlaps(picture.figure) == []
+        assert unreadable(picture.figure) == []
         (path,) = save(picture, tmp_path / name)
         assert path.stat().st_size > 1000
 
@@ -449,7 +449,7 @@ def test_a_heat_map_of_one_panel_has_no_letter_and_its_colours_are_whole(grid):
     assert panel.texts[0].get_color() == "white"
     assert panel.texts[-1].get_color() == "#101010"
     assert bar.get_ylabel() == "test accuracy\nmean ± 95 % CI"
-    assert overlaps(picture.figure) == []
+    assert unreadable(picture.figure) == []
 
 
 def test_a_grid_of_two_settings_of_which_one_has_two_values_shows_their_difference(grid):
@@ -474,7 +474,7 @@ def test_a_grid_of_two_settings_of_which_one_has_two_values_shows_their_differen
     for width in (6.75, 3.25):
         figure = draw_heatmap(compared(experiment_of(nets)), width=width).figure
         assert figure.get_size_inches()[0] <= width
-        assert overlaps(figure) == []
+        assert unreadable(figure) == []
 
 
 def test_the_colour_bar_says_what_bold_means_and_a_grid_fits_page_and_column(grid):
@@ -483,7 +483,7 @@ def test_the_colour_bar_says_what_bold_means_and_a_grid_fits_page_and_column(gri
         figure = draw_heatmap(compared(grid), width=width).figure
         assert figure.get_size_inches()[0] <= width
         assert figure.axes[-1].get_ylabel().endswith("bold: CI excludes 0")
-        assert overlaps(figure) == []
+        assert unreadable(figure) == []
     assert "bold: the 95 % t-interval excludes 0" in said(draw_heatmap(compared(grid)))
 
 
@@ -499,7 +499,7 @@ def test_the_bias_figure_names_its_lines_and_says_why_the_gradients_end_early(bi
         assert "after the last update" in norms.texts[0].get_text()
         decades = np.log10(gap.get_ylim())
         assert decades == pytest.approx(np.round(decades))
-        assert overlaps(figure) == []
+        assert unreadable(figure) == []
 
 
 def test_the_gamma_figure_fits_a_page_and_a_colour_means_one_thing_in_all_of_its_rows(gamma):

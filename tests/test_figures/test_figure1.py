@@ -6,7 +6,7 @@ from dataclasses import replace
 import matplotlib as mpl
 import numpy as np
 import pytest
-from helpers.pictures import overlaps, said
+from helpers.pictures import said, unreadable
 from helpers.synthetic import experiment_of, fig1, other
 from PIL import Image
 from scipy import stats
@@ -73,7 +73,7 @@ def test_no_text_lies_on_another_or_leaves_the_figure(files, n):
     """For any number of variants, with the names of a grid."""
     figure = figures.draw(many(files, n)).figure
     assert len(figure.axes) == n + 1
-    assert overlaps(figure) == []
+    assert unreadable(figure) == []
     assert len({axes.get_ylim() for axes in figure.axes[1:]}) == 1
 
 
@@ -81,7 +81,7 @@ def test_no_text_lies_on_another_or_leaves_the_figure(files, n):
 def test_in_a_column_many_variants_fit_a_page(files, n):
     """More than four panels stand in pairs, and the lowest ones have the steps of all."""
     figure = figures.draw(many(files, n), width=3.25).figure
-    assert overlaps(figure) == []
+    assert unreadable(figure) == []
     width, height = figure.get_size_inches()
     assert width == 3.25
     assert height <= 9
@@ -98,7 +98,7 @@ def test_in_a_column_many_variants_fit_a_page(files, n):
 )
 def test_every_kind_of_figure_fits_its_frame(files, source, unit):
     """The same for minibatch curves and for all units."""
-    assert overlaps(figures.draw(files, Selection(source, unit=unit)).figure) == []
+    assert unreadable(figures.draw(files, Selection(source, unit=unit)).figure) == []
 
 
 def test_a_panel_draws_the_typical_unit_of_its_variant(files):
@@ -312,7 +312,7 @@ def test_a_figure_fits_a_column_a_page_and_a_slide(files, width):
     """Its four panels stand below each other where they have no room beside: rows are even."""
     figure = figures.draw(many(files, 3), width=width).figure
     assert figure.get_size_inches()[0] == width
-    assert overlaps(figure) == []
+    assert unreadable(figure) == []
     across = {round(axes.get_position().x0, 2) for axes in figure.axes}
     assert len(across) == {3.25: 1, 6.75: 2, 13.0: 4}[width]
 
@@ -343,7 +343,7 @@ def test_where_no_accuracy_was_logged_the_training_loss_is_drawn(files):
     assert figure.axes[0].get_ylabel() == "training loss"
     loss = files.variants["baseline"].metrics.train_loss.mean(axis=1)
     assert np.array_equal(figure.axes[0].lines[0].get_ydata(), loss)
-    assert overlaps(figure) == []
+    assert unreadable(figure) == []
 
 
 def test_text_stays_text_in_svg(files, tmp_path):
@@ -363,4 +363,4 @@ def test_a_diverged_run_is_drawn_as_far_as_it_is_finite(files, unit):
         replace(files, variants=files.variants | {"baseline": diverged}), Selection(unit=unit)
     ).figure
     assert np.isfinite(figure.axes[1].get_ylim()).all()
-    assert overlaps(figure) == []
+    assert unreadable(figure) == []

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.pictures import overlaps, said
+from helpers.pictures import said, unreadable
 from helpers.synthetic import fig1, other
 
 from bnexp.analysis.records import GradientShiftLog
@@ -54,7 +54,7 @@ def test_each_layer_has_a_panel_with_a_line_for_each_variant_that_recorded_it(fi
         for axes in row:
             height = axes.transAxes.inverted().transform(axes.transData.transform((0, between)))[1]
             assert height == pytest.approx(0.5)
-    assert overlaps(figure) == []
+    assert unreadable(figure) == []
     (path,) = save(picture, tmp_path / "gradient_shift")
     assert path.stat().st_size > 1000
 
@@ -82,7 +82,7 @@ def test_any_number_of_layers_fits_a_page(files, layers, width):
     runs = {name: other(each, gradient_shift=log) for name, each in files.variants.items()}
     figure = draw_gradient_shift(replace(files, variants=runs), width).figure
     assert figure.get_size_inches()[1] <= 9.0
-    assert overlaps(figure) == []
+    assert unreadable(figure) == []
     assert len(figure.axes) == 2 * layers
     for i, axes in enumerate(figure.axes):
         assert axes.get_title(loc="left").startswith(f"({'abcdefghijkl'[i]})")

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 from helpers import models
-from helpers.pictures import overlaps
+from helpers.pictures import unreadable
 from helpers.synthetic import experiment_of, fig1, other
 
 from bnexp.analysis.comparison import compare
@@ -134,7 +134,7 @@ def test_no_text_of_a_heat_map_is_cut_or_runs_into_another_panel_or_bar(levels, 
     """Also where panels are low, and where a colour bar stands beside several of them."""
     figure = draw_heatmap(compared(**levels), width=width).figure
     assert figure.get_size_inches()[0] <= width
-    assert overlaps(figure) == []
+    assert unreadable(figure) == []
     boxes = {axes: axes.get_window_extent() for axes in figure.axes}
     for axes in figure.axes:
         if title := axes.get_title(loc="left"):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.pictures import overlaps
+from helpers.pictures import unreadable
 from helpers.synthetic import experiment_of, fig1, other
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
@@ -72,7 +72,7 @@ def test_lines_are_named_by_their_variants_however_long_the_names_are(grid, colu
     for figure in (page, column):
         found = [text.replace("\n", " ") for text in names_at_ends(figure.axes[0])]
         assert found == [name.replace(",", ", ") for name in grid]
-        assert overlaps(figure) == []
+        assert unreadable(figure) == []
 
 
 def test_in_a_column_names_stand_a_line_apart_and_titles_break_between_words(column):
@@ -141,7 +141,7 @@ def test_a_variant_has_one_colour_in_all_figures_of_its_experiment(files):
     columns = figures_of(made, measure(made), 3.25)
     for name, picture in columns.items():
         assert picture.figure.get_size_inches()[0] == 3.25, name
-        assert overlaps(picture.figure) == [], name
+        assert unreadable(picture.figure) == [], name
 
 
 def test_the_caption_of_gamma_and_beta_states_the_quantiles_of_what_was_recorded(files):
@@ -174,7 +174,7 @@ def test_an_axis_that_hides_lower_accuracies_is_broken_at_its_foot_and_the_capti
         strokes = [each for each in axes.collections if isinstance(each, LineCollection)]
         assert bool(strokes) == hidden
         assert ("begins at 0.97, which two strokes mark" in picture.caption) == hidden
-        assert overlaps(picture.figure) == []
+        assert unreadable(picture.figure) == []
     papers = figure1.draw(fig1(rows=51, seeds=2))
     assert "begins at 0.70" in papers.caption
 
