@@ -69,7 +69,7 @@ def prepare(runs: Sequence[Settings], say: Callable[[str], None]) -> bool:
             from bnexp.networks.kernels.warm_up import compile_kernels, is_compiled
 
         if not is_compiled(dtype):
-            say("compiling the kernels, once on this machine (about 20 seconds)")
+            say("compiling the kernels, once on this machine (about 15 seconds)")
         compile_kernels(dtype)
     return any(device != "cpu" for device in devices)
 
