@@ -23,9 +23,12 @@ def test_the_environment_of_a_worker_is_set_for_its_start_alone(monkeypatch):
 
 
 def test_what_runs_of_the_torch_engine_need_is_loaded_before_workers_are_forked():
-    """An optimizer imports nothing more; no thread was begun, and CUDA may begin in a worker."""
+    """An optimizer imports nothing more; no thread was begun, and CUDA may begin in a worker.
+
+    Python looks for garbage again, but not among what was loaded.
+    """
     code = """
-import sys, threading
+import gc, sys, threading
 from bnexp.config import Settings, TrainConfig
 from bnexp.training.worker import load
 load([Settings(train=TrainConfig(engine="torch", device="auto"))])
@@ -33,9 +36,10 @@ import torch
 before = set(sys.modules)
 torch.optim.Adam([torch.zeros(1)])
 print(set(sys.modules) - before, torch.cuda.is_initialized(), threading.active_count())
+print(gc.isenabled(), gc.get_freeze_count() > len(gc.get_objects()))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    assert done.stdout.decode() == "set() False 1\n"
+    assert done.stdout.decode() == "set() False 1\nTrue True\n"
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="the system has no masks")

@@ -48,7 +48,7 @@ def percentile_table(percentiles: Percentiles) -> PercentileTable:
 
 def sorting_size(examples: int) -> int:
     """Elements of the array that `record` sorts in, for numbers of 4 bytes or more."""
-    return (examples + 1) * max(WIDE, MIDDLE) * BYTES // 4
+    return (examples + 1) * (MIDDLE if examples > MANY else WIDE) * BYTES // 4
 
 
 def exchange_tile(vectors: int) -> Callable[..., None]:

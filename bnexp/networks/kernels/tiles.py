@@ -4,8 +4,8 @@ Both the dense and the sparse products are sums of rows, c_i += sum_k x_k b_k. T
 keep a tile of c in registers while all k pass by: one load and one multiplication for each
 (register, k), and nothing else. The compiler does not find this form from loops, because it
 vectorises inner loops alone and must expect that c and b overlap. So the tiles are written in
-LLVM's own language, with vectors as values. Beside them, and those of `sparse_tiles`, only the
-exchanges of `percentiles` are.
+LLVM's own language, with vectors as values. Beside them, only those of `sparse_tiles` and of
+`percentiles` are.
 
 Every element of c is a sum in the order of k, whatever the tile's size and the processor's vectors.
 So neither changes a bit of the result.
