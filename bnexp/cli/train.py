@@ -195,7 +195,7 @@ def _load_figures() -> None:
     with suppress(ImportError):  # which will be met, and told, where it is needed
         for name in ("analysis.measuring", "analysis.summary", "figures.experiment_figures"):
             importlib.import_module(f"bnexp.{name}")
-        importlib.import_module("scipy.special")
+        importlib.import_module("scipy.special")  # Student's t, for the intervals
 
 
 def show(folder: Path, *, quiet: bool) -> None:

@@ -10,6 +10,7 @@ from bnexp.networks.device import resolve_device
 from bnexp.networks.engine import Engine, EngineName, choose_engine, numba_available
 from bnexp.networks.torch_engine import TorchEngine
 from bnexp.training.failures import loading
+from bnexp.training.processes import garbage_kept
 
 
 def make_engine(settings: Settings, dataset: Dataset, seeds: Sequence[int]) -> Engine:
@@ -70,7 +71,8 @@ def prepare(runs: Sequence[Settings], say: Callable[[str], None]) -> bool:
 
         if not is_compiled(dtype):
             say("compiling the kernels, once on this machine (about 15 seconds)")
-        compile_kernels(dtype)
+        with garbage_kept():
+            compile_kernels(dtype)
     return any(device != "cpu" for device in devices)
 
 

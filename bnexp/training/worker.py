@@ -29,7 +29,7 @@ from bnexp.errors import BnexpError, ConfigError, RunError
 from bnexp.files.run_folder import RunPlan
 from bnexp.files.status import Provenance
 from bnexp.training.failures import described, loading
-from bnexp.training.processes import hear_signals
+from bnexp.training.processes import garbage_kept, hear_signals
 
 if TYPE_CHECKING:  # it loads torch, which the command does without
     from bnexp.data.datasets import Dataset
@@ -110,20 +110,18 @@ class PipeReporter:
 def load(settings: Sequence[Settings] = ()) -> None:
     """Load what training needs, before the first task; what fails here is told of every task.
 
-    Meanwhile Python looks for no garbage, which would take a sixth of the time. What is loaded
-    stays, and is never looked through again, here or in forks of this process.
+    What is loaded stays, so Python never looks for garbage there, in this process or its forks.
 
     Args:
         settings: of runs whose engines are loaded too; kernels only if they are compiled already.
     """
-    gc.disable()
-    if _why_not_loaded() is None:
-        from bnexp.training.engine_setup import load_engines
+    with garbage_kept():
+        if _why_not_loaded() is None:
+            from bnexp.training.engine_setup import load_engines
 
-        with suppress(ImportError, ConfigError):  # the task that needs them will say so
-            load_engines(settings)
-    gc.freeze()
-    gc.enable()
+            with suppress(ImportError, ConfigError):  # the task that needs them will say so
+                load_engines(settings)
+        gc.freeze()
 
 
 def work(connection: Connection, command: BaseProcess | None) -> None:

@@ -1,9 +1,8 @@
 """Percentiles of all units of a layer at once, by a sorting network over the examples.
 
 A compare-exchange works on two rows of an (examples, units) array, so that every unit is sorted on
-its own and no branch depends on a value. An exchange loads both rows into vector registers, and
-stores the smaller and the larger values. So the units are sorted in groups, each as wide as the
-registers allow.
+its own and no branch depends on a value. The units are sorted in groups of some vectors' width. An
+exchange goes through its two rows vector by vector, and stores the smaller and the larger values.
 """
 
 from collections.abc import Callable
@@ -106,11 +105,11 @@ copy_vector = copy_tile()
 
 @kernel
 def exchange(x: Array, i: int, j: int) -> None:
-    """Exchange rows i and j of x (examples, columns), of as many columns as one of the tiles."""
-    columns = x.shape[1] * x.itemsize // BYTES
-    if columns == WIDE:
+    """Exchange rows i and j of x (examples, columns), which are WIDE, MIDDLE or one vector wide."""
+    vectors = x.shape[1] * x.itemsize // BYTES
+    if vectors == WIDE:
         wide(x, i, j)
-    elif columns == MIDDLE:
+    elif vectors == MIDDLE:
         middle(x, i, j)
     else:
         narrow(x, i, j)
@@ -118,14 +117,14 @@ def exchange(x: Array, i: int, j: int) -> None:
 
 @kernel
 def sort_for(x: Array, exchanges: Array) -> None:
-    """Do the listed exchanges on every column of x (examples, columns of `exchange`)."""
+    """Do the listed exchanges on every column of x (examples, columns); see `exchange`."""
     for e in range(exchanges.shape[0]):
         exchange(x, exchanges[e, 0], exchanges[e, 1])
 
 
 @kernel
 def sort_all(x: Array) -> None:
-    """Sort every column of x (examples, columns of `exchange`) of more than `LISTED` examples.
+    """Sort every column of x (examples, columns) of more than `LISTED` examples; see `exchange`.
 
     By merge exchange (Knuth, The Art of Computer Programming, 5.2.2 M).
     """

@@ -4,9 +4,7 @@ The options of a run are numbers that the kernels read, not types. So one call o
 the smallest network compiles what all networks need.
 """
 
-import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,24 +24,8 @@ def compile_kernels(dtype: str) -> None:
     Args:
         dtype: "float32" or "float64", as in `train.dtype`.
     """
-    with garbage_kept():
-        for function, arguments in calls(dtype):
-            function(*arguments)
-
-
-@contextmanager
-def garbage_kept() -> Iterator[None]:
-    """Look for no garbage meanwhile: Numba makes objects by the million, and needs them all.
-
-    Looking through them takes a tenth of the compilation. Keeping them takes 80 MB.
-    """
-    looked = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if looked:
-            gc.enable()
+    for function, arguments in calls(dtype):
+        function(*arguments)
 
 
 def is_compiled(dtype: str) -> bool:
