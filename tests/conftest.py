@@ -1,5 +1,7 @@
 """What several test modules share: small experiments on digits."""
 
+import atexit
+import gc
 import getpass
 import os
 import shutil
@@ -27,11 +29,17 @@ MEMORY = Path("/dev/shm")  # noqa: S108  (pytest makes folders of its own there)
 ROOM = 4 << 30  # bytes, many times what the tests write
 
 
-def pytest_configure():
+def pytest_configure(config):
     """The tests write into memory where there is room, since the disk takes a fifth of their time.
 
     `pytest --basetemp DIR`, or PYTEST_DEBUG_TEMPROOT, lets them write elsewhere.
+
+    Until all is imported, no garbage is looked for. And a process that was handed tests and has
+    told of the last one ends at once: to take apart all that it imported would take two seconds.
     """
+    gc.disable()
+    if hasattr(config, "workerinput"):
+        atexit.register(os._exit, 0)  # what is registered later is done before
     if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
@@ -67,16 +75,18 @@ def pytest_sessionstart(session):
 def pytest_runtestloop(session):
     """Where tests of networks were collected, all is imported that these will need in any case.
 
-    Then it is imported once, for the tests and for the processes that they start.
+    Then it is imported once, for the tests and for the processes that they start. It stays until
+    the end, so garbage is no longer looked for in it.
     """
-    if hands_out(session) or not Path("/proc/self/fd").is_dir():
-        return
-    from helpers import warm
-
-    if "torch" in sys.modules:
+    forks = not hands_out(session) and Path("/proc/self/fd").is_dir()
+    if forks and "torch" in sys.modules:
         from helpers import preloaded  # noqa: F401
+    gc.freeze()
+    gc.enable()
+    if forks:
+        from helpers import warm
 
-    warm.start_server()
+        warm.start_server()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -64,7 +64,8 @@ class NotebookFigure(Figure):
     def _names_readable(self) -> Iterator[None]:
         """Darken names of lines, unless a page shines through: it has colours of its own."""
         opaque = mpl.colors.to_rgba(self.get_facecolor())[3] > 0
-        names = {each: each.get_color() for each in self.findobj(Annotation) if opaque}
+        texts = [text for axes in self.axes for text in axes.texts if opaque]
+        names = {each: each.get_color() for each in texts if isinstance(each, Annotation)}
         for each, colour in names.items():
             each.set_color(readable(colour))
         yield
