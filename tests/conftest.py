@@ -82,6 +82,7 @@ def pytest_runtestloop(session):
     if forks and "torch" in sys.modules:
         from helpers import preloaded  # noqa: F401
     gc.freeze()
+    atexit.register(gc.unfreeze)  # or libraries call it a leak when Python ends
     gc.enable()
     if forks:
         from helpers import warm

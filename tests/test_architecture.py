@@ -69,6 +69,12 @@ def test_every_module_lives_in_a_room_of_the_list():
     assert {room(path) for path in MODULES} <= {*ROOMS, "__init__"}
 
 
+def test_every_module_can_be_read_at_a_sitting():
+    """None has more than 250 lines."""
+    lines = {path.name: len(path.read_text().splitlines()) for path in MODULES}
+    assert {name: n for name, n in lines.items() if n > 250} == {}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_module_imports_only_from_its_own_room_and_from_those_below(path):
     """Imports inside functions count as well."""

@@ -1,6 +1,6 @@
 """The logs of an experiment as labelled arrays, which are read from the disk when they are used."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,9 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from bnexp.analysis.records import PercentileLog
+from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.stacking import Rows, common_rows
-from bnexp.errors import ConfigError
+from bnexp.errors import ConfigError, StorageError
 
 AXES = ("variant", "seed", "step", "percentile", "unit")
 
@@ -65,12 +66,12 @@ def _axes(log: PercentileLog) -> tuple[object, ...]:
     return log.percentiles, log.layer.tolist(), log.unit.tolist(), log.names
 
 
-def labelled(logs: Mapping[str, PercentileLog], name: str) -> xr.DataArray:
-    """The logs of the variants of an experiment as one array.
+def labelled(results: ExperimentResults, name: str) -> xr.DataArray:
+    """The percentiles of all variants of an experiment as one array.
 
     Args:
-        logs: by variant; one or more.
-        name: of the array.
+        results: the experiment.
+        name: of the array: "probe", or "minibatch".
 
     Returns:
         An array (variant, seed, step, percentile, unit), with the seeds and the steps that all
@@ -80,9 +81,14 @@ def labelled(logs: Mapping[str, PercentileLog], name: str) -> xr.DataArray:
         another: `array.sel(layer=3).sel(index=7)`.
 
     Raises:
+        StorageError: no variant recorded them.
         ConfigError: the variants did not record the same units and percentiles, or have no seed in
             common.
     """
+    recorded = {each.name: getattr(each, name) for each in results.variants.values()}
+    logs = {variant: log for variant, log in recorded.items() if log is not None}
+    if not logs:
+        raise StorageError(f"{results.path}: no percentiles of the {name} were recorded")
     first, *others = logs.values()
     for variant, log in logs.items():
         one_by_one = f"take them one by one, as experiment.sel({variant!r}).{name}"

@@ -96,7 +96,7 @@ class Experiment:
             StorageError: no probe was recorded, or the logs are not here.
             ConfigError: the variants recorded different units, or have no seed in common.
         """
-        return self._percentiles("probe")
+        return labelled(self.results, "probe")
 
     @property
     def minibatch(self) -> "xr.DataArray":
@@ -106,14 +106,7 @@ class Experiment:
             StorageError: none were recorded, or the logs are not here.
             ConfigError: the variants recorded different units, or have no seed in common.
         """
-        return self._percentiles("minibatch")
-
-    def _percentiles(self, name: str) -> "xr.DataArray":
-        found = {each.name: getattr(each, name) for each in self.results.variants.values()}
-        logs = {variant: log for variant, log in found.items() if log is not None}
-        if not logs:
-            raise StorageError(f"{self.path}: no percentiles of the {name} were recorded")
-        return labelled(logs, name)
+        return labelled(self.results, "minibatch")
 
     def sel(self, *variants: str) -> "Experiment":
         """The experiment with these variants alone.
@@ -123,19 +116,14 @@ class Experiment:
         """
         for name in variants:
             self._check(name)
-        results = self.results
+        numbers, results = self._numbers, self.results
+        measured = {name: numbers.variants[name] for name in variants}
+        read = {name: each for name, each in results.variants.items() if name in variants}
+        settings = {name: each for name, each in results.settings.items() if name in variants}
         return Experiment(
             self.path,
-            replace(
-                self._numbers,
-                variants={name: self._numbers.variants[name] for name in variants},
-                pairs=(),
-            ),
-            replace(
-                results,
-                variants={n: each for n, each in results.variants.items() if n in variants},
-                settings={n: each for n, each in results.settings.items() if n in variants},
-            ),
+            replace(numbers, variants=measured, pairs=()),
+            replace(results, variants=read, settings=settings),
         )
 
     @property

@@ -43,7 +43,9 @@ warm._fork = fork_server.spawn
 
 def start_server():
     """Fork this process into the server, to be called when nothing is replaced for a test yet."""
-    resource_tracker.ensure_running()  # which is not to be a fork
+    # The process that removes what killed commands leave, here without a warning, is not a fork.
+    with patch.dict(os.environ, PYTHONWARNINGS="ignore"):
+        resource_tracker.ensure_running()
     with patch.object(util, "spawnv_passfds", _fork_server):
         forkserver.ensure_running()
 
