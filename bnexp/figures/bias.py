@@ -14,7 +14,7 @@ from bnexp.figures.drawing import PAGE, Look, NotebookFigure, Picture, log_axis,
 from bnexp.figures.labels import EndLabel, end_labels
 from bnexp.figures.panels import looks_of
 
-NAMED = ("", ", gradient")  # what follows a variant's name at its lines of (c)
+NAMED = (": bias", ": gradient")  # what follows a variant's name at its lines of (c)
 
 
 def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
@@ -87,6 +87,7 @@ def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
         figure,
         f"Percentiles over {log.population}, network in training mode. The unit is the typical one "
         f"of {reference}. In (a) the lines lie on each other, and dashes of each take turns. "
+        f"{f'(b) and (c) are over {len(seeds)} seeds. ' if seeds else ''}"
         f"{_compared([each.seeds for each in logs.values()], seeds)}BN subtracts "
         "the mean, and with it any bias: what is left is float rounding, which training carries "
         "on. Exact zeros are not drawn. The gradients end before the percentiles, since the final "

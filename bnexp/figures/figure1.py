@@ -148,8 +148,8 @@ def _caption(variants: Mapping[str, VariantResults], selection: Selection, accur
     whose = " and seeds" if selection.seed is None else f" of seed {selection.seed}"
     text += {
         "all": f"Lines: median over all units{whose}; bands: 10 to 90 % of them. ",
-        "typical": "The unit is the one whose curves are nearest to those of the median over "
-        "units, all the time. ",
+        "typical": "Each panel shows the unit whose curves stay nearest to the medians over all "
+        f"units{whose}. ",
     }.get(str(selection.unit), "The same unit and seed in every panel. ")
     if minibatch and selection.unit == "all":
         text += "The bands hold the noise of minibatches, smaller with BN by construction. "
@@ -176,7 +176,7 @@ def _said_of_accuracies(variants: Mapping[str, VariantResults], axes: Axes, *, p
     """What the caption says of panel (a)."""
     text = "" if papers else "The vertical axis of (a) spans the last third of training. "
     if hides_lower(axes):
-        text += f"{'The axis of (a)' if papers else 'It'} begins at {axes.get_ylim()[0]:.2f}"
+        text += f"{'The axis of (a)' if papers else 'It'} begins at {axes.get_ylim()[0]:.3f}"
         text += ", which two strokes mark, and hides the lower accuracies before. "
     if groups := [each for each in coinciding(axes, variants) if len(each) > 1]:
         text += "Lines of (a) that coincide take turns, in dashes of each: "

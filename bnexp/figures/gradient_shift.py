@@ -12,13 +12,14 @@ from bnexp.figures.drawing import PAGE, TALLEST, Look, NotebookFigure, Picture, 
 from bnexp.figures.labels import EndLabel, end_labels
 from bnexp.figures.panels import looks_of
 
-CAPTION = (
+EXPLAINED = (
     "Gradient internal covariate shift (Santurkar et al. 2018, Definition 2.1): for the weights of "
     "each layer, their gradient G on a minibatch against G', that after only the layers before "
     "them made their update on it. Layer 1 has none before it, and so no shift and no panel. "
-    "Lines: median over seeds and over neighbouring rows; bands: "
-    "lowest to highest seed of these. That both differ between networks does not show that one "
-    "causes the other."
+)
+NOT_CLAIMED = (
+    "That networks differ in this shift and in how well they train does not show that one causes "
+    "the other."
 )
 BINS = 60  # of a panel: a line of every row would hide the others
 LEAST_WIDTH = 1.8  # inches, of a panel that stands beside others
@@ -62,7 +63,11 @@ def draw_gradient_shift(files: ExperimentResults, width: float = PAGE) -> Pictur
             labels[axes] = ends
         for axes in figure.axes[across - 1 :: across]:
             end_labels(axes, labels[axes])
-    return Picture(figure, CAPTION)
+    seeds = max(len(shift.seeds) for shift in found.values())
+    binned = any(len(shift.steps) > BINS for shift in found.values())
+    parts = f" and over the rows in each of {BINS} parts of the training" if binned else ""
+    lines = f"Lines: median over {seeds} seeds{parts}; bands: lowest to highest seed. "
+    return Picture(figure, EXPLAINED + lines + NOT_CLAIMED)
 
 
 def _layout(n: int, width: float) -> tuple[Figure, list[Axes], int]:

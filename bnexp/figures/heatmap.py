@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from bnexp.analysis.comparison import Comparison
+from bnexp.analysis.drift import window_steps
 from bnexp.analysis.formatting import number
 from bnexp.analysis.statistics import direction
 from bnexp.analysis.tables import MEASURES
@@ -71,7 +72,8 @@ def draw_heatmap(
             letter = 5.1
         for i, (each, panel) in enumerate(drawn):
             title(each, lettered(i, len(drawn), panel.title), letter_width=letter)
-    text = f"{heading[:1].upper()}{heading[1:]}: mean over seeds and half of its 95 % t-interval"
+    text = f"{heading[:1].upper()}{heading[1:]}{_averaged(comparison, measure)}: mean over "
+    text += f"{_seeds(comparison, measure)} and half of its 95 % t-interval"
     unknown = any(np.isnan(mean) for mean in _means(panel.cells for panel in grid.panels))
     text += "; -: not by every seed." if unknown else "."
     if differences:
@@ -82,6 +84,21 @@ def draw_heatmap(
         if means == 1:
             text += " A cell without a difference is the baseline."
     return Picture(figure, text)
+
+
+def _averaged(comparison: Comparison, measure: str) -> str:
+    """Over which steps a measure is averaged, where it is and all variants have the same."""
+    settings = [row.numbers.settings for row in comparison.rows]
+    windows = {window_steps(int(each.get("train.steps") or 0)) for each in settings}
+    if measure not in {"test_accuracy", "train_loss"} or len(windows) > 1:
+        return ""
+    return f", averaged over the last {windows.pop():,} steps"
+
+
+def _seeds(comparison: Comparison, measure: str) -> str:
+    """How many seeds a cell's mean is over."""
+    counts = {len(row.numbers.measures[measure].per_seed) for row in comparison.rows}
+    return f"{counts.pop()} seeds" if len(counts) == 1 else f"{min(counts)} to {max(counts)} seeds"
 
 
 def _minus(text: str) -> str:
@@ -160,6 +177,9 @@ def _draw_panel(axes: Axes, cells: Cells, shape: Place, scale: Normalize, form: 
     for at, over in cells.items():
         grid[at] = over.mean
     image = axes.imshow(grid, norm=scale, cmap="RdBu" if differs else "viridis", aspect="auto")
+    for places, draw in ((shape[0], axes.axhline), (shape[1], axes.axvline)):
+        for between in np.arange(0.5, places - 1):  # cells of nearly one colour are told apart
+            draw(between, color="white", lw=0.8)
     for (y, x), over in cells.items():
         text = _minus(number(over.mean, form))
         if np.isfinite(over.low):

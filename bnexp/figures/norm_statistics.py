@@ -13,6 +13,10 @@ from bnexp.figures.drawing import PAGE, NotebookFigure, Picture, log_axis, style
 from bnexp.figures.labels import EndLabel, end_labels
 from bnexp.figures.panels import draw_curves, looks_of, panel_name
 
+OVER_UNITS = (
+    "Layer norm and RMS norm normalize each example over the units, which leaves a unit's mean and "
+    "standard deviation free."
+)
 LEAST_WIDTH = 2.0  # inches, of a panel; narrower figures have their panels below each other
 
 
@@ -34,6 +38,7 @@ def draw_norm_parameters(files: ExperimentResults, width: float = PAGE) -> Pictu
     """
     variants = with_norm_parameters(files)
     n, described = len(variants), dict[str, str]()
+    by_unit = {each.settings["model.norm"] for each in variants.values()} <= {"none", "batch"}
     with style():
         styles = looks_of(files)
         inches = min(width, 2.6 * n + 0.6)
@@ -66,9 +71,8 @@ def draw_norm_parameters(files: ExperimentResults, width: float = PAGE) -> Pictu
         "and what they would be if its distribution had the shape of a Gaussian (dashed): "
         f"beta + z gamma, with z = {', '.join(described.values())} for percentiles "
         f"{', '.join(described)}. With batch norm, a unit's mean and standard deviation over the "
-        "examples are beta and gamma exactly, and what is left is a change of shape. Layer norm "
-        "and RMS norm normalize each example over the units, which leaves a unit's mean and "
-        "standard deviation free.",
+        "examples are beta and gamma exactly, and what is left is a change of shape. "
+        f"{'' if by_unit else OVER_UNITS}".strip(),
     )
 
 
@@ -89,6 +93,7 @@ def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Pi
         width: of the figure, in inches.
     """
     found = with_running_statistics(files)
+    seeds = max(len(each.seeds) for each in found.values())
     with style():
         styles = looks_of(files)
         figure, panels = _row_or_column(3, width, (2.5, 5.6), sharey=False)
@@ -96,10 +101,12 @@ def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Pi
         ends = {axes: list[EndLabel]() for axes in panels}
         for name, each in found.items():
             colour, label = styles[name]["color"], panel_name(name, files.variants[name])
-            for axes, gap in ((mean, each.mean_gap), (variance, each.variance_gap)):
+            steps = each.steps[1:]  # before training, all statistics are those of no data
+            for axes, gaps in ((mean, each.mean_gap), (variance, each.variance_gap)):
+                gap = gaps[1:]
                 line = gap.mean(axis=1)
-                axes.plot(each.steps, line, color=colour, ls="-")
-                drawing.draw_range(axes, each.steps, gap, styles[name])
+                axes.plot(steps, line, color=colour, ls="-")
+                drawing.draw_range(axes, steps, gap, styles[name])
                 ends[axes].append((float(line[-1]), label, colour))
             kinds = {
                 "training set": each.population_accuracy,
@@ -108,7 +115,7 @@ def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Pi
             }
             for (kind, values), line in zip(kinds.items(), ("-", "--", ":"), strict=True):
                 by_kind = values[1:].mean(axis=1)
-                accuracy.plot(each.steps[1:], by_kind, color=colour, ls=line)
+                accuracy.plot(steps, by_kind, color=colour, ls=line)
                 named = kind if len(found) == 1 else f"{label}, {kind}"
                 ends[accuracy].append((float(by_kind[-1]), named, colour))
         for axes in (mean, variance):
@@ -124,9 +131,12 @@ def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Pi
     return Picture(
         figure,
         "Batch norm's running statistics against those of the training set, estimated over 100 "
-        "minibatches with frozen weights (Ioffe & Szegedy, Algorithm 2). Gaps are over all "
-        "normalized units; lines: mean over seeds; bands: lowest to highest seed. Accuracies are "
-        "means over seeds, without the network before training.",
+        "minibatches with frozen weights (Ioffe & Szegedy, Algorithm 2). Gaps are root mean "
+        "squares over all normalized units: of the mean in standard deviations of the unit, of "
+        "the variance as a share of the training set's. In (c) the same networks are evaluated "
+        "with each kind of statistics, of which the last are those of each minibatch of test "
+        f"examples. Lines: mean over {seeds} seeds; bands: lowest to highest seed. The networks "
+        "before training are left out.",
     )
 
 

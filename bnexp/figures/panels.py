@@ -166,8 +166,10 @@ def draw_curves(axes: Axes, curves: Curves, colour: str) -> list[EndLabel]:
             axes.errorbar(*end, 1.2816 * curves.floor[q], color="black", capsize=2, lw=1)
         if curves.band is not None:
             # Bands of neighbouring percentiles overlap; their edges tell them apart.
-            edge, inside = (colour, 0.55), (colour, 0.14)
-            axes.fill_between(curves.steps, *curves.band[..., q], fc=inside, ec=edge, lw=0.4)
+            edges = curves.band[..., q]
+            axes.fill_between(curves.steps, *edges, color=colour, alpha=0.14, lw=0)
+            lines = [np.column_stack((curves.steps, edge)) for edge in edges]
+            axes.add_collection(LineCollection(lines, colors=colour, alpha=0.55, linewidths=0.4))
         thick = 1.2 if q == middle(curves.percentiles) else 0.8
         axes.plot(*drawn, color=colour, ls="-", lw=thick, **marks(len(drawn[0])))
         labels.append((float(drawn[1][-1]), f"P{curves.percentiles[q]:g}", colour))

@@ -381,7 +381,9 @@ def test_gamma_beta_and_running_statistics_are_drawn_where_they_are_recorded(tmp
     assert dashed[2].get_ydata() == pytest.approx(beta + 1.0364 * gamma, rel=1e-4)
     assert dashed[1].get_ydata() == pytest.approx(beta)
     mean = drawn["running_statistics"].figure.axes[0].lines[0]
-    assert mean.get_ydata() == pytest.approx(values[0].mean(axis=1))
+    assert mean.get_ydata() == pytest.approx(values[0, 1:].mean(axis=1))
+    assert "mean over 3 seeds" in said(drawn["running_statistics"])
+    assert "Layer norm" not in said(drawn["norm_parameters"])  # there is none here
     # The same colour as the variant has in Figure 1, where it is the second one.
     panel = drawn["fig1"].figure.axes[2].lines[0]
     percentile = drawn["norm_parameters"].figure.axes[0].lines[0]
@@ -470,7 +472,8 @@ def test_a_grid_of_two_settings_of_which_one_has_two_values_shows_their_differen
     assert {text.get_weight() for text in difference.texts} == {"bold"}
     ends = [label.get_text() for label in bar.get_yticklabels()]
     assert ends == ["\N{MINUS SIGN}0.004", "0", "+0.004"]
-    assert picture.caption.startswith("Test accuracy: mean over seeds")
+    averaged = "Test accuracy, averaged over the last 2,000 steps: mean over 3 seeds"
+    assert picture.caption.startswith(averaged)
     for width in (6.75, 3.25):
         figure = draw_heatmap(compared(experiment_of(nets)), width=width).figure
         assert figure.get_size_inches()[0] <= width
@@ -494,7 +497,7 @@ def test_the_bias_figure_names_its_lines_and_says_why_the_gradients_end_early(bi
         top, gap, norms = figure.axes
         assert [text.get_text() for text in top.texts[1:]] == ["P15", "P50", "P85"]
         assert [text.get_text() for text in gap.texts[1:]] == ["zero", "random"]
-        named = ["zero", "zero, gradient", "random", "random, gradient"]
+        named = ["zero: bias", "zero: gradient", "random: bias", "random: gradient"]
         assert [text.get_text() for text in norms.texts[1:]] == named
         assert "after the last update" in norms.texts[0].get_text()
         decades = np.log10(gap.get_ylim())

@@ -171,7 +171,7 @@ def test_the_caption_says_whose_percentiles_of_what_they_are(files):
         "last recorded layer",
         "the first 1000 examples",
         "training mode",
-        "nearest to those of the median over units, all the time",
+        "the unit whose curves stay nearest to the medians over all units and seeds",
     ):
         assert words in caption
     assert "noise of minibatches" in said(figures.draw(files, Selection("batch", unit="all")))

@@ -64,6 +64,7 @@ def test_the_caption_claims_no_causality(files):
     caption = said(draw_gradient_shift(files))
     assert "Santurkar et al. 2018, Definition 2.1" in caption
     assert "does not show that one causes the other" in caption
+    assert "Lines: median over 3 seeds; bands: lowest to highest seed." in caption
     assert "Layer 1 has none before it, and so no shift and no panel." in caption
 
 

@@ -173,10 +173,10 @@ def test_an_axis_that_hides_lower_accuracies_is_broken_at_its_foot_and_the_capti
         axes = picture.figure.axes[0]
         strokes = [each for each in axes.collections if isinstance(each, LineCollection)]
         assert bool(strokes) == hidden
-        assert ("begins at 0.97, which two strokes mark" in picture.caption) == hidden
+        assert ("begins at 0.970, which two strokes mark" in picture.caption) == hidden
         assert unreadable(picture.figure) == []
     papers = figure1.draw(fig1(rows=51, seeds=2))
-    assert "begins at 0.70" in papers.caption
+    assert "begins at 0.700, which" in papers.caption
 
 
 def test_lines_of_few_points_have_small_markers():
@@ -226,8 +226,13 @@ def test_bands_of_lines_that_coincide_are_as_pale_together_as_that_of_one(grid):
 
 
 def test_a_band_of_units_has_edges_that_are_seen_in_another_band(files):
-    """Darker than its inside, since bands of neighbouring percentiles overlap."""
+    """Darker than its inside, since neighbouring bands overlap; nothing closes it at its ends."""
     for axes in figure1.draw(files, Selection(unit="all")).figure.axes[1:]:
-        for band in axes.collections:
-            assert band.get_edgecolor()[0, 3] > 2 * band.get_facecolor()[0, 3]
-            assert band.get_linewidth()[0] > 0
+        for band, edges in zip(axes.collections[::2], axes.collections[1::2], strict=True):
+            assert edges.get_edgecolor()[0, 3] > 2 * band.get_facecolor()[0, 3]
+            assert band.get_linewidth()[0] == 0
+            assert edges.get_linewidth()[0] > 0
+            outline = band.get_paths()[0].vertices
+            for edge in edges.get_segments():
+                assert len(np.unique(edge[:, 0])) == len(edge)  # one value a step
+                assert all((outline == point).all(axis=1).any() for point in edge)
