@@ -21,6 +21,7 @@ from bnexp.figures.panels import (
     loss_panel,
     panel_name,
     percentile_panels,
+    spans_last_third,
 )
 
 PANEL_WIDTH = 2.1  # inches, at least, of a panel with its labels
@@ -174,9 +175,10 @@ def _caption(variants: Mapping[str, VariantResults], selection: Selection, accur
 
 def _said_of_accuracies(variants: Mapping[str, VariantResults], axes: Axes, *, papers: bool) -> str:
     """What the caption says of panel (a)."""
-    text = "" if papers else "The vertical axis of (a) spans the last third of training. "
+    late = not papers and spans_last_third(variants)
+    text = "The vertical axis of (a) spans the last third of training. " if late else ""
     if hides_lower(axes):
-        text += f"{'The axis of (a)' if papers else 'It'} begins at {axes.get_ylim()[0]:.3f}"
+        text += f"{'It' if late else 'The axis of (a)'} begins at {axes.get_ylim()[0]:.3f}"
         text += ", which two strokes mark, and hides the lower accuracies before. "
     if groups := [each for each in coinciding(axes, variants) if len(each) > 1]:
         text += "Lines of (a) that coincide take turns, in dashes of each: "

@@ -10,7 +10,7 @@ from bnexp.figures import drawing
 from bnexp.figures.curves import Selection, variants_with_rows
 from bnexp.figures.drawing import PAGE, NotebookFigure, Picture, style, title
 from bnexp.figures.labels import end_labels
-from bnexp.figures.panels import accuracy_panel, hides_lower, percentile_panels
+from bnexp.figures.panels import accuracy_panel, hides_lower, percentile_panels, spans_last_third
 
 
 def learned_gammas(variant: VariantResults) -> NDArray[np.float32]:
@@ -73,11 +73,12 @@ def draw_gamma(files: ExperimentResults) -> Picture:
             each.set_xlabel("")
         grid[-1, 3].set_xlabel("gamma\n(dotted: start)")
     hidden = ", and where two strokes mark its foot it hides the lower accuracies before"
+    spans = "; the axis spans the last third of training" if spans_last_third(begun) else ""
     begins_above = any(hides_lower(axes) for axes in grid[:, 0])
     return Picture(
         figure,
-        "Accuracy: mean over seeds; band: lowest to highest seed; the axis spans the last "
-        f"third of training{hidden if begins_above else ''}. Percentiles of the pre-activation of "
+        f"Accuracy: mean over seeds; band: lowest to highest seed{spans}"
+        f"{hidden if begins_above else ''}. Percentiles of the pre-activation of "
         "the typical unit (the nearest to the median unit) of the last hidden layer, network in "
         "training mode. Right: the gammas of all units of this layer and all seeds; dotted: where "
         "they start.",

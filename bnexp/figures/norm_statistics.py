@@ -9,7 +9,7 @@ from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.variants import VariantResults
 from bnexp.figures import drawing
 from bnexp.figures.curves import Selection, read_curves, unit_position
-from bnexp.figures.drawing import PAGE, NotebookFigure, Picture, log_axis, style, title
+from bnexp.figures.drawing import PAGE, NotebookFigure, Picture, style, title
 from bnexp.figures.labels import EndLabel, end_labels
 from bnexp.figures.panels import draw_curves, looks_of, panel_name
 
@@ -105,7 +105,7 @@ def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Pi
             for axes, gaps in ((mean, each.mean_gap), (variance, each.variance_gap)):
                 gap = gaps[1:]
                 line = gap.mean(axis=1)
-                axes.plot(steps, line, color=colour, ls="-")
+                axes.plot(steps, line, color=colour, ls="-", **drawing.marks(len(steps)))
                 drawing.draw_range(axes, steps, gap, styles[name])
                 ends[axes].append((float(line[-1]), label, colour))
             kinds = {
@@ -115,11 +115,12 @@ def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Pi
             }
             for (kind, values), line in zip(kinds.items(), ("-", "--", ":"), strict=True):
                 by_kind = values[1:].mean(axis=1)
-                accuracy.plot(steps, by_kind, color=colour, ls=line)
+                accuracy.plot(steps, by_kind, color=colour, ls=line, **drawing.marks(len(steps)))
                 named = kind if len(found) == 1 else f"{label}, {kind}"
                 ends[accuracy].append((float(by_kind[-1]), named, colour))
         for axes in (mean, variance):
-            log_axis(axes)
+            axes.set_ylim(bottom=0)
+        mean.set_xlim(left=0)
         title(mean, "(a) running mean", "against the training set's")
         title(variance, "(b) running variance", "against the training set's")
         title(accuracy, "(c) test accuracy", "normalized by the statistics of")

@@ -42,8 +42,9 @@ def accuracy_panel(
 ) -> list[EndLabel]:
     """Test accuracy of variants by name: mean over seeds, and a band from lowest to highest.
 
-    The axis spans the last third of training, so that a small difference at the end is seen. Over
-    the paper's curves it reaches from 0.7 to 1, which is where the paper's figure begins.
+    The axis spans the last third of training, so that a small difference at the end is seen, where
+    that third has enough evaluations (`spans_last_third`). Over the paper's curves it reaches from
+    0.7 to 1, which is where the paper's figure begins.
 
     Args:
         axes: to draw in.
@@ -56,7 +57,8 @@ def accuracy_panel(
     reproduced = {paper.paper_panel(variant.settings) for variant in variants.values()}
     ends = [float(each.metrics.test_accuracy[-1].mean()) for each in variants.values()]
     late = [each.metrics.test_accuracy for each in variants.values()]
-    shown = np.concatenate([each[2 * len(each) // 3 :].ravel() for each in late])
+    begin = 2 if spans_last_third(variants) else 0  # thirds
+    shown = np.concatenate([each[begin * len(each) // 3 :].ravel() for each in late])
     shown = shown[np.isfinite(shown)]
     if reproduced & PAPER.keys():
         axes.set_ylim(max(0.0, min(0.7, min(ends) - 0.04)), 1.0)
@@ -80,6 +82,14 @@ def accuracy_panel(
     drawing.step_axis(axes)
     colours = [look["color"] for look in styles]
     return list(zip(ends, variants, colours, strict=True))
+
+
+def spans_last_third(variants: Mapping[str, VariantResults]) -> bool:
+    """Whether the axis of accuracies shows the last third of training, and not all of it.
+
+    A third that holds one or two evaluations shows no course.
+    """
+    return all(len(each.metrics.steps) >= 9 for each in variants.values())
 
 
 def coinciding(axes: Axes, variants: Mapping[str, VariantResults]) -> list[list[str]]:

@@ -179,6 +179,20 @@ def test_an_axis_that_hides_lower_accuracies_is_broken_at_its_foot_and_the_capti
     assert "begins at 0.700, which" in papers.caption
 
 
+@pytest.mark.parametrize(("evaluations", "late"), [(2, False), (8, False), (9, True)])
+def test_a_run_of_few_evaluations_is_shown_from_its_first_one_on(files, evaluations, late):
+    """A third of it would hold one or two of them; the caption speaks of a third that is shown."""
+    run = files.variants["batchnorm"]
+    accuracy = np.linspace(0.1, 0.9, evaluations)[:, None].repeat(len(run.metrics.seeds), 1)
+    steps = run.metrics.steps[:evaluations]
+    metrics = replace(run.metrics, steps=steps, test_accuracy=accuracy)
+    picture = figure1.draw(experiment_of({"one": other(run, name="one", metrics=metrics)}))
+    low, high = picture.figure.axes[0].get_ylim()
+    assert (low > 0.1, high > 0.9) == (late, True)
+    assert ("last third" in picture.caption) == late
+    assert ("two strokes" in picture.caption) == late
+
+
 def test_lines_of_few_points_have_small_markers():
     """At most 12; in the panel of accuracies and in those of percentiles."""
     short, longer = set(), set()
