@@ -5,18 +5,27 @@ from typing import Annotated
 
 import typer
 
+from bnexp.cli import completion
 from bnexp.cli.terminal import ExperimentArgument, say, told
 
 
 def export(
     experiment: ExperimentArgument,
-    to: Annotated[str, typer.Option(help="The format.", metavar="csv|parquet|tensorboard")],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="The format.",
+            metavar="csv|parquet|tensorboard",
+            autocompletion=completion.one_of("csv", "parquet", "tensorboard"),
+        ),
+    ],
     source: Annotated[
         str | None,
         typer.Option(
             help="Only the percentiles over the probe, or over each minibatch (batch).  "
             "[default: both; in TensorBoard the probe's, where it was recorded]",
             metavar="probe|batch",
+            autocompletion=completion.one_of("probe", "batch"),
         ),
     ] = None,
     layer: Annotated[

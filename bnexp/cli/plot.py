@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from bnexp.cli import completion
 from bnexp.cli.terminal import ExperimentArgument, say, told
 from bnexp.errors import ConfigError
 
@@ -23,6 +24,7 @@ def plot(
         typer.Option(
             help=f"Another figure that `train` draws: {', '.join(FIGURES[1:-1])} or {FIGURES[-1]}.",
             metavar="NAME",
+            autocompletion=completion.one_of(*FIGURES),
         ),
     ] = "fig1",
     source: Annotated[
@@ -31,6 +33,7 @@ def plot(
             help="Draw the percentiles over the probe, or over each minibatch (batch).  "
             "[default: the probe, where it was recorded]",
             metavar="probe|batch",
+            autocompletion=completion.one_of("probe", "batch"),
         ),
     ] = None,
     layer: Annotated[

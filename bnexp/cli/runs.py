@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bnexp.cli import completion
 from bnexp.cli.terminal import say, width
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from bnexp.analysis.listing import ListedRun, Wanted
 
+STATES = ("running", "interrupted", "failed", "done", "damaged")
 WATCH_SECONDS = 2.0
 MORE = "A wider terminal shows more columns, and a file or a pipe gets all of them."
 CLEAR = "\x1b[2J\x1b[H"  # an empty screen, from its top on
@@ -33,7 +35,8 @@ def runs(
         str | None,
         typer.Option(
             help="List only the runs in this state.",
-            metavar="running|interrupted|failed|done|damaged",
+            metavar="|".join(STATES),
+            autocompletion=completion.one_of(*STATES),
         ),
     ] = None,
     watch: Annotated[
