@@ -13,7 +13,10 @@ import numpy as np
 from bnexp.analysis.statistics import OverSeeds, PerSeed
 from bnexp.config import Value
 
-NOTE = "'End' is the end of the run. A network that still moves would settle later in a longer one."
+NOTE = (
+    "Units settle where their percentiles are at the end of the run. In a longer one, a network "
+    "that still moves would settle later."
+)
 PRIMARY = "test_accuracy"
 Measures = Mapping[str, PerSeed]
 Panel = Literal["b", "c"]  # of the paper's figure: without BN, and with BN

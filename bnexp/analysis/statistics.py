@@ -56,7 +56,10 @@ class OverSeeds:
     def text(self, form: str) -> str:
         """The mean and half of its interval, such as `+0.21 ±0.01`, or in words why not."""
         if np.isnan(self.mean):
-            return "not by every seed" if np.isfinite(self.per_seed).any() else "by no seed"
+            some, reached = np.isfinite(self.per_seed).any(), form.endswith(".0f")  # a step
+            if reached:
+                return "not by every seed" if some else "by no seed"
+            return "not of every seed" if some else "-"
         half = self.high - self.mean
         known = "" if np.isnan(half) else f" ±{short(half, form.lstrip('+'))}"
         return short(self.mean, form) + known

@@ -4,7 +4,7 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from io import StringIO
-from math import isnan
+from math import isfinite, isnan
 from typing import Literal
 
 from bnexp.analysis.columns import aligned
@@ -19,6 +19,7 @@ from bnexp.analysis.numbers import (
     VariantNumbers,
     differing,
 )
+from bnexp.analysis.statistics import OverSeeds
 
 Row = Mapping[str, object]
 Form = Literal["text", "markdown", "json", "csv"]
@@ -34,6 +35,7 @@ MEASURES = {
 }
 """The measures that text and Markdown show: the heading, and the format of a value."""
 
+SETTLE = ("settle_0.1", "settle_0.2")
 MAIN = ("variant", MEASURES[PRIMARY][0])  # what the narrowest table of variants shows
 JUDGED = ("measure", "variant", "difference", "verdict")  # the same of differences
 MOST, FEW = 20, 5  # rows that a terminal shows of the variants, and of each exploratory measure
@@ -53,23 +55,43 @@ def overview(numbers: ExperimentNumbers, line_width: int | None = None) -> str:
         for name, each in numbers.variants.items()
     ]
     most = len(cells) if line_width is None else MOST
-    parts = [aligned(cells[:most], line_width, MAIN)]
+    parts = [aligned(cells[:most], line_width, MAIN, MORE)]
+    parts += [
+        f"{name}: {each.state} at step {each.step:,}."
+        for name, each in numbers.variants.items()
+        if each.step and each.state != "done"
+    ]
     if len(cells) > most:
         parts.append(f"{most} of {len(cells)} variants are shown; `bnexp compare` ranks them.")
-    if numbers.pairs:
+    if pairs := [pair for pair in numbers.pairs if any(map(_known, pair.sooner.values()))]:
         parts.append(SOONER)
-        parts.append(aligned([_pair_cells(pair) for pair in numbers.pairs[:most]], line_width))
+        parts.append(aligned([_pair_cells(pair) for pair in pairs[:most]], line_width, more=MORE))
     if numbers.paper:
         parts.append("Largest distances to the paper's Figure 1 (accuracy from step 7,000):")
-        parts.append(aligned([_paper_cells(*item) for item in numbers.paper.items()], line_width))
-    return "\n\n".join([*parts, NOTE])
+        cells = [_paper_cells(*item) for item in numbers.paper.items()]
+        parts.append(aligned(cells, line_width, more=MORE))
+    if settles(numbers):
+        parts.append(NOTE)
+    return "\n\n".join(parts)
 
 
+MORE = "More columns are shown by a wider terminal, or by `bnexp compare --all`."
 SOONER = (
     "How much sooner units settle with a norm, by tolerance in final spreads: how many times\n"
     "longer the median plain unit takes, and the probability that a random unit with a norm\n"
     "settles before a plain one:"
 )
+
+
+def settles(numbers: ExperimentNumbers) -> bool:
+    """Whether a unit of any variant is known to settle."""
+    every = [each.measures.get(name) for each in numbers.variants.values() for name in SETTLE]
+    return any(over is not None and _known(over) for over in every)
+
+
+def _known(over: OverSeeds) -> bool:
+    """Whether a seed has a value."""
+    return any(map(isfinite, over.per_seed))
 
 
 def comparison(compared: Comparison, form: Form = "text", line_width: int | None = None) -> str:

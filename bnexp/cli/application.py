@@ -5,6 +5,7 @@ import os
 import shlex
 import signal
 import sys
+import traceback
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -136,9 +137,9 @@ def _exit_code(words: list[str], *, debug: bool) -> int:
             sys.stdout.flush()
     except BrokenPipeError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (every error becomes a sentence and a code)
         if debug:
-            raise
+            traceback.print_exc()
         text, code = _misused(error, words) or _described(error)
         say(f"bnexp: {text}")
     return code

@@ -99,9 +99,10 @@ class Progress:
             self._told = len(tally.ended)
         if self._bar is not None:
             self._bar.total = tally.steps
-            if self._bar.n == 0:
+            if self._begin is None:
                 # What an earlier command did says nothing of the speed of this one.
-                self._bar.initial = tally.made
+                self._begin = time.monotonic(), tally.made
+                self._bar.n = self._bar.last_print_n = self._bar.initial = tally.made
             self._bar.set_description_str(f"{tally.done}/{tally.runs} runs", refresh=False)
             self._bar.set_postfix_str(latest(tally), refresh=False)
             self._bar.update(tally.made - self._bar.n)

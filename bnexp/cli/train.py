@@ -104,7 +104,9 @@ def train(
     if dry_run:
         if restart:
             growth.restart(folder, say, dry_run=True)
-        _print_plan(experiment, folder)
+        else:
+            growth.check_growth(experiment, folder)
+        _print_plan(experiment, folder, anew=restart)
         return
     from bnexp.training import plans, readiness
     from bnexp.training import scheduler as training
@@ -156,15 +158,20 @@ def warn_of_identical(experiment: "Experiment") -> None:
         say(f"warning: {first} and {second} have the same settings")
 
 
-def _print_plan(experiment: "Experiment", folder: Path) -> None:
-    """Print the resolved YAML, and say what would run."""
+def _print_plan(experiment: "Experiment", folder: Path, *, anew: bool) -> None:
+    """Print the resolved YAML, and say what would run, and what is done already."""
     from bnexp.config import dump
+    from bnexp.training import plans
 
+    wanted = plans.plans_of(experiment, folder)
+    left = [plan for plan in wanted if anew or not plans.is_done(plan)]
     print(dump(experiment), end="")
     for variant in experiment.variants:
-        runs = counted(len(experiment.seeds), "run")
+        runs = counted(sum(plan.variant == variant.name for plan in left), "run")
         steps = counted(variant.settings.train.steps, "step")
         say(f"would train {folder / variant.name}: {runs} of {steps}")
+    if done := len(wanted) - len(left):
+        say(f"{done} of {len(wanted)} runs done already")
 
 
 def _warn_of_overrides(experiment: "Experiment", config: str, overrides: list[str]) -> None:

@@ -15,7 +15,7 @@ from bnexp.analysis.comparison import compare
 from bnexp.analysis.formatting import cell
 from bnexp.analysis.numbers import NOTE, ExperimentNumbers, differing
 from bnexp.analysis.results import ExperimentResults
-from bnexp.analysis.tables import method
+from bnexp.analysis.tables import method, settles
 from bnexp.errors import StorageError
 from bnexp.figures.experiment_figures import figures_of, plot_command
 from bnexp.files.atomic import read_whole, write_whole
@@ -213,6 +213,7 @@ def render(sections: Sequence[Section]) -> str:
         style=Markup(here.joinpath("page.css").read_text(encoding="utf-8")),
         script=Markup(here.joinpath("explorer.js").read_text(encoding="utf-8")),
         note=NOTE,
+        settles=settles,
         is_number=lambda part: isinstance(part, sentences.Number),
         json=json.dumps,
     )

@@ -20,6 +20,7 @@ from bnexp.errors import BnexpError, InterruptedRun, RunError, StorageError
 from bnexp.files.provenance import provenance
 from bnexp.files.run_folder import RunPlan
 from bnexp.files.signals import SIGNALS
+from bnexp.training.plans import steps_made
 from bnexp.training.worker import Prepare, RunProgress, Task
 
 TRIES = 3  # of a job whose process is killed
@@ -88,10 +89,10 @@ class Jobs:
         self._stopping = False
         self.left = list(left)
         self._all: list[Job] = []
-        self._made = dict.fromkeys((plan.name for plan in left), 0)
-        steps = [plan.settings.train.steps for plan in plans]
-        to_make = sum(plan.settings.train.steps for plan in left)
-        self.tally = Tally(len(plans), len(plans) - len(left), sum(steps), sum(steps) - to_make)
+        self._made = {plan.name: steps_made(plan) for plan in left}
+        steps = sum(plan.settings.train.steps for plan in plans)
+        to_make = sum(plan.settings.train.steps - self._made[plan.name] for plan in left)
+        self.tally = Tally(len(plans), len(plans) - len(left), steps, steps - to_make)
 
     @property
     def settings(self) -> tuple[Settings, ...]:

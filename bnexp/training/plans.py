@@ -19,6 +19,14 @@ def plans_of(experiment: Experiment, folder: Path) -> list[RunPlan]:
     ]
 
 
+def steps_made(plan: RunPlan) -> int:
+    """How many steps a run has made up to its last checkpoint."""
+    try:
+        return min(read_status(plan.folder).step, plan.settings.train.steps)
+    except StorageError:
+        return 0
+
+
 def is_done(plan: RunPlan) -> bool:
     """Whether a run with these settings has made all its steps, and its final network is there.
 

@@ -160,5 +160,8 @@ def test_the_text_over_seeds_has_the_half_interval_where_there_is_one():
     """And words where there is no mean."""
     assert over_seeds(np.array([1.0, 1.0])).text("+.2f") == "+1.00 ±0.00"
     assert over_seeds(np.array([0.5])).text(".1f") == "0.5"
-    assert over_seeds(np.array([0.5, np.nan])).text(".1f") == "not by every seed"
-    assert over_seeds(np.array([np.nan, np.nan])).text(".1f") == "by no seed"
+    some, none = np.array([500, np.nan]), np.array([np.nan, np.nan])
+    assert over_seeds(some).text(",.0f") == "not by every seed"  # a step
+    assert over_seeds(none).text(",.0f") == "by no seed"
+    assert over_seeds(some).text(".1f") == "not of every seed"  # a number that it has
+    assert over_seeds(none).text(".1f") == "-"

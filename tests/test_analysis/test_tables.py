@@ -14,7 +14,8 @@ from bnexp.analysis.comparison import Difference, compare, to_json
 from bnexp.analysis.measuring import measure
 from bnexp.analysis.statistics import over_seeds
 from bnexp.analysis.summary import read_numbers
-from bnexp.analysis.tables import MEASURES, MOST, comparison, markdown, overview
+from bnexp.analysis.tables import MEASURES, MOST, SETTLE, comparison, markdown, overview
+from bnexp.analysis.tables import MORE as OVERVIEW_MORE
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +50,10 @@ def test_a_table_fits_the_terminal_and_says_what_it_leaves_out(files, width):
     """The last columns go first; the first one always stays."""
     lines = overview(measure(files), width).split("\n\n")[0].splitlines()
     *table, last = lines
-    assert last == MORE
+    assert last == OVERVIEW_MORE
     assert all(len(line) <= width for line in table)
     assert table[0].startswith("variant")
-    assert MORE not in overview(measure(files))
+    assert "wider terminal" not in overview(measure(files))
 
 
 def test_a_terminal_shows_the_most_different_of_many_variants_first(files):
@@ -139,13 +140,30 @@ def test_markdown_comparison_has_the_same_cells_as_the_text(files):
 
 
 def test_the_summary_states_the_ratios_the_distance_to_the_paper_and_the_caveat(files):
-    """With the probability of superiority in words, and what 'end' means."""
+    """With the probability of superiority in words, and what units settle at."""
     numbers = measure(files)
     text = overview(numbers)
     assert f"{numbers.paper['baseline'].accuracy:.4f}" in text.split("Largest distances")[1]
     assert "the probability that a random unit with a norm" in text
     assert "times longer (0.2)" in text
-    assert text.splitlines()[-1].startswith("'End' is the end of the run.")
+    assert text.splitlines()[-1].startswith("Units settle where their percentiles are at the end")
+
+
+def test_what_no_unit_did_is_not_explained(files):
+    """Where none settles, nothing is said of how much sooner one does; a failed run is named."""
+    numbers = measure(files)
+    never = over_seeds(np.array([np.nan, np.nan]))
+    variants = {
+        name: replace(each, measures={**each.measures, **dict.fromkeys(SETTLE, never)})
+        for name, each in numbers.variants.items()
+    }
+    variants["baseline"] = replace(variants["baseline"], state="failed", step=1200)
+    pairs = [replace(each, sooner=dict.fromkeys(SETTLE, never)) for each in numbers.pairs]
+    text = overview(replace(numbers, variants=variants, pairs=tuple(pairs)))
+    assert "sooner" not in text
+    assert "Units settle" not in text
+    assert "baseline: failed at step 1,200." in text.splitlines()
+    assert "failed" not in overview(numbers)
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])

@@ -242,5 +242,5 @@ def test_the_readmes_script_runs(experiment, tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     metrics = bnexp.load("results/quickstart").metrics.query("variant == 'batchnorm' and seed == 0")
     assert f"{metrics.test_accuracy.iloc[-1]:.4f}" in printed.splitlines()[-1]
-    assert (tmp_path / "typical.png").stat().st_size > 1000
+    assert (tmp_path / "results" / "typical.png").stat().st_size > 1000
     assert experiment.variants == ("baseline", "batchnorm")

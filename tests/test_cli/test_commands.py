@@ -1,5 +1,6 @@
 """The command line as its users meet it: what is printed, where, and the exit code."""
 
+import io
 import json
 import math
 import re
@@ -174,6 +175,22 @@ def test_dry_run_prints_the_resolved_yaml_and_runs_nothing(bnexp, tmp_path, monk
     assert list(tmp_path.iterdir()) == []
 
 
+def test_dry_run_says_what_is_done_and_refuses_what_training_would_refuse(bnexp, trained, tmp_path):
+    """Of runs that are there, as `train` would find them; `--restart` would make all anew."""
+    words = ["train", trained[0] / "config.yaml", "--out", trained[0], "--dry-run"]
+    code, _, err = bnexp(*words)
+    assert code == 0
+    assert "baseline: 0 runs of 60 steps" in err
+    assert "6 of 6 runs done already" in err
+    err = bnexp(*words, "seeds=4", "train.steps=70")[2]
+    assert "baseline: 4 runs of 70 steps" in err
+    assert "done already" not in err
+    assert "baseline: 3 runs of 60 steps" in bnexp(*words, "--restart")[2]
+    code, out, err = bnexp(*words, "train.lr=0.3")
+    assert (code, out) == (2, "")
+    assert "holds results of another config (train.lr: " in err
+
+
 def test_a_mistake_in_a_config_is_located_and_nothing_is_written(bnexp, tmp_path, monkeypatch):
     """Exit 2, and every mistake at once."""
     monkeypatch.chdir(tmp_path)
@@ -303,7 +320,7 @@ def test_compare_draws_a_heat_map_of_a_measure(trained, bnexp):
     path = folder / "figures" / "heatmap_train_loss.png"
     code, out, err = bnexp("compare", folder, "--heatmap", "train_loss")
     assert (code, out) == (0, f"{path}\n")
-    assert err.startswith("Training loss: mean over seeds")
+    assert err.startswith("Training loss, averaged over the last 12 steps: mean over 3 seeds")
     with Image.open(path) as image:
         assert image.info["Source"].endswith("--heatmap train_loss")
 
@@ -388,8 +405,9 @@ def test_runs_of_an_empty_folder_says_that_there_are_none(bnexp, tmp_path):
     assert err.startswith(f"{tmp_path}: no runs here; ")
 
 
-def test_a_config_is_understood_with_and_without_its_option(bnexp):
+def test_a_config_is_understood_with_and_without_its_option(bnexp, tmp_path, monkeypatch):
     """`bnexp train fig1 KEY=VALUE` is `bnexp train --config fig1 KEY=VALUE`."""
+    monkeypatch.chdir(tmp_path)
     with_option = bnexp("train", "--config", "fig1", "train.steps=7", "--dry-run")
     assert bnexp("train", "fig1", "train.steps=7", "--dry-run") == with_option
     assert with_option[0] == 0
@@ -401,6 +419,17 @@ def test_train_without_a_config_says_how_to_name_one(bnexp):
     code, out, err = bnexp("train")
     assert (code, out) == (2, "")
     assert err == "bnexp: train: which config? `bnexp train --config quickstart` is a start\n"
+
+
+def test_debug_shows_the_traceback_and_changes_neither_the_text_nor_the_exit_code(bnexp):
+    """Also of a command that is misused."""
+    for words in (["compare", "/no/such/experiment"], ["plot", "--no-such-option"]):
+        code, out, err = bnexp(*words)
+        debugged = bnexp("--debug", *words)
+        assert code in {2, 4}
+        assert debugged[:2] == (code, out)
+        assert debugged[2].startswith("Traceback")
+        assert debugged[2].endswith(err)
 
 
 @pytest.mark.parametrize("words", [[], ["train"], ["plot"], ["compare"], ["configs"]])
@@ -834,6 +863,22 @@ def test_the_lines_of_a_long_training_say_how_much_time_is_left(monkeypatch, cap
         "1 of 4 runs, 550 of 1,000 steps; 30 s left",
         "1 of 4 runs, 715 of 1,000 steps; 19 s left",
     ]
+
+
+def test_the_bar_of_a_training_that_goes_on_tells_the_speed_of_this_command(monkeypatch):
+    """What was made before is shown, and counts neither as steps nor as time of this one."""
+    from bnexp.cli import terminal
+
+    shown, now = io.StringIO(), [0.0]
+    shown.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", shown)
+    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
+    with terminal.Progress() as progress:
+        for now[0], made in ((1, 400), (11, 550)):
+            progress.update(jobs.Tally(runs=4, done=1, steps=1000, made=made))
+    last = shown.getvalue().split("\r")[-3]
+    assert "1/4 runs:  55%" in last
+    assert "550/1.00k [00:11<00:30, 15.0step/s]" in last
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from bnexp.config import DataConfig
 from bnexp.files.run_folder import run_folder
 from bnexp.files.status import read_status
 from bnexp.training import fork_server
+from bnexp.training.jobs import Jobs
+from bnexp.training.plans import plans_of
 from bnexp.training.scheduler import train_experiment
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
@@ -241,6 +243,24 @@ def test_the_tally_ends_with_every_run_and_step(small_experiment, tmp_path):
     assert (listener.tally.done, listener.tally.runs) == (6, 6)
     assert listener.tally.made == listener.tally.steps == 240
     assert listener.tally.working == {}
+
+
+def test_the_tally_of_runs_that_go_on_begins_with_the_steps_that_they_have(
+    small_experiment, tmp_path
+):
+    """What an earlier command made is no work of this one."""
+    experiment, out = replace(small_experiment(), seeds=(0,)), tmp_path / "x"
+    train_experiment(experiment, out, 1, Listener())
+    steps = experiment.base.train.steps
+    longer = [
+        replace(each, settings=replace(each.settings, train=replace(each.settings.train, steps=99)))
+        for each in experiment.variants
+    ]
+    plans = plans_of(replace(experiment, variants=tuple(longer)), out)
+    tally = Jobs(plans, plans, Listener()).tally
+    assert (tally.done, tally.runs, tally.made, tally.steps) == (0, 2, 2 * steps, 2 * 99)
+    plans = plans_of(experiment, tmp_path / "new")
+    assert Jobs(plans, plans, Listener()).tally.made == 0
 
 
 def test_a_missing_data_set_is_told_before_a_worker_is_started(small_experiment, tmp_path):
