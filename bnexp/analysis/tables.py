@@ -57,7 +57,7 @@ def overview(numbers: ExperimentNumbers, line_width: int | None = None) -> str:
     most = len(cells) if line_width is None else MOST
     parts = [aligned(cells[:most], line_width, MAIN, MORE)]
     parts += [
-        f"{name}: {each.state} at step {each.step:,}."
+        f"{name}: {each.state} (step {each.step:,})."
         for name, each in numbers.variants.items()
         if each.step and each.state != "done"
     ]

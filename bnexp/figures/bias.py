@@ -11,7 +11,7 @@ from bnexp.analysis.stacking import common_rows
 from bnexp.figures import drawing
 from bnexp.figures.curves import Selection, percentile_log, unit_position, variants_with_rows
 from bnexp.figures.drawing import PAGE, Look, NotebookFigure, Picture, log_axis, style, title
-from bnexp.figures.labels import EndLabel, end_labels
+from bnexp.figures.labels import EndLabel, end_labels, end_of
 from bnexp.figures.panels import looks_of
 
 NAMED = (": bias", ": gradient")  # what follows a variant's name at its lines of (c)
@@ -39,7 +39,7 @@ def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
         styles = looks_of(files)
         figure = NotebookFigure((min(width, 0.75 * PAGE), 5.4), layout="constrained")
         top, gap, norms = figure.subplots(3, sharex=True, height_ratios=[1.3, 1, 1])
-        gaps, lengths, until = list[EndLabel](), list[EndLabel](), list[float]()
+        gaps, lengths = list[EndLabel](), list[EndLabel]()
         order = [reference, *(name for name in variants if name != reference)]
         for name, variant in variants.items():
             steps, values = logs[name].steps, logs[name].values
@@ -62,12 +62,8 @@ def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
                     *drawing.decimate(common, largest),
                     **look | {"lw": 0.8} | drawing.marks(len(common)),
                 )
-                gaps.append((largest[-1], name, colour))
-            levels, last = _draw_norms(norms, variant.metrics, seeds, look)
-            lengths += [
-                (end, name + more, colour) for end, more in zip(levels, NAMED, strict=False)
-            ]
-            until += last
+                gaps.append(end_of(common, largest, name, colour))
+            lengths += _draw_norms(norms, variant.metrics, seeds, look, name)
         # In (a) the lines of the variants lie on each other: a label at an end can say no more
         # than the percentile.
         legend = figure.legend(
@@ -79,10 +75,10 @@ def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
         _dress(top, gap, norms, whose, reference)
         drawing.step_axis(norms)
         ends = zip(log.values[-1, seed, :, column], log.percentiles, strict=True)
-        end_labels(top, [(float(end), f"P{q:g}", drawing.GREY) for end, q in ends])
+        end_labels(top, [EndLabel(float(end), f"P{q:g}", drawing.GREY) for end, q in ends])
         if gaps:
             end_labels(gap, gaps)
-        end_labels(norms, lengths, until=until)
+        end_labels(norms, lengths)
     return Picture(
         figure,
         f"Percentiles over {log.population}, network in training mode. The unit is the typical one "
@@ -119,16 +115,16 @@ def _compared(all_seeds: Sequence[Sequence[int]], seeds: Sequence[int]) -> str:
 
 
 def _draw_norms(
-    axes: Axes, metrics: MetricsLog, seeds: Sequence[int], look: Look
-) -> tuple[list[float], list[float]]:
-    """The norms of the bias and of its gradient: where their lines end, and at which steps."""
+    axes: Axes, metrics: MetricsLog, seeds: Sequence[int], look: Look, name: str
+) -> list[EndLabel]:
+    """The norms of the bias and of its gradient; the labels of their lines."""
     own = _places(metrics.seeds, seeds or metrics.seeds)
     bias = metrics.bias_norm[:, own].mean(axis=1)
     gradient = metrics.bias_gradient_norm[:, own].mean(axis=1)
     axes.plot(metrics.steps, bias, **look | drawing.marks(len(bias)))
     axes.plot(metrics.steps, gradient, **look | {"lw": 0.6, "marker": ".", "ms": 3})
-    known = np.flatnonzero(np.isfinite(gradient))[-1:]
-    return [bias[-1], *gradient[known]], [metrics.steps[-1], *metrics.steps[known]]
+    lines = zip((bias, gradient), NAMED, strict=True)
+    return [end_of(metrics.steps, line, name + more, look["color"]) for line, more in lines]
 
 
 def _places(all_seeds: Sequence[int], seeds: Sequence[int]) -> list[int]:

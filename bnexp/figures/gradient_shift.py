@@ -9,7 +9,7 @@ from bnexp.analysis.results import ExperimentResults
 from bnexp.errors import StorageError
 from bnexp.figures import drawing
 from bnexp.figures.drawing import PAGE, TALLEST, Look, NotebookFigure, Picture, style, title
-from bnexp.figures.labels import EndLabel, end_labels
+from bnexp.figures.labels import EndLabel, Line, end_labels, end_of
 from bnexp.figures.panels import looks_of
 
 EXPLAINED = (
@@ -58,8 +58,8 @@ def draw_gradient_shift(files: ExperimentResults, width: float = PAGE) -> Pictur
                 if layers[i] in shift.layers:
                     values = (shift.relative_distance, shift.cosine)[kind]
                     values, look = values[:, shift.layers.index(layers[i])], styles[variant]
-                    end = _draw_line(axes, shift.steps, values, look)
-                    ends.append((end, variant, look["color"]))
+                    steps, line = _draw_line(axes, shift.steps, values, look)
+                    ends.append(end_of(steps, line, variant, look["color"]))
             labels[axes] = ends
         for axes in figure.axes[across - 1 :: across]:
             end_labels(axes, labels[axes])
@@ -102,12 +102,12 @@ def _layout(n: int, width: float) -> tuple[Figure, list[Axes], int]:
 
 def _draw_line(
     axes: Axes, steps: NDArray[np.int64], values: NDArray[np.floating], look: Look
-) -> float:
-    """The median over seeds of values (rows, seeds), and their range; returns where it ends."""
+) -> tuple[Line, Line]:
+    """The median over seeds of values (rows, seeds), and their range; the line's points."""
     bins = min(BINS, len(steps))
     places = np.array([part.mean() for part in np.array_split(steps, bins)])
     seeds = np.array([np.nanmedian(part, axis=0) for part in np.array_split(values, bins)])
     line = np.median(seeds, axis=1)
     axes.plot(places, line, **look)
     drawing.draw_range(axes, places, seeds, look)
-    return float(line[-1])
+    return places, line

@@ -10,7 +10,7 @@ from bnexp.analysis.variants import VariantResults
 from bnexp.figures import drawing
 from bnexp.figures.curves import Selection, read_curves, unit_position
 from bnexp.figures.drawing import PAGE, NotebookFigure, Picture, style, title
-from bnexp.figures.labels import EndLabel, end_labels
+from bnexp.figures.labels import EndLabel, end_labels, end_of
 from bnexp.figures.panels import draw_curves, looks_of, panel_name
 
 OVER_UNITS = (
@@ -107,7 +107,7 @@ def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Pi
                 line = gap.mean(axis=1)
                 axes.plot(steps, line, color=colour, ls="-", **drawing.marks(len(steps)))
                 drawing.draw_range(axes, steps, gap, styles[name])
-                ends[axes].append((float(line[-1]), label, colour))
+                ends[axes].append(end_of(steps, line, label, colour))
             kinds = {
                 "training set": each.population_accuracy,
                 "running": each.running_accuracy,
@@ -117,7 +117,7 @@ def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Pi
                 by_kind = values[1:].mean(axis=1)
                 accuracy.plot(steps, by_kind, color=colour, ls=line, **drawing.marks(len(steps)))
                 named = kind if len(found) == 1 else f"{label}, {kind}"
-                ends[accuracy].append((float(by_kind[-1]), named, colour))
+                ends[accuracy].append(end_of(steps, by_kind, named, colour))
         for axes in (mean, variance):
             axes.set_ylim(bottom=0)
         mean.set_xlim(left=0)

@@ -17,7 +17,7 @@ from bnexp.analysis.variants import VariantResults
 from bnexp.figures import drawing
 from bnexp.figures.curves import Curves, Selection, read_curves
 from bnexp.figures.drawing import GREY, Look, decimate, draw_range, looks, marks, turn
-from bnexp.figures.labels import EndLabel
+from bnexp.figures.labels import EndLabel, end_of
 
 PAPER = {"b": ("paper, without BN", "-o"), "c": ("paper, with BN", "-s")}
 NAMES = {"b": "without BN", "c": "with BN"}  # of the paper's own networks
@@ -55,13 +55,14 @@ def accuracy_panel(
         The labels of the lines.
     """
     reproduced = {paper.paper_panel(variant.settings) for variant in variants.values()}
-    ends = [float(each.metrics.test_accuracy[-1].mean()) for each in variants.values()]
+    means = [each.metrics.test_accuracy.mean(axis=1) for each in variants.values()]
+    ends = [float(mean[-1]) for mean in means if np.isfinite(mean[-1])]
     late = [each.metrics.test_accuracy for each in variants.values()]
     begin = 2 if spans_last_third(variants) else 0  # thirds
     shown = np.concatenate([each[begin * len(each) // 3 :].ravel() for each in late])
     shown = shown[np.isfinite(shown)]
     if reproduced & PAPER.keys():
-        axes.set_ylim(max(0.0, min(0.7, min(ends) - 0.04)), 1.0)
+        axes.set_ylim(max(0.0, min([0.7, *(end - 0.04 for end in ends)])), 1.0)
     elif len(shown):
         room = max(0.1 * float(np.ptp(shown)), 1e-4)
         axes.set_ylim(shown.min() - room, min(shown.max() + room, 1.0 + 1e-4))
@@ -80,8 +81,10 @@ def accuracy_panel(
         _mark_break(axes)
     axes.set_ylabel("test accuracy")
     drawing.step_axis(axes)
-    colours = [look["color"] for look in styles]
-    return list(zip(ends, variants, colours, strict=True))
+    return [
+        end_of(variant.metrics.steps, mean, name, look["color"])
+        for (name, variant), mean, look in zip(variants.items(), means, styles, strict=True)
+    ]
 
 
 def spans_last_third(variants: Mapping[str, VariantResults]) -> bool:
@@ -132,7 +135,7 @@ def loss_panel(
     for (name, variant), look in zip(variants.items(), styles, strict=True):
         loss = variant.metrics.train_loss.mean(axis=1)
         axes.plot(variant.metrics.steps, loss, **look | marks(len(loss)))
-        labels.append((float(loss[-1]), name, look["color"]))
+        labels.append(end_of(variant.metrics.steps, loss, name, look["color"]))
     axes.set_ylabel("training loss")
     drawing.step_axis(axes)
     return labels
@@ -182,7 +185,7 @@ def draw_curves(axes: Axes, curves: Curves, colour: str) -> list[EndLabel]:
             axes.add_collection(LineCollection(lines, colors=colour, alpha=0.55, linewidths=0.4))
         thick = 1.2 if q == middle(curves.percentiles) else 0.8
         axes.plot(*drawn, color=colour, ls="-", lw=thick, **marks(len(drawn[0])))
-        labels.append((float(drawn[1][-1]), f"P{curves.percentiles[q]:g}", colour))
+        labels.append(end_of(*drawn, f"P{curves.percentiles[q]:g}", colour))
     return labels
 
 

@@ -162,7 +162,7 @@ def test_what_no_unit_did_is_not_explained(files):
     text = overview(replace(numbers, variants=variants, pairs=tuple(pairs)))
     assert "sooner" not in text
     assert "Units settle" not in text
-    assert "baseline: failed at step 1,200." in text.splitlines()
+    assert "baseline: failed (step 1,200)." in text.splitlines()
     assert "failed" not in overview(numbers)
 
 

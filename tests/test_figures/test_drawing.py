@@ -15,7 +15,10 @@ def named_lines():
         axes = figure.subplots()
         for i, look in enumerate(drawing.looks(8)):
             axes.plot([0, 1], [i, i], **look)
-        ends = [(i, f"name {i}", look["color"]) for i, look in enumerate(drawing.looks(8))]
+        ends = [
+            labels.EndLabel(i, f"name {i}", look["color"])
+            for i, look in enumerate(drawing.looks(8))
+        ]
         labels.end_labels(axes, ends)
     return drawing.Picture(figure, "")
 

@@ -180,13 +180,14 @@ def test_a_name_leads_to_where_its_line_ends_also_before_the_axis_does(bias):
     for name in ("zero", "random"):
         metrics = bias.variants[name].metrics
         gradient = metrics.bias_gradient_norm.copy()
-        gradient[90:] = np.nan
+        gradient[95:] = np.nan
         vars(bias.variants[name])["metrics"] = replace(metrics, bias_gradient_norm=gradient)
     norms = draw_bias(bias).figure.axes[2]
     low, high = norms.get_xlim()
-    step = metrics.steps[89]
-    shares = [text.xy[0] for text in norms.texts[1:]]
-    assert shares == pytest.approx([1, (step - low) / (high - low)] * 2)
+    end = (metrics.steps[94] - low) / (high - low)
+    names = norms.texts[1:]
+    assert [text.xy[0] for text in names] == pytest.approx([1, end] * 2)
+    assert {text.xyann[0] for text in names} == {1.0}  # the names themselves stand below each other
 
 
 def test_an_exact_zero_has_no_place_in_the_bias_figure(bias):

@@ -92,13 +92,33 @@ def test_a_line_leads_to_the_middle_of_its_name_however_steep_it_is():
     with drawing.style():
         figure = Figure((3, 2))
         axes = figure.subplots()
-        labels.end_labels(axes, [(0.5, f"name {i}", "black") for i in range(8)])
+        labels.end_labels(axes, [labels.EndLabel(0.5, f"name {i}", "black") for i in range(8)])
     figure.draw_without_rendering()
     for text in axes.texts:
         x, y = text.arrow_patch.get_path().vertices[0]
         box = Text.get_window_extent(text)
         assert abs(y - (box.y0 + box.y1) / 2) < 3 * figure.dpi / 72
         assert abs(x - box.x0) < 3 * figure.dpi / 72
+
+
+def test_a_line_that_ends_early_is_named_where_it_ends(files):
+    """A run under way, and one that diverged; a line without a finite value has no name."""
+    run = files.variants["baseline"]
+    values, accuracy = run.probe.values.copy(), run.metrics.test_accuracy.copy()
+    values[60:], accuracy[60:] = np.nan, np.nan
+    probe, metrics = replace(run.probe, values=values), replace(run.metrics, test_accuracy=accuracy)
+    diverged = other(run, probe=probe, metrics=metrics, state="failed")
+    drawn = replace(files, variants=files.variants | {"baseline": diverged})
+    first, panel, whole = figure1.draw(drawn).figure.axes
+    for axes, names in ((first, {"baseline"}), (panel, {"P15", "P50", "P85"})):
+        ended = [text for text in axes.texts if text.get_text() in names]
+        at = axes.transLimits.transform((run.probe.steps[59], 0))[0]
+        assert [text.xy[0] for text in ended] == pytest.approx([at] * len(names), abs=1e-6)
+        assert [text.xyann[0] for text in ended] == pytest.approx([at] * len(names), abs=1e-6)
+    assert {text.xyann[0] for text in whole.texts if isinstance(text, Annotation)} == {1.0}
+    never = replace(run.metrics, test_accuracy=np.full_like(accuracy, np.nan))
+    drawn = replace(files, variants=files.variants | {"baseline": other(run, metrics=never)})
+    assert set(names_at_ends(figure1.draw(drawn).figure.axes[0])) == {"batchnorm"}
 
 
 def test_each_label_points_to_where_its_line_ends(files):
