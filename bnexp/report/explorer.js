@@ -204,8 +204,12 @@ class Explorer {
     this.control("play").addEventListener("click", () =>
       this.timer === null ? this.play() : this.pause(),
     );
-    this.sides.replaceChildren(...["left", "right"].map((side) => this.buildSide(side)));
+    const sides = names.length > 1 ? ["left", "right"] : ["left"];
+    this.sides.replaceChildren(...sides.map((side) => this.buildSide(side)));
     for (const part of this.root.querySelectorAll("[hidden]")) part.removeAttribute("hidden");
+    if (sides.length === 1) {
+      for (const side of ["left", "right"]) this.control(side).closest("label").hidden = true;
+    }
   }
 
   /** @param {string} side */

@@ -180,6 +180,16 @@ def test_the_caption_says_whose_percentiles_of_what_they_are(files):
     assert "Not finished: baseline, at step 700." in said(figures.draw(part))
 
 
+@pytest.mark.parametrize(("rows", "told"), [(5000, True), (500, False)])
+def test_the_caption_says_over_how_many_steps_minibatches_are_put_together(rows, told):
+    """A line of so few that each is drawn has neither medians nor bands; one seed is named so."""
+    many = fig1(rows=5, seeds=1, hidden=(2,), batch_rows=rows)
+    picture = figures.draw(many, Selection("batch"))
+    said_so = "Lines: median over 100 steps at a time; bands: 10 to 90 % of them." in said(picture)
+    assert said_so == told
+    assert "one seed" in [text.get_text() for text in picture.figure.axes[0].texts]
+
+
 def test_the_papers_curves_lie_over_the_papers_experiment_alone(files):
     """Over both panels and the accuracy; not over another layer, or other settings."""
     whole = fig1(rows=51, seeds=2)

@@ -6,6 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
+
+import bnexp
+from bnexp.report.page import write_report
 
 TOOLS = Path(__file__).parents[1] / "browser"
 SCRIPT = Path(__file__).parents[2] / "bnexp" / "report" / "explorer.js"
@@ -71,6 +75,20 @@ def test_the_variants_stand_side_by_side_on_shared_axes(opened):
     assert tab.locator(".side h3").all_inner_texts() == ["plain", "normalized"]
     assert "gamma" in readout(tab, "right")
     assert "gamma" not in readout(tab, "left")
+
+
+def test_a_variant_that_is_alone_stands_there_once(opened, tmp_path):
+    """As a model of the user's own: there is no side to choose, and no empty section."""
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Tanh(), torch.nn.Linear(2, 1))
+    with bnexp.record(model, tmp_path / "own", torch.nn.Tanh, variant="mine") as recorder:
+        for _ in range(20):
+            recorder.step(train_loss=model(torch.ones(5, 3)).mean())
+    assert write_report([tmp_path / "own"], tmp_path / "own.html") == []
+    tab = opened(file=tmp_path / "own.html")
+    assert tab.locator(".side h3").all_inner_texts() == ["mine"]
+    visible = [label.inner_text() for label in tab.locator(".controls label:visible").all()]
+    assert [text.split()[0] for text in visible] == ["Layer", "Unit", "Colour", "Step"]
+    assert "Settings" not in tab.locator("h2").all_inner_texts()
 
 
 def test_each_control_changes_the_picture(opened):
