@@ -10,6 +10,7 @@ import hashlib
 import math
 import os.path
 import zlib
+from contextlib import suppress
 from http.client import HTTPException
 from io import BufferedIOBase, BytesIO
 from pathlib import Path
@@ -146,9 +147,11 @@ def _torchvision(name: str) -> tuple[list[str], dict[str, str]]:
 def _download(name: str, folder: Path) -> None:
     """Put the missing files into the folder, as `.gz`.
 
-    A file is written only after its md5 was found right, so a broken download leaves nothing.
+    A file is written only after its md5 was found right, so a broken download leaves nothing, and
+    no folders either where `data.root` was a mistake.
     """
     mirrors, md5s = _torchvision(name)
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
@@ -157,6 +160,11 @@ def _download(name: str, folder: Path) -> None:
             for file in tqdm(packed, f"download {name}", disable=None):
                 write_whole(folder / file, _fetch(mirrors, md5s[file], file))
     except OSError as error:
+        with suppress(OSError):  # others may have used them
+            if made:
+                (folder / ".lock").unlink(missing_ok=True)
+            for each in made:
+                each.rmdir()
         kind = DataError if isinstance(error, ConnectionError) else StorageError
         raise kind(
             f"{name}: {', '.join(_missing(name, folder))} missing in {folder}, and not downloaded "

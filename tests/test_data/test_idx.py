@@ -268,8 +268,8 @@ def server():
 
 
 def assert_nothing_stored(root, folder="MNIST"):
-    """No file but the lock is in the folder."""
-    assert {path.name for path in (root / folder / "raw").iterdir()} <= {".lock"}
+    """No file but the lock is in the folder, if it is there at all."""
+    assert {path.name for path in (root / folder / "raw").glob("*")} <= {".lock"}
 
 
 @pytest.mark.parametrize(("name", "source"), [("mnist", "MNIST"), ("kmnist", "KMNIST")])
@@ -321,6 +321,16 @@ def test_a_failed_download_names_the_files_the_place_and_the_way_out(tmp_path, m
         "`--config quickstart` needs no download."
     )
     assert_nothing_stored(tmp_path)
+
+
+def test_a_failed_download_leaves_no_folder_that_it_has_made(tmp_path, monkeypatch, server):
+    """As of a mistyped BNEXP_DATA; what was there stays."""
+    monkeypatch.setattr(datasets.MNIST, "mirrors", [server.url + "gone/"])
+    refused("mnist", tmp_path / "no" / "such" / "folder")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    refused("mnist", tmp_path)
+    assert (tmp_path / "MNIST" / "raw").is_dir()
 
 
 def test_a_wrong_download_is_not_used(tmp_path, monkeypatch, server):
