@@ -151,7 +151,8 @@ class Reader:
         self._overrides.add(name)
         mark = yaml.Mark(name, 0, 0, 0, None, 0)
         if "=" not in text:
-            return self.report("", "expected key.path=value", yaml.ScalarNode("", text, mark))
+            more = "; a config is given already" if text.endswith(".yaml") else ""
+            return self.report("", f"expected key.path=value{more}", yaml.ScalarNode("", "", mark))
         node, path, end, rest = root, "", ".", text
         while end == ".":
             known = [str(key.value) for key, _ in node.value]

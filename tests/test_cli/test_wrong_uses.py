@@ -98,7 +98,7 @@ def test_a_second_config_is_told_in_one_line(told, tmp_path):
     """Its name is no key."""
     for name in ("a.yaml", "b.yaml"):
         (tmp_path / name).write_text("name: x\ndata: {name: digits}\nvariants: {a: {}}\n")
-    expected = "bnexp: override 1 'b.yaml': expected key.path=value"
+    expected = "bnexp: override 1 'b.yaml': expected key.path=value; a config is given already"
     assert told("train", "a.yaml", "b.yaml") == (2, [expected])
 
 
