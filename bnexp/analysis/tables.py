@@ -59,7 +59,7 @@ def overview(numbers: ExperimentNumbers, line_width: int | None = None) -> str:
     parts += [
         f"{name}: {each.state} (step {each.step:,})."
         for name, each in numbers.variants.items()
-        if each.step and each.state != "done"
+        if each.state not in {"done", "not started"}
     ]
     if len(cells) > most:
         parts.append(f"{most} of {len(cells)} variants are shown; `bnexp compare` ranks them.")

@@ -88,16 +88,17 @@ def draw_heatmap(
 
 def _averaged(comparison: Comparison, measure: str) -> str:
     """Over which steps a measure is averaged, where it is and all variants have the same."""
-    settings = [row.numbers.settings for row in comparison.rows]
-    windows = {window_steps(int(each.get("train.steps") or 0)) for each in settings}
-    if measure not in {"test_accuracy", "train_loss"} or len(windows) > 1:
+    steps = {row.numbers.settings.get("train.steps") for row in comparison.rows}
+    windows = {window_steps(each) if isinstance(each, int) else 0 for each in steps}
+    if measure not in {"test_accuracy", "train_loss"} or len(windows) > 1 or 0 in windows:
         return ""
     return f", averaged over the last {windows.pop():,} steps"
 
 
 def _seeds(comparison: Comparison, measure: str) -> str:
     """How many seeds a cell's mean is over."""
-    counts = {len(row.numbers.measures[measure].per_seed) for row in comparison.rows}
+    found = [row.numbers.measures.get(measure) for row in comparison.rows]
+    counts = {len(each.per_seed) for each in found if each}
     return f"{counts.pop()} seeds" if len(counts) == 1 else f"{min(counts)} to {max(counts)} seeds"
 
 

@@ -51,6 +51,20 @@ def written(over):
     return f"{mean}\n±{over.high - over.mean:.4f}"
 
 
+def test_the_caption_says_over_what_a_cell_is_a_mean():
+    """Also where a variant has not been started, and where training had different lengths."""
+    found = compared(train__batch_size=(2, 8), train__lr=RATES)
+    first, *others = found.rows
+    shorter = {**first.numbers.settings, "train.steps": 100}
+    for numbers, said in (
+        (first.numbers, "Test accuracy, averaged over the last 2,000 steps: mean over 3 seeds "),
+        (replace(first.numbers, measures={}, seeds=()), "over the last 2,000 steps: mean over 3 "),
+        (replace(first.numbers, settings=shorter), "Test accuracy: mean over 3 seeds and half "),
+    ):
+        rows = (replace(first, numbers=numbers), *others)
+        assert said in draw_heatmap(replace(found, rows=rows)).caption
+
+
 def test_each_of_three_norms_or_more_is_compared_with_the_first():
     """Paired by seed, in a panel for each of the others."""
     found = compared(model__weight_std=STDS, train__lr=RATES, model__norm=("none", "batch", "rms"))
