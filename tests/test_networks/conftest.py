@@ -51,8 +51,8 @@ def in_a_process(cache):
 def compiled_anew(request):
     """The answer of a process that found an empty cache, and how to ask the next one.
 
-    It compiles for ten seconds. So pytest keeps both, for as long as sources, versions and processor
-    are the same; `pytest --cache-clear` forgets them.
+    It compiles for ten seconds. So pytest keeps its answer and its cache, for as long as sources,
+    versions and processor are the same; `pytest --cache-clear` forgets them.
     """
     from bnexp.files.provenance import PACKAGES, version_of
     from bnexp.networks.kernels import compiler
