@@ -2,7 +2,9 @@
 
 import re
 
+import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from bnexp.figures import drawing, labels
 from bnexp.report.svg import inline_svg
@@ -33,6 +35,34 @@ def colours_of_names(svg):
 def test_the_contrast_to_white_is_that_of_wcag(colour, expected):
     """Of colours whose contrast is well known."""
     assert drawing.contrast(colour) == pytest.approx(expected, abs=0.005)
+
+
+# What is seen of linear RGB, of Machado, Oliveira & Fernandes 2009 at full severity.
+SEEN = {
+    "normal": np.eye(3),
+    "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deuteranopia": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritanopia": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def lab(colours, seen):
+    """CIELAB of colours (n, 3) in sRGB, as they are seen."""
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    xyz = np.clip(linear @ np.transpose(seen), 0, 1) @ XYZ.T / XYZ.sum(axis=1)
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], 1)
+
+
+@pytest.mark.parametrize("seen", SEEN.values(), ids=SEEN)
+def test_the_colours_of_lines_are_told_apart_by_the_colour_blind(seen):
+    """Two of the eight are at least 15 apart in CIELAB; 2.3 is a difference that is just seen."""
+    with drawing.style():
+        colours = np.array([to_rgb(look["color"]) for look in drawing.looks(8)])
+    places = lab(colours, seen)
+    apart = np.linalg.norm(places[:, np.newaxis] - places, axis=2)
+    assert apart[~np.eye(8, dtype=bool)].min() > 15
 
 
 def test_the_names_of_lines_can_be_read_on_white_and_lines_keep_their_colours(tmp_path):
