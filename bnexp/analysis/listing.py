@@ -31,7 +31,7 @@ class ListedRun:
         seed: the run's seed.
         state: one of `STATES`, and what is to be said of it.
         step: how many it has made, of how many.
-        test_accuracy: of the last evaluation.
+        last_accuracy: on the test set, of the last evaluation.
         heartbeat: when the run last said something.
         cause: why it failed.
     """
@@ -41,7 +41,7 @@ class ListedRun:
     seed: int | None
     state: str
     step: str | None = None
-    test_accuracy: str | None = None
+    last_accuracy: str | None = None
     heartbeat: str | None = None
     cause: str | None = None
 

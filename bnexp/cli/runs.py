@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from bnexp.analysis.listing import ListedRun, Wanted
 
+# Those of `analysis.listing`, which takes longer to load than a help may take.
 STATES = ("running", "interrupted", "failed", "done", "damaged")
 WATCH_SECONDS = 2.0
 MORE = "A wider terminal shows more columns, and a file or a pipe gets all of them."

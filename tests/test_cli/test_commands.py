@@ -1011,7 +1011,7 @@ def test_the_listing_of_runs_fits_a_terminal(bnexp, trained, monkeypatch):
     monkeypatch.setattr(runs, "width", lambda: 80)
     shown = bnexp("runs", trained[0])[1].splitlines()
     assert all(len(line) <= 80 for line in shown)
-    assert shown[0].split() == ["experiment", "variant", "seed", "state", "step", "test_accuracy"]
+    assert shown[0].split() == ["experiment", "variant", "seed", "state", "step", "last_accuracy"]
     assert shown[-1] == runs.MORE
 
 

@@ -64,6 +64,15 @@ def test_a_key_that_is_alone_is_offered_with_its_values():
     assert completion.keys("no_such") == []
 
 
+def test_every_word_that_an_option_takes_is_offered(tmp_path):
+    """The states of runs, and the formats of an export."""
+    from bnexp.analysis.listing import STATES
+    from bnexp.export.exporting import FORMATS
+
+    assert offered(tmp_path, "runs", "--state", "") == [*STATES]
+    assert offered(tmp_path, "export", "results/fig1", "--to", "") == [*FORMATS]
+
+
 def test_bash_completes_a_key_without_a_space_behind_it(tmp_path):
     """The real bash, with the script that typer installs."""
     bash = shutil.which("bash")
