@@ -39,9 +39,15 @@ def pytest_configure(config):
     """
     gc.disable()
     if hasattr(config, "workerinput"):
-        atexit.register(os._exit, 0)  # what is registered later is done before
+        atexit.register(end_at_once, os.getpid())  # what is registered later is done before
     if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def end_at_once(pid):
+    """End this process, unless it is a fork of the one with that number."""
+    if os.getpid() == pid:
+        os._exit(0)
 
 
 def hands_out(session):

@@ -56,8 +56,8 @@ class OverSeeds:
     def text(self, form: str) -> str:
         """The mean and half of its interval, such as `+0.21 ±0.01`, or in words why not."""
         if np.isnan(self.mean):
-            some, reached = np.isfinite(self.per_seed).any(), form.endswith(".0f")  # a step
-            if reached:
+            some = np.isfinite(self.per_seed).any()
+            if form.endswith(".0f"):  # a step, which is reached or not
                 return "not by every seed" if some else "by no seed"
             return "not of every seed" if some else "-"
         half = self.high - self.mean

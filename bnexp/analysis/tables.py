@@ -35,6 +35,9 @@ MEASURES = {
 }
 """The measures that text and Markdown show: the heading, and the format of a value."""
 
+# What the tables of an overview say where columns are left out.
+WIDER = "A wider terminal shows more columns."
+OR_COMPARE = "More columns are shown by a wider terminal, or by `bnexp compare --all`."
 SETTLE = ("settle_0.1", "settle_0.2")
 MAIN = ("variant", MEASURES[PRIMARY][0])  # what the narrowest table of variants shows
 JUDGED = ("measure", "variant", "difference", "verdict")  # the same of differences
@@ -55,27 +58,28 @@ def overview(numbers: ExperimentNumbers, line_width: int | None = None) -> str:
         for name, each in numbers.variants.items()
     ]
     most = len(cells) if line_width is None else MOST
-    parts = [aligned(cells[:most], line_width, MAIN, MORE)]
-    parts += [
+    parts = [aligned(cells[:most], line_width, MAIN, OR_COMPARE)]
+    if len(cells) > most:
+        parts.append(f"{most} of {len(cells)} variants are shown; `bnexp compare` ranks them.")
+    left = [
         f"{name}: {each.state} (step {each.step:,})."
         for name, each in numbers.variants.items()
         if each.state not in {"done", "not started"}
     ]
-    if len(cells) > most:
-        parts.append(f"{most} of {len(cells)} variants are shown; `bnexp compare` ranks them.")
+    if left:
+        parts.append("\n".join(left[:most]))
     if pairs := [pair for pair in numbers.pairs if any(map(_known, pair.sooner.values()))]:
         parts.append(SOONER)
-        parts.append(aligned([_pair_cells(pair) for pair in pairs[:most]], line_width, more=MORE))
+        parts.append(aligned([_pair_cells(pair) for pair in pairs[:most]], line_width, more=WIDER))
     if numbers.paper:
         parts.append("Largest distances to the paper's Figure 1 (accuracy from step 7,000):")
         cells = [_paper_cells(*item) for item in numbers.paper.items()]
-        parts.append(aligned(cells, line_width, more=MORE))
+        parts.append(aligned(cells, line_width, more=WIDER))
     if settles(numbers):
         parts.append(NOTE)
     return "\n\n".join(parts)
 
 
-MORE = "More columns are shown by a wider terminal, or by `bnexp compare --all`."
 SOONER = (
     "How much sooner units settle with a norm, by tolerance in final spreads: how many times\n"
     "longer the median plain unit takes, and the probability that a random unit with a norm\n"

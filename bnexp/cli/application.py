@@ -139,7 +139,7 @@ def _exit_code(words: list[str], *, debug: bool) -> int:
         raise
     except Exception as error:  # noqa: BLE001  (every error becomes a sentence and a code)
         if debug:
-            traceback.print_exc()
+            say(traceback.format_exc().rstrip())
         text, code = _misused(error, words) or _described(error)
         say(f"bnexp: {text}")
     return code

@@ -60,11 +60,14 @@ def _key_before() -> str:
 
     Bash does. Its script tells the words in a variable, a word a line.
     """
+    from bnexp.config.schema import HINTS
+
     words = os.environ.get("COMP_WORDS", "").split("\n")
     at = int(os.environ.get("COMP_CWORD") or 0)
     if words[at : at + 1] != ["="]:  # it stands on the value, if on one at all
         at -= 1
-    return words[at - 1] if at > 0 and words[at : at + 1] == ["="] else ""
+    key = words[at - 1] if at > 0 and words[at : at + 1] == ["="] else ""
+    return key if key in HINTS or key == "seeds" else ""  # else an option, as in --config=fig1
 
 
 def _values(key: str) -> list[str]:

@@ -11,7 +11,7 @@ import typer
 from bnexp.analysis.formatting import counted
 from bnexp.cli import completion
 from bnexp.cli.terminal import Progress, say, told, width
-from bnexp.errors import ConfigError
+from bnexp.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
     from bnexp.config import Experiment
@@ -92,7 +92,6 @@ def train(
     The same command again continues what is not finished.
     """
     from bnexp import config as configs
-    from bnexp.training import growth
 
     if quiet and verbose:
         raise ConfigError("--quiet, --verbose: give one of them")
@@ -102,13 +101,9 @@ def train(
     _warn_of_overrides(experiment, config, overrides)
     folder = out or Path("results") / experiment.name
     if dry_run:
-        if restart:
-            growth.restart(folder, say, dry_run=True)
-        else:
-            growth.check_growth(experiment, folder)
         _print_plan(experiment, folder, anew=restart)
         return
-    from bnexp.training import plans, readiness
+    from bnexp.training import growth, plans, readiness
     from bnexp.training import scheduler as training
 
     cluster = _cluster(scheduler, gather=gather)
@@ -159,17 +154,29 @@ def warn_of_identical(experiment: "Experiment") -> None:
 
 
 def _print_plan(experiment: "Experiment", folder: Path, *, anew: bool) -> None:
-    """Print the resolved YAML, and say what would run, and what is done already."""
-    from bnexp.config import dump
-    from bnexp.training import plans
+    """Print the resolved YAML, and say what would run, and what is done already.
 
+    Raises:
+        ConfigError, StorageError: the folder holds other results, or is none.
+    """
+    from bnexp.config import dump
+    from bnexp.files import experiment_folder
+    from bnexp.training import growth, plans
+
+    if folder.exists() and not folder.is_dir():
+        raise StorageError(f"{folder}: is a file; give another --out")
+    experiment_folder.refuse_first_edition(folder)
+    if anew:
+        growth.restart(folder, say, dry_run=True)
+    if not (anew and (folder / experiment_folder.CONFIG).exists()):
+        growth.check_growth(experiment, folder)
     wanted = plans.plans_of(experiment, folder)
     left = [plan for plan in wanted if anew or not plans.is_done(plan)]
     print(dump(experiment), end="")
     for variant in experiment.variants:
-        runs = counted(sum(plan.variant == variant.name for plan in left), "run")
-        steps = counted(variant.settings.train.steps, "step")
-        say(f"would train {folder / variant.name}: {runs} of {steps}")
+        if runs := sum(plan.variant == variant.name for plan in left):
+            steps = counted(variant.settings.train.steps, "step")
+            say(f"would train {folder / variant.name}: {counted(runs, 'run')} of {steps}")
     if done := len(wanted) - len(left):
         say(f"{done} of {len(wanted)} runs done already")
 

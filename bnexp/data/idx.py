@@ -157,20 +157,28 @@ def _download(name: str, folder: Path) -> None:
         with FileLock(folder / ".lock"):
             # Ask again: another process may have downloaded everything while it held the lock.
             packed = [f"{file}.gz" for file in _missing(name, folder)]
-            for file in tqdm(packed, f"download {name}", disable=None):
-                write_whole(folder / file, _fetch(mirrors, md5s[file], file))
+            try:
+                for file in tqdm(packed, f"download {name}", disable=None):
+                    write_whole(folder / file, _fetch(mirrors, md5s[file], file))
+            except OSError:
+                _remove_empty(made, folder / ".lock")
+                raise
     except OSError as error:
-        with suppress(OSError):  # others may have used them
-            if made:
-                (folder / ".lock").unlink(missing_ok=True)
-            for each in made:
-                each.rmdir()
         kind = DataError if isinstance(error, ConnectionError) else StorageError
         raise kind(
             f"{name}: {', '.join(_missing(name, folder))} missing in {folder}, and not downloaded "
             f"({' '.join(str(error).split())}).\nPut them there, as they are or as .gz, or choose "
             "data.root (BNEXP_DATA); `--config quickstart` needs no download."
         ) from error
+
+
+def _remove_empty(made: list[Path], lock: Path) -> None:
+    """Remove the folders that were made, if nothing but the lock is in them."""
+    if made and [*lock.parent.iterdir()] == [lock]:
+        lock.unlink()
+        with suppress(OSError):  # another process has put something there
+            for each in made:
+                each.rmdir()
 
 
 def _fetch(mirrors: list[str], md5: str, file: str) -> bytes:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from bnexp.analysis.formatting import counted
 from bnexp.analysis.records import MetricsLog
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.stacking import common_rows
@@ -35,6 +36,7 @@ def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
     seed, column = unit_position(variants[reference], log, Selection())
     if seeds and log.seeds[seed] not in seeds:
         seed, column = unit_position(variants[reference], log, Selection(seed=seeds[0]))
+    told = f"(b) and (c) hold {counted(len(seeds), 'seed')}. " if seeds else ""
     with style():
         styles = looks_of(files)
         figure = NotebookFigure((min(width, 0.75 * PAGE), 5.4), layout="constrained")
@@ -83,7 +85,7 @@ def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
         figure,
         f"Percentiles over {log.population}, network in training mode. The unit is the typical one "
         f"of {reference}. In (a) the lines lie on each other, and dashes of each take turns. "
-        f"{f'(b) and (c) are over {len(seeds)} seeds. ' if seeds else ''}"
+        f"{told}"
         f"{_compared([each.seeds for each in logs.values()], seeds)}BN subtracts "
         "the mean, and with it any bias: what is left is float rounding, which training carries "
         "on. Exact zeros are not drawn. The gradients end before the percentiles, since the final "

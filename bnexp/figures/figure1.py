@@ -21,6 +21,7 @@ from bnexp.figures.panels import (
     loss_panel,
     panel_name,
     percentile_panels,
+    seeds_shown,
     spans_last_third,
 )
 
@@ -54,10 +55,10 @@ def draw(
         seeds = max(len(each.metrics.seeds) for each in named.values())
         if _know_accuracy(variants):
             ends = [(accuracy, accuracy_panel(accuracy, lines, styles))]
-            title(accuracy, "(a) test accuracy", _over(seeds, "mean and range"))
+            title(accuracy, "(a) test accuracy", seeds_shown(seeds, "mean and range"))
         else:  # a model of the user's own, whose test accuracy was not logged
             ends = [(accuracy, loss_panel(accuracy, lines, styles))]
-            title(accuracy, "(a) training loss", _over(seeds, "mean"))
+            title(accuracy, "(a) training loss", seeds_shown(seeds, "mean"))
         titled = {f"({drawing.letter(i + 1)}) {name}": named[name] for i, name in enumerate(named)}
         ends += percentile_panels(panels, titled, styles, selection)
         narrow = width < 2 * PANEL_WIDTH
@@ -66,11 +67,6 @@ def draw(
         for axes, labels in ends:  # the limits that panels share are settled now
             end_labels(axes, labels, top=0.95 if narrow and axes is accuracy else 1.0)
     return Picture(figure, _caption(named, selection, accuracy))
-
-
-def _over(seeds: int, shown: str) -> str:
-    """What is shown of so many seeds."""
-    return f"seeds: {seeds}; {shown}" if seeds > 1 else "one seed"
 
 
 def file_name(selection: Selection) -> str:
@@ -164,8 +160,8 @@ def _caption(variants: Mapping[str, VariantResults], selection: Selection, accur
         which = "every minibatch" if every == 1 else f"every {every}th minibatch"
         text += f"Recorded of {which}. "
         if len(log.steps) > drawing.BINS:
-            steps = every * len(log.steps) // drawing.BINS
-            text += f"Lines: median over {steps} steps at a time; bands: 10 to 90 % of them. "
+            parts = f"each of {drawing.BINS} parts of the training"
+            text += f"Lines: median over the steps of {parts}; bands: 10 to 90 % of them. "
         if any(knows_noise(each) for each in variants.values()):
             text += (
                 "Black bars: where 80 % of the minibatches of a Gaussian unit that stands still "

@@ -10,7 +10,13 @@ from bnexp.figures import drawing
 from bnexp.figures.curves import Selection, variants_with_rows
 from bnexp.figures.drawing import PAGE, NotebookFigure, Picture, style, title
 from bnexp.figures.labels import end_labels
-from bnexp.figures.panels import accuracy_panel, hides_lower, percentile_panels, spans_last_third
+from bnexp.figures.panels import (
+    accuracy_panel,
+    hides_lower,
+    percentile_panels,
+    seeds_shown,
+    spans_last_third,
+)
 
 
 def learned_gammas(variant: VariantResults) -> NDArray[np.float32]:
@@ -49,7 +55,7 @@ def draw_gamma(files: ExperimentResults) -> Picture:
             above = dict(reversed(variants.items()))
             ends = [(axes[0], accuracy_panel(axes[0], above, drawn[::-1]))]
             seeds = max(len(each.metrics.seeds) for each in variants.values())
-            title(axes[0], f"{letters[0]} {activation}", f"seeds: {seeds}; mean and range")
+            title(axes[0], f"{letters[0]} {activation}", seeds_shown(seeds, "mean and range"))
             axes[2].sharey(axes[1])
             titled = {
                 f"{letters[1 + i]} {activation}, {kind}": each
@@ -73,7 +79,9 @@ def draw_gamma(files: ExperimentResults) -> Picture:
             each.set_xlabel("")
         grid[-1, 3].set_xlabel("gamma\n(dotted: start)")
     hidden = ", and where two strokes mark its foot it hides the lower accuracies before"
-    spans = "; the axis spans the last third of training" if spans_last_third(begun) else ""
+    spans = ""
+    if spans_last_third(begun):
+        spans = "; the axis spans the last third of training, where that has three evaluations"
     begins_above = any(hides_lower(axes) for axes in grid[:, 0])
     return Picture(
         figure,

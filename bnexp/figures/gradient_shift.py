@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from bnexp.analysis.formatting import counted
 from bnexp.analysis.results import ExperimentResults
 from bnexp.errors import StorageError
 from bnexp.figures import drawing
@@ -66,7 +67,8 @@ def draw_gradient_shift(files: ExperimentResults, width: float = PAGE) -> Pictur
     seeds = max(len(shift.seeds) for shift in found.values())
     binned = any(len(shift.steps) > BINS for shift in found.values())
     parts = f" and over the rows in each of {BINS} parts of the training" if binned else ""
-    lines = f"Lines: median over {seeds} seeds{parts}; bands: lowest to highest seed. "
+    bands = "; bands: lowest to highest seed" if seeds > 1 else ""
+    lines = f"Lines: median over {counted(seeds, 'seed')}{parts}{bands}. "
     return Picture(figure, EXPLAINED + lines + NOT_CLAIMED)
 
 

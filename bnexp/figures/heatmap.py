@@ -72,10 +72,10 @@ def draw_heatmap(
             letter = 5.1
         for i, (each, panel) in enumerate(drawn):
             title(each, lettered(i, len(drawn), panel.title), letter_width=letter)
-    text = f"{heading[:1].upper()}{heading[1:]}{_averaged(comparison, measure)}: mean over "
-    text += f"{_seeds(comparison, measure)} and half of its 95 % t-interval"
+    text = f"{heading[:1].upper()}{heading[1:]}{_averaged(comparison, measure)}: "
+    text += _over_seeds(comparison, measure)
     unknown = any(np.isnan(mean) for mean in _means(panel.cells for panel in grid.panels))
-    text += "; -: not by every seed." if unknown else "."
+    text += "; -: not known of every seed." if unknown else "."
     if differences:
         text += (
             " Differences are paired by seed; bold: the 95 % t-interval excludes 0; not corrected "
@@ -95,11 +95,14 @@ def _averaged(comparison: Comparison, measure: str) -> str:
     return f", averaged over the last {windows.pop():,} steps"
 
 
-def _seeds(comparison: Comparison, measure: str) -> str:
-    """How many seeds a cell's mean is over."""
+def _over_seeds(comparison: Comparison, measure: str) -> str:
+    """What a cell holds, of how many seeds."""
     found = [row.numbers.measures.get(measure) for row in comparison.rows]
     counts = {len(each.per_seed) for each in found if each}
-    return f"{counts.pop()} seeds" if len(counts) == 1 else f"{min(counts)} to {max(counts)} seeds"
+    if counts == {1}:
+        return "one seed"
+    seeds = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else counts.pop()
+    return f"mean over {seeds} seeds and half of its 95 % t-interval"
 
 
 def _minus(text: str) -> str:

@@ -1,6 +1,6 @@
 """Names at the ends of lines, of which none lies on another."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import inf, nan
 from typing import Any, NamedTuple
 
@@ -9,11 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
+from bnexp.figures.drawing import LETTER
+
 Line = NDArray[Any]  # (rows,)
 Heights = NDArray[np.float64]  # (names,), as shares of the height of axes
-# Of the width of axes: a line that ends before has its name inside; one that ends behind has it
-# beside it, without a line that leads there.
-EARLY, NEAR = 0.9, 0.95
+EARLY = 0.9  # of the width of axes: a line that ends before has its name inside them
+NEAR = 0.95  # of it: a line that ends behind this needs no line that leads to its name
+GAP = 10  # points from the end of a line to its name, where a line leads there
 
 
 class EndLabel(NamedTuple):
@@ -54,37 +56,66 @@ def end_labels(axes: Axes, labels: Sequence[EndLabel], top: float = 1.0) -> None
     """
     axes.get_xlim(), axes.get_ylim()  # autoscaling is put off until someone asks
     on_axes = axes.transScale + axes.transLimits
-    columns = dict[float, list[tuple[float, float, EndLabel]]]()
+    ends = list[_End]()
     for each in labels:
         if np.isfinite(each.height):
             height = float(np.clip(on_axes.transform((0, each.height))[1], 0, 1))
             x = 1.0 if each.step == inf else float(on_axes.transform((each.step, 1))[0])
             x = x if x < NEAR else 1.0
-            columns.setdefault(x if x < EARLY else 1.0, []).append((x, height, each))
-    for x, ends in columns.items():
-        _place(axes, x, ends, top)
+            ends.append(_End(x, height, x if x < EARLY else 1.0, each))
+    width = axes.get_window_extent().width * 72 / axes.figure.dpi
+    for group in _beside_each_other(ends, width):
+        _write(axes, group, top)
 
 
-def _place(
-    axes: Axes, beside: float, ends: Sequence[tuple[float, float, EndLabel]], top: float
-) -> None:
-    """Write names right of a place of the axes, each with the place where its line ends."""
-    points = 10 * max(label.name.count("\n") + 1 for _, _, label in ends)
+class _End(NamedTuple):
+    """Where a line ends, and where its name begins, as shares of the axes."""
+
+    x: float
+    y: float
+    name_at: float
+    label: EndLabel
+
+
+def _beside_each_other(ends: Sequence[_End], width: float) -> Iterator[list[_End]]:
+    """Groups of names of which one could run into another, were they at one height.
+
+    Args:
+        ends: of the lines.
+        width: of the axes, in points.
+    """
+    group, until = list[_End](), -inf
+    for end in sorted(ends, key=lambda end: end.name_at):
+        if group and end.name_at > until:
+            yield group
+            group = []
+        group.append(end)
+        letters = max(map(len, end.label.name.split("\n")))
+        until = max(until, end.name_at + (GAP + LETTER * letters) / width)
+    if group:
+        yield group
+
+
+def _write(axes: Axes, ends: Sequence[_End], top: float) -> None:
+    """Write names, moved apart where they would lie on each other."""
+    points = 10 * max(end.label.name.count("\n") + 1 for end in ends)
     height = axes.get_window_extent().height * 72 / axes.figure.dpi
-    heights = np.array([end for _, end, _ in ends])
+    heights = np.array([end.y for end in ends])
     placed = moved_apart(heights, points / height, top)
-    moved = (np.abs(placed - heights) > 1e-3) | np.array([x < beside for x, _, _ in ends])
-    away = ScaledTranslation((10 if moved.any() else 3) / 72, 0, axes.figure.dpi_scale_trans)
-    for (x, end, label), y, led in zip(ends, placed, moved, strict=True):
-        leader = {"arrowstyle": "-", "color": label.colour, "lw": 0.5, "shrinkA": 2, "shrinkB": 1}
+    moved = (np.abs(placed - heights) > 1e-3) | np.array([end.x < end.name_at for end in ends])
+    away = (GAP if moved.any() else 3) / 72
+    offset = axes.transAxes + ScaledTranslation(away, 0, axes.figure.dpi_scale_trans)
+    for end, y, led in zip(ends, placed, moved, strict=True):
+        colour = end.label.colour
+        leader = {"arrowstyle": "-", "color": colour, "lw": 0.5, "shrinkA": 2, "shrinkB": 1}
         leader["patchA"] = None  # else a steep one would end above or below its name
         axes.annotate(
-            label.name,
-            (x, end),
+            end.label.name,
+            (end.x, end.y),
             xycoords="axes fraction",
-            xytext=(beside, y),
-            textcoords=axes.transAxes + away,
-            color=label.colour,
+            xytext=(end.name_at, y),
+            textcoords=offset,
+            color=colour,
             va="center",
             arrowprops=leader | {"relpos": (0, 0.5)} if led else None,
         )

@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bnexp.analysis.distributions import normal_quantiles
+from bnexp.analysis.formatting import counted
 from bnexp.analysis.records import RunningStatisticsLog
 from bnexp.analysis.results import ExperimentResults
 from bnexp.analysis.variants import VariantResults
@@ -94,6 +95,7 @@ def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Pi
     """
     found = with_running_statistics(files)
     seeds = max(len(each.seeds) for each in found.values())
+    bands = "; bands: lowest to highest seed" if seeds > 1 else ""
     with style():
         styles = looks_of(files)
         figure, panels = _row_or_column(3, width, (2.5, 5.6), sharey=False)
@@ -101,7 +103,7 @@ def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Pi
         ends = {axes: list[EndLabel]() for axes in panels}
         for name, each in found.items():
             colour, label = styles[name]["color"], panel_name(name, files.variants[name])
-            steps = each.steps[1:]  # before training, all statistics are those of no data
+            steps = each.steps[1:]  # before training, the running statistics are those of no data
             for axes, gaps in ((mean, each.mean_gap), (variance, each.variance_gap)):
                 gap = gaps[1:]
                 line = gap.mean(axis=1)
@@ -136,8 +138,8 @@ def draw_running_statistics(files: ExperimentResults, width: float = PAGE) -> Pi
         "squares over all normalized units: of the mean in standard deviations of the unit, of "
         "the variance as a share of the training set's. In (c) the same networks are evaluated "
         "with each kind of statistics, of which the last are those of each minibatch of test "
-        f"examples. Lines: mean over {seeds} seeds; bands: lowest to highest seed. The networks "
-        "before training are left out.",
+        f"examples. Lines: mean over {counted(seeds, 'seed')}{bands}. The networks before training "
+        "are left out.",
     )
 
 

@@ -21,6 +21,7 @@ from bnexp.figures.labels import EndLabel, end_of
 
 PAPER = {"b": ("paper, without BN", "-o"), "c": ("paper, with BN", "-s")}
 NAMES = {"b": "without BN", "c": "with BN"}  # of the paper's own networks
+ENOUGH = 9  # evaluations, of which the last third shows a course
 ONE_LINE = 0.01  # of the height of an axis: about as thick as a line is
 # The edges of a band of minibatches.
 EDGES = partial(np.percentile, q=10), partial(np.percentile, q=90)
@@ -58,8 +59,9 @@ def accuracy_panel(
     means = [each.metrics.test_accuracy.mean(axis=1) for each in variants.values()]
     ends = [float(mean[-1]) for mean in means if np.isfinite(mean[-1])]
     late = [each.metrics.test_accuracy for each in variants.values()]
-    begin = 2 if spans_last_third(variants) else 0  # thirds
-    shown = np.concatenate([each[begin * len(each) // 3 :].ravel() for each in late])
+    if spans_last_third(variants):
+        late = [each[2 * len(each) // 3 :] for each in late if len(each) >= ENOUGH]
+    shown = np.concatenate([each.ravel() for each in late])
     shown = shown[np.isfinite(shown)]
     if reproduced & PAPER.keys():
         axes.set_ylim(max(0.0, min([0.7, *(end - 0.04 for end in ends)])), 1.0)
@@ -90,9 +92,14 @@ def accuracy_panel(
 def spans_last_third(variants: Mapping[str, VariantResults]) -> bool:
     """Whether the axis of accuracies shows the last third of training, and not all of it.
 
-    A third that holds one or two evaluations shows no course.
+    It does where a variant has enough evaluations, whatever others have, such as one that failed.
     """
-    return all(len(each.metrics.steps) >= 9 for each in variants.values())
+    return any(len(each.metrics.steps) >= ENOUGH for each in variants.values())
+
+
+def seeds_shown(seeds: int, shown: str) -> str:
+    """What is shown of so many seeds."""
+    return f"seeds: {seeds}; {shown}" if seeds > 1 else "one seed"
 
 
 def coinciding(axes: Axes, variants: Mapping[str, VariantResults]) -> list[list[str]]:

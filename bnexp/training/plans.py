@@ -20,7 +20,7 @@ def plans_of(experiment: Experiment, folder: Path) -> list[RunPlan]:
 
 
 def steps_made(plan: RunPlan) -> int:
-    """How many steps a run has made up to its last checkpoint."""
+    """How many steps a run has made, as its status tells; it may go on from a checkpoint before."""
     try:
         return min(read_status(plan.folder).step, plan.settings.train.steps)
     except StorageError:

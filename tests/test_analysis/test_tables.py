@@ -14,8 +14,15 @@ from bnexp.analysis.comparison import Difference, compare, to_json
 from bnexp.analysis.measuring import measure
 from bnexp.analysis.statistics import over_seeds
 from bnexp.analysis.summary import read_numbers
-from bnexp.analysis.tables import MEASURES, MOST, SETTLE, comparison, markdown, overview
-from bnexp.analysis.tables import MORE as OVERVIEW_MORE
+from bnexp.analysis.tables import (
+    MEASURES,
+    MOST,
+    OR_COMPARE,
+    SETTLE,
+    comparison,
+    markdown,
+    overview,
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +57,7 @@ def test_a_table_fits_the_terminal_and_says_what_it_leaves_out(files, width):
     """The last columns go first; the first one always stays."""
     lines = overview(measure(files), width).split("\n\n")[0].splitlines()
     *table, last = lines
-    assert last == OVERVIEW_MORE
+    assert last == OR_COMPARE
     assert all(len(line) <= width for line in table)
     assert table[0].startswith("variant")
     assert "wider terminal" not in overview(measure(files))
@@ -146,7 +153,7 @@ def test_the_summary_states_the_ratios_the_distance_to_the_paper_and_the_caveat(
     assert f"{numbers.paper['baseline'].accuracy:.4f}" in text.split("Largest distances")[1]
     assert "the probability that a random unit with a norm" in text
     assert "times longer (0.2)" in text
-    assert text.splitlines()[-1].startswith("Units settle where their percentiles are at the end")
+    assert text.splitlines()[-1].startswith("A unit settles towards its percentiles of the end")
 
 
 def test_what_no_unit_did_is_not_explained(files):
@@ -161,7 +168,7 @@ def test_what_no_unit_did_is_not_explained(files):
     pairs = [replace(each, sooner=dict.fromkeys(SETTLE, never)) for each in numbers.pairs]
     text = overview(replace(numbers, variants=variants, pairs=tuple(pairs)))
     assert "sooner" not in text
-    assert "Units settle" not in text
+    assert "A unit settles" not in text
     assert "baseline: failed (step 1,200)." in text.splitlines()
     assert "failed" not in overview(numbers)
 

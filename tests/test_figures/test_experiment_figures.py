@@ -349,7 +349,7 @@ def test_the_heat_map_marks_what_was_not_reached(grid):
     drawn = draw_heatmap(compared(grid), "steps_to_97")
     assert {text.get_text() for text in drawn.figure.axes[0].texts} == {"-"}
     # And the caption says what it means, where there is one.
-    assert "; -: not by every seed." in drawn.caption
+    assert "; -: not known of every seed." in drawn.caption
     assert " -" not in draw_heatmap(compared(grid)).caption
 
 

@@ -13,6 +13,7 @@ from helpers.synthetic import experiment_of, fig1, other
 from bnexp.analysis.comparison import compare
 from bnexp.analysis.measuring import measure
 from bnexp.analysis.results import read_experiment
+from bnexp.analysis.statistics import over_seeds
 from bnexp.figures import figure1
 from bnexp.figures.heatmap import draw_heatmap
 from bnexp.files.sealed import write_sealed
@@ -55,11 +56,14 @@ def test_the_caption_says_over_what_a_cell_is_a_mean():
     """Also where a variant has not been started, and where training had different lengths."""
     found = compared(train__batch_size=(2, 8), train__lr=RATES)
     first, *others = found.rows
+    one = {"test_accuracy": over_seeds(np.array([0.9]))}
+    of_one_seed = replace(first.numbers, seeds=(0,), measures=one)
     shorter = {**first.numbers.settings, "train.steps": 100}
     for numbers, said in (
         (first.numbers, "Test accuracy, averaged over the last 2,000 steps: mean over 3 seeds "),
         (replace(first.numbers, measures={}, seeds=()), "over the last 2,000 steps: mean over 3 "),
         (replace(first.numbers, settings=shorter), "Test accuracy: mean over 3 seeds and half "),
+        (of_one_seed, "mean over 1 to 3 seeds and half "),
     ):
         rows = (replace(first, numbers=numbers), *others)
         assert said in draw_heatmap(replace(found, rows=rows)).caption

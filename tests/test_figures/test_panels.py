@@ -121,6 +121,31 @@ def test_a_line_that_ends_early_is_named_where_it_ends(files):
     assert set(names_at_ends(figure1.draw(drawn).figure.axes[0])) == {"batchnorm"}
 
 
+@pytest.mark.parametrize("steps", [(500, 520), (850, 1000), (0, 20, 1000)])
+def test_names_of_lines_that_end_at_different_steps_do_not_lie_on_each_other(steps):
+    """Also where all end at one height."""
+    with drawing.style():
+        figure = drawing.NotebookFigure((2.25, 2), layout="constrained")
+        axes = figure.subplots()
+        axes.plot([0, 1000], [0, 1])
+        ends = [labels.EndLabel(0.5, f"batchnorm {i}", "black", at) for i, at in enumerate(steps)]
+        labels.end_labels(axes, ends)
+    assert len(axes.texts) == len(steps)
+    assert unreadable(figure) == []
+
+
+def test_a_run_that_has_just_begun_leaves_the_axis_of_the_others_as_it_is(files):
+    """It shows the last third of those that have come farther."""
+    run = files.variants["batchnorm"]
+    metrics = replace(
+        run.metrics, steps=run.metrics.steps[:2], test_accuracy=run.metrics.test_accuracy[:2]
+    )
+    begun = other(run, name="begun", metrics=metrics, state="running")
+    both = figure1.draw(experiment_of({"batchnorm": run, "begun": begun}))
+    alone = figure1.draw(experiment_of({"batchnorm": run}))
+    assert both.figure.axes[0].get_ylim() == alone.figure.axes[0].get_ylim()
+
+
 def test_each_label_points_to_where_its_line_ends(files):
     """The last value that is drawn, not an average of the last ones."""
     figure = figure1.draw(files).figure

@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import helpers
 import pytest
+
+import bnexp
 
 PROGRAM = """
 import hashlib, sys
@@ -47,25 +50,33 @@ def in_a_process(cache):
     return done.stdout.splitlines()
 
 
+def sources():
+    """The files that the bits of a small training depend on."""
+    rooms = [Path(bnexp.__file__).parent / name for name in ("config", "data", "networks")]
+    rooms += [Path(bnexp.__file__).parent / "recording", Path(helpers.__file__).parent]
+    return sorted(file for room in rooms for file in room.rglob("*.py"))
+
+
 @pytest.fixture(scope="session")
 def compiled_anew(request):
     """The answer of a process that found an empty cache, and how to ask the next one.
 
-    It compiles for ten seconds. So pytest keeps its answer and its cache, for as long as sources,
-    versions and processor are the same; `pytest --cache-clear` forgets them.
+    It compiles for ten seconds. So pytest keeps its answer and its cache, for as long as all that
+    they depend on is the same; `pytest --cache-clear` forgets them.
     """
     from bnexp.files.provenance import PACKAGES, version_of
     from bnexp.networks.kernels import compiler
 
     versions = [sys.version, *(f"{name} {version_of(name)}" for name in PACKAGES)]
-    made_of = "\n".join([PROGRAM, compiler.SOURCES, compiler.description(), *versions])
-    cache = (
-        request.config.cache.mkdir("kernels") / hashlib.sha256(made_of.encode()).hexdigest()[:16]
-    )
+    made_of = hashlib.sha256("\n".join([PROGRAM, compiler.description(), *versions]).encode())
+    for source in sources():
+        made_of.update(source.read_bytes())
+    cache = request.config.cache.mkdir("kernels") / made_of.hexdigest()[:16]
     if not (cache / "answer").exists():
-        shutil.rmtree(cache.parent)
-        cache.mkdir(parents=True)
+        cache.mkdir(exist_ok=True)
         (cache / "answer").write_text("\n".join(in_a_process(cache)))
+        for other in set(cache.parent.iterdir()) - {cache}:
+            shutil.rmtree(other)
     return SimpleNamespace(
         cache=cache,
         answer=(cache / "answer").read_text().splitlines(),
