@@ -14,8 +14,8 @@ from bnexp.analysis.statistics import OverSeeds, PerSeed
 from bnexp.config import Value
 
 NOTE = (
-    "A unit settles towards its percentiles of the end of the run. In a longer run, a network that "
-    "still moves would settle later."
+    "A unit has settled once its percentiles stay near those of the end of the run. In a longer "
+    "run, a network that still moves would settle later."
 )
 PRIMARY = "test_accuracy"
 Measures = Mapping[str, PerSeed]

@@ -61,13 +61,13 @@ def overview(numbers: ExperimentNumbers, line_width: int | None = None) -> str:
     parts = [aligned(cells[:most], line_width, MAIN, OR_COMPARE)]
     if len(cells) > most:
         parts.append(f"{most} of {len(cells)} variants are shown; `bnexp compare` ranks them.")
-    left = [
+    unfinished = [
         f"{name}: {each.state} (step {each.step:,})."
         for name, each in numbers.variants.items()
         if each.state not in {"done", "not started"}
     ]
-    if left:
-        parts.append("\n".join(left[:most]))
+    if unfinished:
+        parts.append("\n".join(unfinished[:most]))
     if pairs := [pair for pair in numbers.pairs if any(map(_known, pair.sooner.values()))]:
         parts.append(SOONER)
         parts.append(aligned([_pair_cells(pair) for pair in pairs[:most]], line_width, more=WIDER))

@@ -70,7 +70,7 @@ class Progress:
         self.quiet, self.verbose = quiet, verbose
         self._bar: Any = None
         self._next = time.monotonic() + LINE_SECONDS
-        self._begin: tuple[float, int] | None = None  # what speed counts from: a time, steps
+        self._begin: tuple[float, int] | None = None  # when the first steps were made, and how many
         self._told = 0  # of the runs that have ended
 
     def __enter__(self) -> Self:
@@ -98,11 +98,10 @@ class Progress:
                 self.say(f"{run.plan.name}: ended at step {run.step:,}; {_numbers(run)}")
             self._told = len(tally.ended)
         if self._bar is not None:
-            self._bar.total = tally.steps
-            if self._begin is None or tally.made < self._begin[1]:
+            if self._bar.total is None or tally.made < self._bar.initial:
                 # What an earlier command made, or what is made again, says nothing of the speed.
-                self._begin = time.monotonic(), tally.made
                 self._bar.n = self._bar.last_print_n = self._bar.initial = tally.made
+            self._bar.total = tally.steps
             self._bar.set_description_str(f"{tally.done}/{tally.runs} runs", refresh=False)
             self._bar.set_postfix_str(latest(tally), refresh=False)
             self._bar.update(tally.made - self._bar.n)

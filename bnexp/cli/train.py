@@ -11,7 +11,7 @@ import typer
 from bnexp.analysis.formatting import counted
 from bnexp.cli import completion
 from bnexp.cli.terminal import Progress, say, told, width
-from bnexp.errors import ConfigError, StorageError
+from bnexp.errors import ConfigError
 
 if TYPE_CHECKING:
     from bnexp.config import Experiment
@@ -157,18 +157,17 @@ def _print_plan(experiment: "Experiment", folder: Path, *, anew: bool) -> None:
     """Print the resolved YAML, and say what would run, and what is done already.
 
     Raises:
-        ConfigError, StorageError: the folder holds other results, or is none.
+        ConfigError: the folder holds other results.
+        StorageError: it is no folder, or one of bnexp 0.1.
     """
     from bnexp.config import dump
     from bnexp.files import experiment_folder
     from bnexp.training import growth, plans
 
-    if folder.exists() and not folder.is_dir():
-        raise StorageError(f"{folder}: is a file; give another --out")
     experiment_folder.refuse_first_edition(folder)
     if anew:
         growth.restart(folder, say, dry_run=True)
-    if not (anew and (folder / experiment_folder.CONFIG).exists()):
+    if not (anew and (folder / experiment_folder.CONFIG).exists()):  # else all of it would be gone
         growth.check_growth(experiment, folder)
     wanted = plans.plans_of(experiment, folder)
     left = [plan for plan in wanted if anew or not plans.is_done(plan)]

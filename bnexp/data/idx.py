@@ -147,8 +147,8 @@ def _torchvision(name: str) -> tuple[list[str], dict[str, str]]:
 def _download(name: str, folder: Path) -> None:
     """Put the missing files into the folder, as `.gz`.
 
-    A file is written only after its md5 was found right, so a broken download leaves nothing, and
-    no folders either where `data.root` was a mistake.
+    A file is written only after its md5 was found right, so a broken download leaves nothing. The
+    folders that were made for it are removed, since `data.root` may have been a mistake.
     """
     mirrors, md5s = _torchvision(name)
     made = [each for each in (folder, *folder.parents) if not each.exists()]

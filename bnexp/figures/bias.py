@@ -36,7 +36,6 @@ def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
     seed, column = unit_position(variants[reference], log, Selection())
     if seeds and log.seeds[seed] not in seeds:
         seed, column = unit_position(variants[reference], log, Selection(seed=seeds[0]))
-    told = f"(b) and (c) hold {counted(len(seeds), 'seed')}. " if seeds else ""
     with style():
         styles = looks_of(files)
         figure = NotebookFigure((min(width, 0.75 * PAGE), 5.4), layout="constrained")
@@ -85,7 +84,6 @@ def draw_bias(files: ExperimentResults, width: float = PAGE) -> Picture:
         figure,
         f"Percentiles over {log.population}, network in training mode. The unit is the typical one "
         f"of {reference}. In (a) the lines lie on each other, and dashes of each take turns. "
-        f"{told}"
         f"{_compared([each.seeds for each in logs.values()], seeds)}BN subtracts "
         "the mean, and with it any bias: what is left is float rounding, which training carries "
         "on. Exact zeros are not drawn. The gradients end before the percentiles, since the final "
@@ -109,9 +107,9 @@ def _dress(top: Axes, gap: Axes, norms: Axes, whose: str, reference: str) -> Non
 
 
 def _compared(all_seeds: Sequence[Sequence[int]], seeds: Sequence[int]) -> str:
-    """What the caption says of seeds that not all have."""
+    """What the caption says of the seeds that (b) and (c) are over, in which all are compared."""
     if all(set(each) == set(seeds) for each in all_seeds):
-        return ""
+        return f"(b) and (c) are over {counted(len(seeds), 'seed')}. "
     named = f"Compared over the seeds that all have: {', '.join(map(str, seeds))}. "
     return named if seeds else "No seed is common to all to compare. "
 

@@ -9,8 +9,8 @@ from bnexp.analysis.formatting import counted
 from bnexp.analysis.results import ExperimentResults
 from bnexp.errors import StorageError
 from bnexp.figures import drawing
-from bnexp.figures.drawing import PAGE, TALLEST, Look, NotebookFigure, Picture, style, title
-from bnexp.figures.labels import EndLabel, Line, end_labels, end_of
+from bnexp.figures.drawing import PAGE, TALLEST, Line, Look, NotebookFigure, Picture, style, title
+from bnexp.figures.labels import EndLabel, end_labels, end_of
 from bnexp.figures.panels import looks_of
 
 EXPLAINED = (

@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from math import inf, nan
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
-from bnexp.figures.drawing import LETTER
+from bnexp.figures.drawing import LETTER, Line
 
-Line = NDArray[Any]  # (rows,)
 Heights = NDArray[np.float64]  # (names,), as shares of the height of axes
 EARLY = 0.9  # of the width of axes: a line that ends before has its name inside them
 NEAR = 0.95  # of it: a line that ends behind this needs no line that leads to its name

@@ -15,8 +15,8 @@ from bnexp.figures.labels import EndLabel, end_labels, end_of
 from bnexp.figures.panels import draw_curves, looks_of, panel_name
 
 OVER_UNITS = (
-    "Layer norm and RMS norm normalize each example over the units, which leaves a unit's mean and "
-    "standard deviation free."
+    " Layer norm and RMS norm normalize each example over the units, which leaves a unit's mean "
+    "and standard deviation free."
 )
 LEAST_WIDTH = 2.0  # inches, of a panel; narrower figures have their panels below each other
 
@@ -39,7 +39,7 @@ def draw_norm_parameters(files: ExperimentResults, width: float = PAGE) -> Pictu
     """
     variants = with_norm_parameters(files)
     n, described = len(variants), dict[str, str]()
-    by_unit = {each.settings["model.norm"] for each in variants.values()} <= {"none", "batch"}
+    by_unit = all(each.settings["model.norm"] in {"none", "batch"} for each in variants.values())
     with style():
         styles = looks_of(files)
         inches = min(width, 2.6 * n + 0.6)
@@ -72,8 +72,8 @@ def draw_norm_parameters(files: ExperimentResults, width: float = PAGE) -> Pictu
         "and what they would be if its distribution had the shape of a Gaussian (dashed): "
         f"beta + z gamma, with z = {', '.join(described.values())} for percentiles "
         f"{', '.join(described)}. With batch norm, a unit's mean and standard deviation over the "
-        "examples are beta and gamma exactly, and what is left is a change of shape. "
-        f"{'' if by_unit else OVER_UNITS}".strip(),
+        "examples are beta and gamma exactly, and what is left is a change of shape."
+        f"{'' if by_unit else OVER_UNITS}",
     )
 
 

@@ -4,6 +4,8 @@ More seeds, more variants and more steps continue where the experiment stands. E
 mix results of different settings under one name, and is refused with the keys that differ.
 """
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +24,7 @@ from bnexp.files.experiment_folder import (
 )
 from bnexp.files.locks import is_ours, locked, storage_errors
 from bnexp.files.status import read_status
-from bnexp.training.plans import plans_of
+from bnexp.training.plans import plans_of, steps_made
 
 FEWER = "train.steps: "  # how a change begins that asks for fewer steps
 
@@ -34,7 +36,11 @@ def check_growth(experiment: Experiment, folder: Path) -> None:
         ConfigError: it holds another; the text names every key that differs. Or it holds runs that
             `bnexp.record` wrote.
         DamagedError: its config cannot be read.
+        StorageError: it is no folder.
     """
+    with storage_errors(folder):
+        if folder.exists() and not folder.is_dir():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
     if not (folder / CONFIG).exists():
         if recorded := next(filter(_is_recorded, _runs(folder)), None):
             raise ConfigError(
@@ -53,7 +59,7 @@ def check_growth(experiment: Experiment, folder: Path) -> None:
         changes[f"variants: without {', '.join(missing)}"] = None
     told, advice = "; ".join(changes), "to discard the results there"
     if changes and all(change.startswith(FEWER) for change in changes):
-        made = max(_steps_made(experiment, folder), default=0)
+        made = max(_steps_beyond(experiment, folder), default=0)
         if not made:
             return
         told += f", where a run has made {made:,} steps"
@@ -82,16 +88,15 @@ def _changes(old: Settings, new: Settings) -> Iterator[str]:
             yield f"{key}: {before}, now {now}"
 
 
-def _steps_made(experiment: Experiment, folder: Path) -> Iterator[int]:
+def _steps_beyond(experiment: Experiment, folder: Path) -> Iterator[int]:
     """The steps of each run that has made more of them than the experiment now asks for.
 
     Where there is none, a command with too many steps was given by mistake, and stopped in time:
     nothing is lost by going back.
     """
     for plan in plans_of(experiment, folder):
-        with suppress(StorageError):
-            if (made := read_status(plan.folder).step) > plan.settings.train.steps:
-                yield made
+        if (made := steps_made(plan)) > plan.settings.train.steps:
+            yield made
 
 
 def restart(folder: Path, say: Callable[[str], None], *, dry_run: bool = False) -> None:

@@ -22,7 +22,7 @@ def plans_of(experiment: Experiment, folder: Path) -> list[RunPlan]:
 def steps_made(plan: RunPlan) -> int:
     """How many steps a run has made, as its status tells; it may go on from a checkpoint before."""
     try:
-        return min(read_status(plan.folder).step, plan.settings.train.steps)
+        return read_status(plan.folder).step
     except StorageError:
         return 0
 

@@ -153,7 +153,7 @@ def test_the_summary_states_the_ratios_the_distance_to_the_paper_and_the_caveat(
     assert f"{numbers.paper['baseline'].accuracy:.4f}" in text.split("Largest distances")[1]
     assert "the probability that a random unit with a norm" in text
     assert "times longer (0.2)" in text
-    assert text.splitlines()[-1].startswith("A unit settles towards its percentiles of the end")
+    assert text.splitlines()[-1].startswith("A unit has settled once its percentiles stay near")
 
 
 def test_what_no_unit_did_is_not_explained(files):
@@ -168,7 +168,7 @@ def test_what_no_unit_did_is_not_explained(files):
     pairs = [replace(each, sooner=dict.fromkeys(SETTLE, never)) for each in numbers.pairs]
     text = overview(replace(numbers, variants=variants, pairs=tuple(pairs)))
     assert "sooner" not in text
-    assert "A unit settles" not in text
+    assert "A unit has settled" not in text
     assert "baseline: failed (step 1,200)." in text.splitlines()
     assert "failed" not in overview(numbers)
 

@@ -189,8 +189,10 @@ def test_dry_run_says_what_is_done_and_refuses_what_training_would_refuse(bnexp,
     assert (code, out) == (2, "")
     assert "holds results of another config (train.lr: " in err
     (tmp_path / "file").touch()
-    code, _, err = bnexp("train", "quickstart", "--out", tmp_path / "file", "--dry-run")
-    assert (code, err) == (4, f"bnexp: {tmp_path / 'file'}: is a file; give another --out\n")
+    words = ["train", "quickstart", "--out", tmp_path / "file"]
+    code, _, err = bnexp(*words, "--dry-run")
+    assert (code, err) == (4, bnexp(*words)[2])
+    assert err.startswith(f"bnexp: {tmp_path / 'file'}: a file, where a folder is needed.\n")
 
 
 def test_a_mistake_in_a_config_is_located_and_nothing_is_written(bnexp, tmp_path, monkeypatch):
